@@ -1,0 +1,37 @@
+"""The typed study: what a person may write in `config.yaml`, and what one job reads of it.
+
+`study.py` holds the whole file, `jobs.py` the resolved slices handed to single jobs; the other
+modules hold the blocks of the file. Nothing here imports torch: Snakemake parses with this alone.
+"""
+
+from xferpipe.config.jobs import (
+    AggregateJob,
+    FeaturesJob,
+    FinetuneJob,
+    GenerateJob,
+    LoadWeightsJob,
+    ManifestJob,
+    PackJob,
+    PretrainJob,
+    ReportJob,
+    RetrievalJob,
+    ScoresJob,
+)
+from xferpipe.config.study import Study, StudyError, load_study
+
+__all__ = [
+    "AggregateJob",
+    "FeaturesJob",
+    "FinetuneJob",
+    "GenerateJob",
+    "LoadWeightsJob",
+    "ManifestJob",
+    "PackJob",
+    "PretrainJob",
+    "ReportJob",
+    "RetrievalJob",
+    "ScoresJob",
+    "Study",
+    "StudyError",
+    "load_study",
+]

@@ -1,0 +1,141 @@
+"""Data sets: one reader each, and how its images are decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from xferpipe.config.base import Block
+
+
+class DatasetBlock(Block):
+    """What every data set has, whatever its format."""
+
+    image_px: int = Field(
+        32, ge=8, le=1024, description="Side in pixels that images are decoded to when packed."
+    )
+    pack: bool = Field(
+        True, description="Decode once into a packed uint8 array; false decodes in every epoch."
+    )
+    test_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Part held out for testing where the format has no test split."
+    )
+    maximum_images_per_class: int | None = Field(
+        None, ge=1, description="Keep at most this many images of a class and split (seeded)."
+    )
+    licence: str | None = Field(None, description="Licence of the images, shown beside results.")
+
+
+class Digits(DatasetBlock):
+    """The UCI optical digits: 1,797 real 8 x 8 scans that ship with scikit-learn."""
+
+    reader: Literal["digits"] = "digits"
+    classes: tuple[int, ...] = Field(
+        (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), description="Digits to keep, in label order."
+    )
+    image_px: int = Field(16, ge=8, le=1024, description="Side in pixels after bilinear resizing.")
+
+
+class Generated(DatasetBlock):
+    """Images drawn by this package: sources near to and far from the targets."""
+
+    reader: Literal["generated"] = "generated"
+    kind: Literal["shapes", "textures", "letters"] = Field(description="What is drawn.")
+    classes: int = Field(8, ge=2, le=26, description="Number of classes.")
+    images_per_class: int = Field(100, ge=4, description="Images drawn for each class.")
+    image_px: int = Field(16, ge=8, le=1024, description="Side in pixels.")
+
+
+class ImageFolder(DatasetBlock):
+    """One folder per class, with or without train/validation/test folders above them."""
+
+    reader: Literal["image_folder"] = "image_folder"
+    root: Path = Field(description="Folder that holds the class folders or the split folders.")
+
+
+class TorchvisionData(DatasetBlock):
+    """Any class of `torchvision.datasets`, by its name."""
+
+    reader: Literal["torchvision"] = "torchvision"
+    name: str = Field(description="Class name in torchvision.datasets, e.g. CIFAR10.")
+    root: Path = Field(description="Folder that holds (or receives) the data.")
+    download: bool = Field(False, description="Let torchvision fetch what is missing.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Further arguments of the class, e.g. {year: '2019'}."
+    )
+    splits: dict[Literal["train", "validation", "test"], dict[str, Any]] | None = Field(
+        None, description="Arguments that select each split; unset: those the class documents."
+    )
+
+
+class ImageTable(DatasetBlock):
+    """A CSV or Parquet table of the user's own: path, label and split, or identity and camera."""
+
+    reader: Literal["table"] = "table"
+    path: Path = Field(description="CSV or Parquet file; image paths in it are relative to `root`.")
+    root: Path = Field(Path("."), description="Folder that relative image paths start from.")
+
+
+class GeneratedVehicles(Block):
+    """Rendered cars, written in a re-identification set's own layout."""
+
+    train_identities: int = Field(12, ge=2, description="Vehicles in the training split.")
+    test_identities: int = Field(8, ge=2, description="Vehicles in query and gallery.")
+    cameras: int = Field(4, ge=2, le=99, description="Cameras, each with its own view and light.")
+    images_per_camera: int = Field(3, ge=1, description="Images of a vehicle by one camera.")
+    image_px: int = Field(32, ge=16, le=512, description="Side in pixels of the written JPEGs.")
+
+
+class ReidentificationBlock(DatasetBlock):
+    """What the re-identification layouts share."""
+
+    root: Path | None = Field(None, description="Folder of the data set; unset when generated.")
+    generate: GeneratedVehicles | None = Field(
+        None, description="Write a rendered vehicle set in this layout and read that."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> ReidentificationBlock:
+        if (self.root is None) == (self.generate is None):
+            raise ValueError("set exactly one of 'root' (a folder) and 'generate' (a rendered set)")
+        return self
+
+
+class Veri776(ReidentificationBlock):
+    """VeRi-776: image_train, image_query, image_test; optional gt_index and jk_index."""
+
+    reader: Literal["veri776"] = "veri776"
+
+
+class Market1501(ReidentificationBlock):
+    """Market-1501: bounding_box_train, query, bounding_box_test."""
+
+    reader: Literal["market1501"] = "market1501"
+
+
+class VehicleID(ReidentificationBlock):
+    """VehicleID: list files; one random gallery image per identity, repeated and averaged."""
+
+    reader: Literal["vehicleid"] = "vehicleid"
+    test_list: int = Field(800, ge=1, description="Which test_list_<N>.txt to evaluate.")
+    galleries: int = Field(10, ge=1, description="Random galleries that results are averaged over.")
+
+
+Dataset = Annotated[
+    Digits
+    | Generated
+    | ImageFolder
+    | TorchvisionData
+    | ImageTable
+    | Veri776
+    | Market1501
+    | VehicleID,
+    Field(discriminator="reader"),
+]
+
+#: Readers whose manifests have query and gallery splits.
+RETRIEVAL_READERS = ("veri776", "market1501", "vehicleid", "table")
+#: Readers whose manifests have class labels.
+CLASSIFICATION_READERS = ("digits", "generated", "image_folder", "torchvision", "table")

@@ -1,0 +1,295 @@
+"""Jobs: the resolved slice of a study that one job may read, and nothing else.
+
+A slice is what Snakemake compares between runs, so a value belongs in it exactly when it can change
+the job's output. Texts such as licences stay out; so do names of things that a job does not write.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from xferpipe.config.base import Block
+from xferpipe.config.datasets import Dataset
+from xferpipe.config.recipes import Recipe
+from xferpipe.config.retrieval import Retrieval
+from xferpipe.config.scores import METHODS, Probe, Scores
+from xferpipe.config.study import Selection, Shots, Study, Target
+from xferpipe.config.zoo import ZooEntry
+
+
+class ModelSpec(Block):
+    """How a model is built and fed, whatever its weights."""
+
+    architecture: str
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, entry: ZooEntry) -> ModelSpec:
+        """Take the building part of a zoo entry."""
+        return cls(**{name: getattr(entry, name) for name in cls.model_fields})
+
+
+class Job(Block):
+    """A resolved slice; `stage` names the rule, the entry point and the result folder."""
+
+    stage: ClassVar[str]
+
+
+class GenerateJob(Job):
+    """Write a generated re-identification set in its layout."""
+
+    stage: ClassVar[str] = "generate"
+    dataset: Dataset
+    seed: int
+
+
+class ManifestJob(Job):
+    """List a data set: one row an image, checked."""
+
+    stage: ClassVar[str] = "manifest"
+    name: str
+    dataset: Dataset
+    seed: int
+
+
+class PackJob(Job):
+    """Decode a data set's images once."""
+
+    stage: ClassVar[str] = "pack"
+    dataset: Dataset
+    seed: int
+
+
+class PretrainJob(Job):
+    """Train one zoo entry on its source."""
+
+    stage: ClassVar[str] = "pretrain"
+    model: str
+    source: str
+    spec: ModelSpec
+    dataset: Dataset
+    recipe_name: str
+    recipe: Recipe
+    seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class LoadWeightsJob(Job):
+    """Bring one zoo entry's weights from where they lie (or draw them)."""
+
+    stage: ClassVar[str] = "load_weights"
+    model: str
+    spec: ModelSpec
+    weights: Literal["random", "torchvision", "timm", "file"]
+    name: str | None
+    seed: int
+
+
+class FeaturesJob(Job):
+    """Pass the probe images of a target through one model."""
+
+    stage: ClassVar[str] = "features"
+    target_name: str
+    target: Target
+    dataset: Dataset
+    shots: Shots
+    model: str
+    spec: ModelSpec
+    probe: Probe
+    seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class ScoresJob(Job):
+    """Compute every score of one (target, shots, model) from cached features."""
+
+    stage: ClassVar[str] = "scores"
+    target: str
+    shots: Shots
+    model: str
+    scores: Scores
+    seed: int
+    compute_threads: int
+
+
+class FinetuneJob(Job):
+    """Fine-tune one model on one target with one recipe and seed, and evaluate it."""
+
+    stage: ClassVar[str] = "finetune"
+    target_name: str
+    target: Target
+    dataset: Dataset
+    shots: Shots
+    model: str
+    spec: ModelSpec
+    recipe_name: str
+    recipe: Recipe
+    study_seed: int
+    seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class RetrievalJob(Job):
+    """Embed query and gallery with one fine-tuned model and rank."""
+
+    stage: ClassVar[str] = "retrieval"
+    target_name: str
+    dataset: Dataset
+    shots: Shots
+    model: str
+    spec: ModelSpec
+    recipe_name: str
+    seed: int
+    retrieval: Retrieval
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class AggregateJob(Job):
+    """Gather all rows into the result tables and judge the scores."""
+
+    stage: ClassVar[str] = "aggregate"
+    study: str
+    selection: Selection
+    seed: int
+
+
+class ReportJob(Job):
+    """Draw the report page from the tables."""
+
+    stage: ClassVar[str] = "report"
+    study: str
+    selection: Selection
+
+
+class Jobs:
+    """Resolves the jobs of a study. One object per study; a job is a pure function of its wildcards."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def generate(self, dataset: str) -> GenerateJob:
+        return GenerateJob(dataset=self._images(dataset), seed=self.study.seed)
+
+    def manifest(self, dataset: str) -> ManifestJob:
+        return ManifestJob(name=dataset, dataset=self._images(dataset), seed=self.study.seed)
+
+    def pack(self, dataset: str) -> PackJob:
+        return PackJob(dataset=self._images(dataset), seed=self.study.seed)
+
+    def pretrain(self, model: str) -> PretrainJob:
+        entry = self.study.zoo[model]
+        return PretrainJob(
+            model=model,
+            source=entry.source,
+            spec=ModelSpec.of(entry),
+            dataset=self._images(entry.source),
+            recipe_name=entry.recipe,
+            recipe=self.study.pretraining_recipes[entry.recipe],
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def load_weights(self, model: str) -> LoadWeightsJob:
+        entry = self.study.zoo[model]
+        return LoadWeightsJob(
+            model=model,
+            spec=ModelSpec.of(entry),
+            weights=entry.weights,
+            name=entry.name,
+            seed=self.study.seed,
+        )
+
+    def features(self, target: str, shots: str, model: str) -> FeaturesJob:
+        return FeaturesJob(
+            target_name=target,
+            target=self.study.targets[target],
+            dataset=self._images(self.study.targets[target].dataset),
+            shots=parse_shots(shots),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            probe=self.study.probe,
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def scores(self, target: str, shots: str, model: str) -> ScoresJob:
+        return ScoresJob(
+            target=target,
+            shots=parse_shots(shots),
+            model=model,
+            scores=self.study.scores,
+            seed=self.study.seed,
+            compute_threads=self.study.compute_threads,
+        )
+
+    def finetune(self, target: str, shots: str, model: str, recipe: str, seed: str) -> FinetuneJob:
+        return FinetuneJob(
+            target_name=target,
+            target=self.study.targets[target],
+            dataset=self._images(self.study.targets[target].dataset),
+            shots=parse_shots(shots),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            recipe_name=recipe,
+            recipe=self.study.finetuning_recipes[recipe],
+            study_seed=self.study.seed,
+            seed=int(seed),
+            **self._compute(),
+        )
+
+    def retrieval(
+        self, target: str, shots: str, model: str, recipe: str, seed: str
+    ) -> RetrievalJob:
+        return RetrievalJob(
+            target_name=target,
+            dataset=self._images(self.study.targets[target].dataset),
+            shots=parse_shots(shots),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            recipe_name=recipe,
+            seed=int(seed),
+            retrieval=self.study.retrieval,
+            **self._compute(),
+        )
+
+    def aggregate(self) -> AggregateJob:
+        return AggregateJob(
+            study=self.study.name, selection=self.study.selection, seed=self.study.seed
+        )
+
+    def report(self) -> ReportJob:
+        return ReportJob(study=self.study.name, selection=self.study.selection)
+
+    def _images(self, dataset: str) -> Dataset:
+        """A licence is shown, never computed with: it stays out of the slice."""
+        return self.study.datasets[dataset].model_copy(update={"licence": None})
+
+    def _compute(self) -> dict[str, object]:
+        return {"compute_threads": self.study.compute_threads, "device": self.study.device}
+
+
+def parse_shots(text: str) -> Shots:
+    """Turn the `shots` wildcard into its value."""
+    return "full" if text == "full" else int(text)
+
+
+def entries_of(job: Job) -> tuple[str, ...]:
+    """Name the registered modules that a job uses: its reader, architecture or scores, no siblings."""
+    entries = set()
+    dataset = getattr(job, "dataset", None)
+    if dataset is not None:
+        entries.add(f"xferpipe.datasets.readers.{dataset.reader}")
+    spec = getattr(job, "spec", None)
+    if spec is not None:
+        from xferpipe.config.zoo import architecture_family
+
+        entries.add(f"xferpipe.zoo.architectures.{architecture_family(spec.architecture)}")
+    if isinstance(job, ScoresJob):
+        entries.update(f"xferpipe.scores.{METHODS[method]}" for method in job.scores.methods)
+    return tuple(sorted(entries))

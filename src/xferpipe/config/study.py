@@ -1,0 +1,247 @@
+"""The whole study: what `config.yaml` says, checked across its blocks before any job starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from xferpipe.config.base import Block, Name
+from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS, Dataset
+from xferpipe.config.recipes import Recipe
+from xferpipe.config.retrieval import Retrieval
+from xferpipe.config.scores import Probe, Scores
+from xferpipe.config.zoo import ZooEntry
+
+Shots = Annotated[int, Field(ge=1)] | Literal["full"]
+
+
+class StudyError(ValueError):
+    """The study cannot be run as written; the message names the key and what is allowed."""
+
+
+class Target(Block):
+    """A labelled data set that a model is wanted for."""
+
+    dataset: Name = Field(description="Name of an entry of `datasets`.")
+    task: Literal["classification", "retrieval"] = Field(
+        "classification", description="What is evaluated: class accuracy, or re-identification."
+    )
+    validation_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Part of the training split held out to choose on."
+    )
+
+
+class FinetuneGrid(Block):
+    """Fine-tunes to run: every combination of the lists. Grids may overlap; a run is done once."""
+
+    targets: tuple[Name, ...] | Literal["all"] = Field("all", description="Targets, or `all`.")
+    shots: tuple[Shots, ...] = Field(("full",), description="Training images per class, or `full`.")
+    models: tuple[Name, ...] | Literal["all"] = Field("all", description="Zoo entries, or `all`.")
+    recipes: tuple[Name, ...] = Field(description="Fine-tuning recipes.")
+    seeds: tuple[int, ...] = Field((0,), description="Seeds of repeated runs.")
+
+
+class Selection(Block):
+    """How scores are judged against the fine-tunes."""
+
+    reference_model: Name | None = Field(
+        None, description="Model that gains are counted from; unset: the median model."
+    )
+    bootstrap_samples: int = Field(1000, ge=0, description="Draws for correlation intervals.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
+
+
+class FinetuneId(Block):
+    """What names one fine-tuning run."""
+
+    target: Name
+    shots: Shots
+    model: Name
+    recipe: Name
+    seed: int
+
+
+class Study(Block):
+    """A study: data, zoo, targets, recipes, and what to run."""
+
+    name: Name = Field(description="Name of the study, shown in the report.")
+    seed: int = Field(0, ge=0, description="Seed of everything that is not repeated over seeds.")
+    compute_threads: int = Field(
+        1,
+        ge=1,
+        description="Threads of one training job. Part of the result, so part of the study.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where models run; `auto` takes a GPU where there is one."
+    )
+    code_key: Literal["ast", "manual"] = Field(
+        "ast", description="`ast` re-runs what changed code computes; `manual` freezes that."
+    )
+    datasets: dict[Name, Dataset] = Field(description="Data sets by name.")
+    targets: dict[Name, Target] = Field(description="Targets by name.")
+    pretraining_recipes: dict[Name, Recipe] = Field(
+        default_factory=dict, description="Recipes that zoo entries are pretrained with."
+    )
+    finetuning_recipes: dict[Name, Recipe] = Field(
+        default_factory=dict, description="Recipes that targets are fine-tuned with."
+    )
+    zoo: dict[Name, ZooEntry] = Field(description="Pretrained models by name.")
+    finetunes: tuple[FinetuneGrid, ...] = Field((), description="Fine-tunes to run.")
+    probe: Probe = Field(Probe(), description="Images that scores may see.")
+    scores: Scores = Field(Scores(), description="Scores to compute.")
+    retrieval: Retrieval = Field(Retrieval(), description="Retrieval evaluation.")
+    selection: Selection = Field(Selection(), description="How scores are judged.")
+
+    def finetune_ids(self) -> Iterator[FinetuneId]:
+        """Yield every fine-tuning run once, in the order the grids name them."""
+        seen = set()
+        for grid in self.finetunes:
+            targets = tuple(self.targets) if grid.targets == "all" else grid.targets
+            models = tuple(self.zoo) if grid.models == "all" else grid.models
+            for target in targets:
+                for shots in grid.shots:
+                    for model in models:
+                        for recipe in grid.recipes:
+                            for seed in grid.seeds:
+                                run = (target, shots, model, recipe, seed)
+                                if run not in seen:
+                                    seen.add(run)
+                                    yield FinetuneId.model_construct(
+                                        target=target,
+                                        shots=shots,
+                                        model=model,
+                                        recipe=recipe,
+                                        seed=seed,
+                                    )
+
+    def scored(self) -> list[tuple[str, str]]:
+        """Return the (target, shots) pairs that every model is scored on."""
+        pairs = {(run.target, str(run.shots)): None for run in self.finetune_ids()}
+        missing = [target for target in self.targets if not any(t == target for t, _ in pairs)]
+        return [*pairs, *((target, "full") for target in missing)]
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Study:
+        def known(where: str, name: str, table: dict[str, Any]) -> None:
+            if name not in table:
+                raise ValueError(
+                    f"{where}: {name!r} is not defined; allowed: {', '.join(table) or '(none)'}"
+                )
+
+        if not self.targets:
+            raise ValueError("targets: at least one is needed")
+        if not self.zoo:
+            raise ValueError("zoo: at least one model is needed")
+        for name, target in self.targets.items():
+            where = f"targets.{name}.dataset"
+            known(where, target.dataset, self.datasets)
+            reader = self.datasets[target.dataset].reader
+            allowed = RETRIEVAL_READERS if target.task == "retrieval" else CLASSIFICATION_READERS
+            if reader not in allowed:
+                raise ValueError(
+                    f"targets.{name}.task: {target.task} cannot be evaluated on reader {reader!r}; "
+                    f"allowed readers: {', '.join(allowed)}"
+                )
+        for name, entry in self.zoo.items():
+            if entry.weights == "pretrain":
+                known(f"zoo.{name}.source", entry.source, self.datasets)
+                known(f"zoo.{name}.recipe", entry.recipe, self.pretraining_recipes)
+                if entry.initial is not None:
+                    known(f"zoo.{name}.initial", entry.initial, self.zoo)
+            self._no_cycle(name)
+        for i, grid in enumerate(self.finetunes):
+            where = f"finetunes[{i}]"
+            for name in () if grid.targets == "all" else grid.targets:
+                known(f"{where}.targets", name, self.targets)
+            for name in () if grid.models == "all" else grid.models:
+                known(f"{where}.models", name, self.zoo)
+            for name in grid.recipes:
+                known(f"{where}.recipes", name, self.finetuning_recipes)
+        for run in self.finetune_ids():
+            self._recipe_fits(run)
+        if self.selection.reference_model is not None:
+            known("selection.reference_model", self.selection.reference_model, self.zoo)
+        return self
+
+    def _no_cycle(self, name: str) -> None:
+        path = [name]
+        while (initial := self.zoo[path[-1]].initial) is not None and initial in self.zoo:
+            if initial in path:
+                raise ValueError(f"zoo.{name}.initial: a circle: {' -> '.join([*path, initial])}")
+            path.append(initial)
+
+    def _recipe_fits(self, run: FinetuneId) -> None:
+        recipe = self.finetuning_recipes[run.recipe]
+        target = self.targets[run.target]
+        identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
+        if identities and target.task != "retrieval":
+            raise ValueError(
+                f"finetuning_recipes.{run.recipe}: its loss or sampler needs identities, but target "
+                f"{run.target!r} is a classification target; allowed there: loss: cross_entropy, "
+                "sampler: shuffle"
+            )
+
+
+def _merge(base: dict[str, Any], cut: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `cut` laid over it; null removes a key."""
+    merged = dict(base)
+    for key, value in cut.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _message(error: ValidationError, origin: str) -> str:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        text = item["msg"].removeprefix("Value error, ")
+        given = item.get("input")
+        if item["type"] == "extra_forbidden":
+            text = "unknown key"
+        elif not isinstance(given, dict | list | tuple | Block):
+            text += f" (given: {given!r})"
+        lines.append(f"  {where}: {text}" if where else f"  {text}")
+    return f"{origin} cannot be run:\n" + "\n".join(lines)
+
+
+def load_study(source: Path | str | dict[str, Any], *, smoke: bool = False) -> Study:
+    """Read and check a study.
+
+    Args:
+        source: A YAML file, or its parsed content.
+        smoke: Lay the study's own `smoke` block over it: the same rules, every axis cut.
+    Returns:
+        The checked study.
+    Raises:
+        StudyError: Unknown keys, wrong types or impossible combinations; names each key.
+    """
+    origin = "the study"
+    if not isinstance(source, dict):
+        origin = str(source)
+        try:
+            source = yaml.safe_load(Path(source).read_text())
+        except OSError as error:
+            raise StudyError(f"{origin}: {error.strerror}; expected a study file (YAML)") from None
+        except yaml.YAMLError as error:
+            raise StudyError(f"{origin} is not YAML: {error}") from None
+        if not isinstance(source, dict):
+            raise StudyError(f"{origin}: expected a mapping of keys, see config.yaml")
+    content = {key: value for key, value in source.items() if key != "smoke"}
+    if smoke:
+        cut = source.get("smoke")
+        if not isinstance(cut, dict):
+            raise StudyError(f"{origin} has no smoke block, so it has no smoke form; add one")
+        content = _merge(content, cut)
+    try:
+        return Study.model_validate(content)
+    except ValidationError as error:
+        raise StudyError(_message(error, origin)) from None

@@ -1,0 +1,59 @@
+"""Zoo entries: an architecture, where its weights come from, and its preprocessing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from xferpipe.config.base import Block, Name
+
+#: Families of architectures: a name's beginning -> module in `xferpipe.zoo.architectures`.
+#: Everything else is a torchvision model name.
+_FAMILIES = {"timm:": "timm_models", "cifar_": "cifar_resnet"}
+
+
+def architecture_family(architecture: str) -> str:
+    """Return the module of `xferpipe.zoo.architectures` that builds `architecture`."""
+    for beginning, module in _FAMILIES.items():
+        if architecture.startswith(beginning):
+            return module
+    return "torchvision_models"
+
+
+class ZooEntry(Block):
+    """One pretrained model that could be fine-tuned."""
+
+    architecture: str = Field(
+        description="cifar_resnet8 ... cifar_resnet1001 (small images), a torchvision model name, "
+        "or timm:<name>."
+    )
+    weights: Literal["random", "pretrain", "torchvision", "timm", "file"] = Field(
+        description="Where the weights come from."
+    )
+    source: Name | None = Field(None, description="Data set of the pretraining (`pretrain`).")
+    recipe: Name | None = Field(None, description="Pretraining recipe (`pretrain`).")
+    initial: Name | None = Field(
+        None, description="Zoo entry whose weights pretraining starts from; unset: random."
+    )
+    name: str | None = Field(
+        None, description="Weight name (`torchvision`: IMAGENET1K_V1; `timm`: model tag) or path."
+    )
+    width: int = Field(16, ge=4, description="Channels of the first stage of the CIFAR ResNets.")
+    mean: tuple[float, float, float] = Field(
+        (0.485, 0.456, 0.406), description="Channel means subtracted from pixels in [0, 1]."
+    )
+    std: tuple[float, float, float] = Field(
+        (0.229, 0.224, 0.225), description="Channel deviations that pixels are divided by."
+    )
+    licence: str | None = Field(None, description="Licence of the weights, shown beside results.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> ZooEntry:
+        if self.weights == "pretrain" and (self.source is None or self.recipe is None):
+            raise ValueError("weights: pretrain needs 'source' (a data set) and 'recipe'")
+        if self.weights != "pretrain" and (self.source or self.recipe or self.initial):
+            raise ValueError("'source', 'recipe' and 'initial' belong to weights: pretrain")
+        if self.weights in ("torchvision", "timm", "file") and not self.name:
+            raise ValueError(f"weights: {self.weights} needs 'name' (a weight name or a path)")
+        return self

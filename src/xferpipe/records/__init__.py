@@ -1,0 +1,25 @@
+"""The tables: `schemas.py` says what is in each, `parquet.py` reads and writes them."""
+
+from xferpipe.records.parquet import (
+    RecordError,
+    atomic_path,
+    empty,
+    frame,
+    read_table,
+    version,
+    write_table,
+)
+from xferpipe.records.schemas import TABLES, Column, markdown
+
+__all__ = [
+    "TABLES",
+    "Column",
+    "RecordError",
+    "atomic_path",
+    "empty",
+    "frame",
+    "markdown",
+    "read_table",
+    "version",
+    "write_table",
+]

@@ -1,0 +1,134 @@
+"""Reading and writing of tables: atomic, checked against the schema, with their provenance."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars
+import pyarrow
+import pyarrow.parquet
+
+from xferpipe.records.schemas import TABLES
+
+
+class RecordError(ValueError):
+    """A table does not have the columns that its schema asks for."""
+
+
+def empty(table: str) -> polars.DataFrame:
+    """Return a table with its columns and no rows."""
+    return polars.DataFrame(schema={column.name: column.type for column in TABLES[table]})
+
+
+def frame(table: str, rows: list[Mapping[str, Any]]) -> polars.DataFrame:
+    """Build a table from rows; columns that a row leaves out are null.
+
+    Raises:
+        RecordError: A row has a column that the schema does not know, or a value of another type.
+    """
+    schema = {column.name: column.type for column in TABLES[table]}
+    for row in rows:
+        if unknown := set(row) - set(schema):
+            raise RecordError(f"table {table}: unknown columns {sorted(unknown)}; see records.py")
+    try:
+        return polars.DataFrame(
+            [{name: row.get(name) for name in schema} for row in rows], schema=schema, strict=True
+        )
+    except (TypeError, polars.exceptions.PolarsError) as error:
+        raise RecordError(f"table {table}: {error}") from None
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside `path` that is renamed to it when the block succeeds.
+
+    A job killed in between leaves nothing that looks finished; a failed one leaves nothing at all.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(
+    table: str, data: polars.DataFrame, path: Path | str, *, study_hash: str = ""
+) -> None:
+    """Check a table against its schema and write it atomically.
+
+    Args:
+        table: Name in `TABLES`.
+        data: Rows; column order does not matter.
+        path: Parquet file to write.
+        study_hash: Hash of the study the rows belong to, stored in the metadata.
+    Raises:
+        RecordError: A column is missing, unknown or of another type.
+    """
+    schema = {column.name: column.type for column in TABLES[table]}
+    if set(data.columns) != set(schema):
+        raise RecordError(
+            f"table {table}: missing columns {sorted(set(schema) - set(data.columns))}, "
+            f"unknown columns {sorted(set(data.columns) - set(schema))}"
+        )
+    for name, type_ in schema.items():
+        if data.schema[name] != type_:
+            raise RecordError(
+                f"table {table}, column {name}: has type {data.schema[name]}, expected {type_}"
+            )
+    arrow = data.select(list(schema)).to_arrow(compat_level=polars.CompatLevel.oldest())
+    arrow = arrow.replace_schema_metadata(
+        {
+            "xferpipe.table": table,
+            "xferpipe.version": version(),
+            "xferpipe.study": study_hash,
+        }
+    )
+    with atomic_path(path) as temporary:
+        pyarrow.parquet.write_table(arrow, temporary, compression="zstd")
+
+
+def read_table(table: str, path: Path | str) -> polars.DataFrame:
+    """Read a table and check it against its schema.
+
+    Raises:
+        RecordError: The file is no Parquet table, or not this one.
+    """
+    schema = {column.name: column.type for column in TABLES[table]}
+    try:
+        data = polars.read_parquet(path)
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such table; run the rule that writes it") from None
+    except (OSError, polars.exceptions.PolarsError) as error:
+        raise RecordError(
+            f"{path}: cannot be read as Parquet ({error}); delete it to rebuild it"
+        ) from None
+    if dict(data.schema) != schema:
+        raise RecordError(
+            f"{path}: expected table {table} with columns {', '.join(schema)}, "
+            f"found {', '.join(data.columns)}; another version wrote it: delete it to rebuild it"
+        )
+    return data
+
+
+def version() -> str:
+    """Return the installed package's version."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("xferpipe")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,214 @@
+"""Every table that xferpipe writes: column, type, unit and meaning, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars
+
+TEXT, INTEGER, REAL, FLAG = polars.String, polars.Int64, polars.Float64, polars.Boolean
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    type: Any
+    unit: str
+    meaning: str
+
+
+def _columns(*rows: tuple[str, Any, str, str]) -> tuple[Column, ...]:
+    return tuple(Column(*row) for row in rows)
+
+
+_RUN = _columns(
+    ("target", TEXT, "", "Target data set."),
+    ("shots", TEXT, "images/class", "Training images per class, or `full`."),
+    ("model", TEXT, "", "Zoo entry."),
+    ("recipe", TEXT, "", "Fine-tuning recipe."),
+    ("seed", INTEGER, "", "Seed of the run."),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "manifest": _columns(
+        ("row", INTEGER, "", "Position, 0-based; the row of the packed images."),
+        ("path", TEXT, "", "File below the data set's root; null for packed-only readers."),
+        ("label", INTEGER, "", "Class label, 0-based; the dense identity for re-identification."),
+        ("class_name", TEXT, "", "Name of the class or the identity."),
+        ("split", TEXT, "", "train, validation, test, query or gallery."),
+        ("identity", INTEGER, "", "Identity as the data set numbers it; null without one."),
+        ("camera", INTEGER, "", "Camera as the data set numbers it; null without one."),
+    ),
+    "zoo": _columns(
+        ("model", TEXT, "", "Zoo entry."),
+        ("architecture", TEXT, "", "Architecture."),
+        ("weights", TEXT, "", "Origin: random, pretrain, torchvision, timm or file."),
+        ("source", TEXT, "", "Data set of the pretraining."),
+        ("recipe", TEXT, "", "Pretraining recipe."),
+        ("parameters", INTEGER, "count", "Parameters of the model without its classifier."),
+        ("feature_dimension", INTEGER, "count", "Features before the classifier."),
+        ("source_classes", INTEGER, "count", "Classes of the source; null without one."),
+        ("source_images", INTEGER, "count", "Training images of the source."),
+        ("source_accuracy", REAL, "fraction", "Accuracy on the source's test split."),
+        ("licence", TEXT, "", "Licence of the weights."),
+        ("seconds", REAL, "s", "Time that pretraining took."),
+    ),
+    "scores": _columns(
+        ("target", TEXT, "", "Target data set."),
+        ("shots", TEXT, "images/class", "Training images per class, or `full`."),
+        ("model", TEXT, "", "Zoo entry."),
+        ("method", TEXT, "", "Score."),
+        ("variant", TEXT, "", "Options of the score; empty for its default."),
+        ("value", REAL, "", "Score; null where it is undefined. Higher predicts better transfer."),
+        ("reason", TEXT, "", "Why `value` is null."),
+        ("low", REAL, "", "Lower end of the bootstrap interval over probe images."),
+        ("high", REAL, "", "Upper end of the bootstrap interval over probe images."),
+        ("probe_images", INTEGER, "count", "Probe images."),
+        ("seconds", REAL, "s", "Time of this score alone, the feature pass excluded."),
+        ("peak_bytes", INTEGER, "B", "Peak of memory allocated by this score alone."),
+    ),
+    "finetunes": _RUN
+    + _columns(
+        ("task", TEXT, "", "classification or retrieval."),
+        ("status", TEXT, "", "finished or diverged."),
+        ("reason", TEXT, "", "Why a run diverged."),
+        ("epochs", INTEGER, "count", "Epochs trained."),
+        ("best_epoch", INTEGER, "", "Epoch of the best validation figure, 1-based."),
+        ("selected_on", TEXT, "", "Split that the epoch was chosen on."),
+        ("validation_accuracy", REAL, "fraction", "At the chosen epoch."),
+        ("validation_loss", REAL, "nats", "At the chosen epoch."),
+        ("test_accuracy", REAL, "fraction", "Of the chosen epoch's weights on the test split."),
+        ("test_loss", REAL, "nats", "Of the chosen epoch's weights on the test split."),
+        ("train_accuracy", REAL, "fraction", "Over the last epoch, in training mode."),
+        ("train_images", INTEGER, "count", "Images trained on."),
+        ("seconds", REAL, "s", "Training and evaluation, start-up excluded."),
+        ("images_per_second", REAL, "1/s", "Training throughput."),
+        ("compute_threads", INTEGER, "count", "Threads the run computed with."),
+        ("device", TEXT, "", "cpu, or the GPU's name."),
+        ("torch_version", TEXT, "", "Version of torch."),
+    ),
+    "epochs": _columns(
+        ("stage", TEXT, "", "pretrain or finetune."),
+        ("target", TEXT, "", "Target, or the source of a pretraining."),
+        ("shots", TEXT, "images/class", "Training images per class, or `full`."),
+        ("model", TEXT, "", "Zoo entry."),
+        ("recipe", TEXT, "", "Recipe."),
+        ("seed", INTEGER, "", "Seed of the run."),
+        ("epoch", INTEGER, "", "Epoch, 1-based."),
+        ("learning_rate", REAL, "", "At the epoch's last step."),
+        ("train_loss", REAL, "nats", "Mean over the epoch."),
+        ("train_accuracy", REAL, "fraction", "Mean over the epoch, in training mode."),
+        ("validation_loss", REAL, "nats", "After the epoch; null without a validation split."),
+        ("validation_accuracy", REAL, "fraction", "After the epoch."),
+        ("distance", REAL, "", "Euclidean distance of the weights from the initial ones."),
+        ("seconds", REAL, "s", "Time of the epoch."),
+    ),
+    "retrieval": _RUN
+    + _columns(
+        ("distance", TEXT, "", "euclidean or cosine."),
+        ("normalised", FLAG, "", "Features scaled to unit length first."),
+        ("ap_kind", TEXT, "", "step or trapezoid."),
+        ("junk_rule", TEXT, "", "same_camera, index_lists or none."),
+        ("reranked", FLAG, "", "After k-reciprocal re-ranking."),
+        ("rank1", REAL, "fraction", "Queries whose first non-junk result is right."),
+        ("rank5", REAL, "fraction", "Queries with a right result in the first 5."),
+        ("rank10", REAL, "fraction", "Queries with a right result in the first 10."),
+        ("rank20", REAL, "fraction", "Queries with a right result in the first 20."),
+        ("map", REAL, "fraction", "Mean average precision."),
+        ("minp", REAL, "fraction", "Mean inverse negative penalty."),
+        ("queries", INTEGER, "count", "Queries with a positive, which the means are over."),
+        ("queries_without_positive", INTEGER, "count", "Queries left out of the means."),
+        ("gallery", INTEGER, "count", "Gallery images."),
+        ("seconds", REAL, "s", "Embedding and ranking."),
+    ),
+    "retrieval_queries": _RUN
+    + _columns(
+        ("reranked", FLAG, "", "After k-reciprocal re-ranking."),
+        ("query", INTEGER, "", "Row of the query in the manifest."),
+        ("path", TEXT, "", "File of the query."),
+        ("identity", INTEGER, "", "Identity of the query."),
+        ("camera", INTEGER, "", "Camera of the query."),
+        ("ap", REAL, "fraction", "Average precision; null without a positive."),
+        ("inp", REAL, "fraction", "Inverse negative penalty; null without a positive."),
+        ("first_hit", INTEGER, "", "Rank of the first right result, 1-based; 0 without one."),
+        ("positives", INTEGER, "count", "Gallery images of the identity that are no junk."),
+        ("junk", INTEGER, "count", "Gallery images left out for this query."),
+    ),
+    "ranked_lists": _RUN
+    + _columns(
+        ("reranked", FLAG, "", "After k-reciprocal re-ranking."),
+        ("query", INTEGER, "", "Row of the query in the manifest."),
+        ("rank", INTEGER, "", "1-based; junk keeps its place in the list."),
+        ("gallery", INTEGER, "", "Row of the gallery image in the manifest."),
+        ("path", TEXT, "", "File of the gallery image."),
+        ("distance", REAL, "", "Distance of the two."),
+        ("match", FLAG, "", "Same identity."),
+        ("junk", FLAG, "", "Left out of the figures."),
+    ),
+    "selection": _columns(
+        ("target", TEXT, "", "Target data set."),
+        ("shots", TEXT, "images/class", "Training images per class, or `full`."),
+        ("recipe", TEXT, "", "Recipe of the fine-tunes; `best` takes each model's best recipe."),
+        ("metric", TEXT, "", "What the fine-tunes are judged by: accuracy or map."),
+        ("method", TEXT, "", "Score, or `noise_ceiling`."),
+        ("variant", TEXT, "", "Options of the score."),
+        ("models", INTEGER, "count", "Models with both a score and a fine-tune."),
+        ("spearman", REAL, "", "Rank correlation of score and metric over models."),
+        ("spearman_low", REAL, "", "Lower end of its bootstrap interval over models."),
+        ("spearman_high", REAL, "", "Upper end of its bootstrap interval over models."),
+        ("weighted_kendall", REAL, "", "Weighted Kendall correlation."),
+        ("kendall", REAL, "", "Kendall's tau-b."),
+        ("pearson", REAL, "", "Pearson correlation."),
+        ("trials", REAL, "count", "Fine-tunes until the best model, in score order."),
+        ("regret", REAL, "fraction", "Best metric minus that of the model scored first."),
+        ("top_model", TEXT, "", "Model that the score puts first."),
+        ("best_model", TEXT, "", "Model that fine-tunes best."),
+        ("reason", TEXT, "", "Why a figure is null."),
+        ("seconds", REAL, "s", "Time to score every model, feature passes included."),
+    ),
+    "gains": _columns(
+        ("target", TEXT, "", "Target data set."),
+        ("shots", TEXT, "images/class", "Training images per class, or `full`."),
+        ("recipe", TEXT, "", "Recipe of the fine-tunes."),
+        ("metric", TEXT, "", "accuracy or map."),
+        ("method", TEXT, "", "Score; `random` is the closed form over all orders."),
+        ("variant", TEXT, "", "Options of the score."),
+        ("k", INTEGER, "count", "Models fine-tuned, first in score order."),
+        ("best_of_k", REAL, "fraction", "Best metric among them."),
+        ("gain", REAL, "fraction", "`best_of_k` minus the reference model's metric."),
+        ("best_gain", REAL, "fraction", "The most that any model gains."),
+        ("relative", REAL, "fraction", "Rel@k: `best_of_k` over the best of all models."),
+        ("seconds", REAL, "s", "Scoring all models and fine-tuning these k."),
+    ),
+    "runtime": _columns(
+        ("stage", TEXT, "", "Rule."),
+        ("job", TEXT, "", "Wildcards of the job, joined by `/`."),
+        ("seconds", REAL, "s", "Wall time of the job, start-up included."),
+        ("cpu_seconds", REAL, "s", "Processor time."),
+        ("peak_mib", REAL, "MiB", "Peak resident memory."),
+    ),
+}
+
+
+def markdown() -> str:
+    """Return `docs/tables.md`."""
+    lines = [
+        "# Tables",
+        "",
+        "Generated from `xferpipe.records` by `make docs`. Every table is a Parquet file; "
+        "fractions run from 0 to 1. The file metadata holds the package version and the study hash.",
+    ]
+    for name, columns in TABLES.items():
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            "| column | type | unit | meaning |",
+            "| --- | --- | --- | --- |",
+        ]
+        for column in columns:
+            lines.append(f"| `{column.name}` | {column.type} | {column.unit} | {column.meaning} |")
+    return "\n".join(lines) + "\n"
