@@ -19,6 +19,11 @@ class DatasetBlock(Block):
     pack: bool = Field(
         True, description="Decode once into a packed uint8 array; false decodes in every epoch."
     )
+    fit: Literal["crop", "stretch"] = Field(
+        "crop",
+        description="`crop` resizes the shorter side and cuts the centre; `stretch` keeps all of "
+        "the image and not its shape.",
+    )
     test_fraction: float = Field(
         0.2, gt=0, lt=1, description="Part held out for testing where the format has no test split."
     )
@@ -44,6 +49,9 @@ class Generated(DatasetBlock):
     reader: Literal["generated"] = "generated"
     kind: Literal["shapes", "textures", "letters"] = Field(description="What is drawn.")
     classes: int = Field(8, ge=2, le=26, description="Number of classes.")
+    first_class: int = Field(
+        0, ge=0, le=24, description="Class drawn for label 0, so that sets need not share classes."
+    )
     images_per_class: int = Field(100, ge=4, description="Images drawn for each class.")
     image_px: int = Field(16, ge=8, le=1024, description="Side in pixels.")
 
@@ -91,6 +99,9 @@ class GeneratedVehicles(Block):
 class ReidentificationBlock(DatasetBlock):
     """What the re-identification layouts share."""
 
+    fit: Literal["crop", "stretch"] = Field(
+        "stretch", description="As for every data set; the field stretches these crops."
+    )
     root: Path | None = Field(None, description="Folder of the data set; unset when generated.")
     generate: GeneratedVehicles | None = Field(
         None, description="Write a rendered vehicle set in this layout and read that."

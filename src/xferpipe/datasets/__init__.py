@@ -1,0 +1,1 @@
+"""Data sets: listing, checking, decoding, splitting, sampling and augmenting images."""

@@ -1,0 +1,1 @@
+"""Renderers of generated sets, each a pure function of a seed."""

@@ -1,0 +1,63 @@
+"""The manifest stage: list a data set, one row an image, check it and number the rows."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import polars
+
+from xferpipe.config.jobs import ManifestJob
+from xferpipe.datasets import checks, splits
+from xferpipe.records import empty, read_table, write_table
+
+
+def reader_module(reader: str) -> ModuleType:
+    """Import the reader that a data set names."""
+    return importlib.import_module(f"xferpipe.datasets.readers.{reader}")
+
+
+def manifest(job: ManifestJob, *, root: Path | None, output: Path) -> None:
+    """List a data set, check it and write table `manifest`.
+
+    Args:
+        job: Name, data set and seed.
+        root: Folder that paths start from; None where images are no files.
+        output: Parquet file to write.
+    Raises:
+        DatasetError: The data set cannot be used; the message names the path and the cure.
+    """
+    dataset, where = job.dataset, f"data set {job.name!r}"
+    found = reader_module(dataset.reader).read(dataset, root=root, seed=job.seed)
+    rows = polars.concat([empty("manifest").drop("row"), found], how="diagonal")
+    if not rows.is_empty():
+        rows = splits.with_test_split(rows, dataset.test_fraction, job.seed)
+        rows = splits.at_most(rows, dataset.maximum_images_per_class, job.seed)
+    rows = _numbered(rows)
+    checks.check_rows(rows, where=where)
+    paths = rows["path"].drop_nulls().to_list()
+    if paths:
+        checks.check_files(paths, Path(root), where=where)
+    write_table("manifest", rows, output)
+
+
+def read_manifest(path: Path) -> polars.DataFrame:
+    """Read table `manifest` and check its rows again: a file can be edited between stages.
+
+    Raises:
+        RecordError: No such table.
+        DatasetError: Its rows contradict each other.
+    """
+    rows = read_table("manifest", path)
+    checks.check_rows(rows, where=str(path))
+    return rows
+
+
+def _numbered(rows: polars.DataFrame) -> polars.DataFrame:
+    """Sort by split, then path or index, and number from 0: one order on every machine."""
+    order = polars.col("split").replace_strict(
+        {name: i for i, name in enumerate(checks.SPLITS)}, default=len(checks.SPLITS)
+    )
+    rows = rows.sort(order, "path", "index", "label", maintain_order=True)
+    return rows.with_row_index("row").with_columns(polars.col("row").cast(polars.Int64))

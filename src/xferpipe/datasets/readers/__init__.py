@@ -1,0 +1,9 @@
+"""One module per format, imported by the name that the study gives as `reader`.
+
+A reader has `read(dataset, *, root, seed)`, which returns a polars frame with one row an image and
+columns of table `manifest`: `label`, `class_name` and `split` (null: not split yet) always, `path`
+below `root` where images are files, `index` into the format's own storage where they are not, and
+`identity` and `camera` where the format has them. `row` is not its business: rows are sorted and
+numbered by `xferpipe.datasets.manifest`. A reader of images that are no files also has
+`images(dataset, manifest, *, seed)`, which yields uint8 blocks (b, 3, px, px) in manifest order.
+"""

@@ -1,0 +1,227 @@
+"""Who trains, who chooses and who tests: official splits, else seeded stratified hold-outs.
+
+Every draw is made inside one class, from a stream that the class's name is part of. So an image
+stays on its side when other classes come or go: a digit that tests one target never trains the
+source that was made of more digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
+import polars
+
+from xferpipe.config.scores import Probe
+from xferpipe.config.study import Shots, Target
+from xferpipe.datasets.checks import DatasetError, listed
+from xferpipe.seeding import numpy_generator
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Some images of a manifest and what they are labelled for one target.
+
+    Attributes:
+        rows: Rows of the manifest, int64 (n), ascending.
+        labels: Dense labels in [0, c), int64 (n).
+        class_names: Names of the c labels.
+    """
+
+    rows: numpy.ndarray
+    labels: numpy.ndarray
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def split_rows(manifest: polars.DataFrame, split: str) -> LabelledRows:
+    """Return all images of one split; labels count the classes (identities) of the training split.
+
+    Raises:
+        DatasetError: The split has a class that is never trained on.
+    """
+    train = manifest.filter(polars.col("split") == "train")
+    classes = train.select("label", "class_name").unique().sort("label").with_row_index("dense")
+    part = manifest.filter(polars.col("split") == split).join(
+        classes.select("label", "dense"), on="label", how="left", maintain_order="left"
+    )
+    if part["dense"].null_count():
+        strange = part.filter(polars.col("dense").is_null())["class_name"].unique().sort()
+        raise DatasetError(
+            f"split {split} has classes without training images: {listed(strange)}; remove them"
+        )
+    return LabelledRows(
+        part["row"].to_numpy().copy(),
+        part["dense"].cast(polars.Int64).to_numpy().copy(),
+        tuple(classes["class_name"].to_list()),
+    )
+
+
+def training_rows(
+    manifest: polars.DataFrame, target: Target, shots: Shots, seed: int
+) -> LabelledRows:
+    """Return the images that a target is fine-tuned on.
+
+    Args:
+        manifest: Table `manifest`.
+        target: The target; its validation part is taken first, whatever `shots` says.
+        shots: Images per class, or "full". Sets are nested: 5 lie within 20 lie within full.
+        seed: Seed of the draw; the study's, so that scores and fine-tunes see the same images.
+    Returns:
+        Rows of the training split.
+    Raises:
+        DatasetError: A class has fewer images than `shots`.
+    """
+    train, held_out = _validation_mask(manifest, target, seed)
+    kept = _take(train, ~held_out)
+    if shots == "full":
+        return kept
+    counts = numpy.bincount(kept.labels, minlength=len(kept.class_names))
+    if counts.min() < shots:
+        raise DatasetError(
+            f"targets: shots {shots} asks data set {target.dataset!r} for {shots} training images "
+            f"of class {kept.class_names[counts.argmin()]!r}, which has {counts.min()} after the "
+            f"validation part; allowed: 1 to {counts.min()}, or full"
+        )
+    return _take(kept, _first_of_class(kept, shots, seed, "shots"))
+
+
+def validation_rows(manifest: polars.DataFrame, target: Target, seed: int) -> LabelledRows:
+    """Return the images that epochs and recipes are chosen on: the official split, else a hold-out.
+
+    The hold-out is a stratified `target.validation_fraction` of the training split, drawn before
+    any shots, so that it is the same for all of them and never trained on.
+
+    Raises:
+        DatasetError: No class has two images to share out.
+    """
+    official = split_rows(manifest, "validation")
+    if len(official):
+        return official
+    train, held_out = _validation_mask(manifest, target, seed)
+    if not held_out.any():
+        raise DatasetError(
+            f"data set {target.dataset!r}: no class has two training images, so none can be held "
+            "out for validation; add images or a validation split"
+        )
+    return _take(train, held_out)
+
+
+def test_rows(manifest: polars.DataFrame, target: Target) -> LabelledRows:
+    """Return the images that a classification target is tested on.
+
+    Raises:
+        DatasetError: The target is tested by query and gallery, or there is no test split.
+    """
+    if target.task == "retrieval":
+        raise DatasetError(
+            f"data set {target.dataset!r} is a retrieval target: query and gallery test it, in the "
+            "retrieval stage"
+        )
+    rows = split_rows(manifest, "test")
+    if not len(rows):
+        raise DatasetError(
+            f"data set {target.dataset!r} has no test split (splits: "
+            f"{listed(sorted(manifest['split'].unique()))}); mark some images as test"
+        )
+    return rows
+
+
+def probe_rows(
+    manifest: polars.DataFrame, target: Target, shots: Shots, probe: Probe, seed: int
+) -> LabelledRows:
+    """Return the images that scores may see: a part of `training_rows`, never of the test split."""
+    rows = training_rows(manifest, target, shots, seed)
+    if probe.images_per_class is None:
+        return rows
+    return _take(rows, _first_of_class(rows, probe.images_per_class, seed, "probe"))
+
+
+def with_test_split(rows: polars.DataFrame, fraction: float, seed: int) -> polars.DataFrame:
+    """Give a data set without a test split one.
+
+    Unsplit rows (null) become train and a stratified seeded test part. Where the format has only
+    train and validation images, the validation images are its test split, as ImageNet's are:
+    published figures are on them.
+    """
+    present = set(rows["split"].unique())
+    if None in present and len(present) > 1:
+        raise DatasetError(
+            f"{rows['split'].null_count()} of {len(rows)} images have no split and the others do; "
+            "give every image a split, or none"
+        )
+    if present == {None}:
+        names = rows["class_name"].to_list()
+        keys = [path or index for path, index in rows.select("path", "index").iter_rows()]
+        test = _held_out(names, keys, fraction, seed, "test")
+        return rows.with_columns(split=polars.Series(numpy.where(test, "test", "train")))
+    if "validation" in present and not present & {"test", "query"}:
+        return rows.with_columns(polars.col("split").replace({"validation": "test"}))
+    return rows
+
+
+def at_most(rows: polars.DataFrame, maximum: int | None, seed: int) -> polars.DataFrame:
+    """Keep at most `maximum` images of each class and split, drawn by the seed."""
+    if maximum is None:
+        return rows
+    rows = rows.sort("path", "index")
+    groups = [f"{split}/{name}" for split, name in rows.select("split", "class_name").iter_rows()]
+    return rows.filter(_first_of_group(groups, maximum, seed, "at_most"))
+
+
+def _validation_mask(
+    manifest: polars.DataFrame, target: Target, seed: int
+) -> tuple[LabelledRows, numpy.ndarray]:
+    """Return the training split and which of it is held out: nothing beside an official split."""
+    train = split_rows(manifest, "train")
+    if (manifest["split"] == "validation").any():
+        return train, numpy.zeros(len(train), dtype=bool)
+    names = [train.class_names[label] for label in train.labels]
+    return train, _held_out(
+        names, train.rows.tolist(), target.validation_fraction, seed, "validation"
+    )
+
+
+def _held_out(
+    names: Sequence[str], keys: Sequence[str | int], fraction: float, seed: int, purpose: str
+) -> numpy.ndarray:
+    """Mark a stratified part: at least one image of each class that has two, never all of one.
+
+    The draw depends on the sorted keys of a class alone, not on the order of the rows.
+    """
+    mask = numpy.zeros(len(names), dtype=bool)
+    for name, members in _members(names).items():
+        ordered = sorted(members, key=lambda i: keys[i])
+        count = round(len(ordered) * fraction)
+        count = min(max(count, 1), len(ordered) - 1)
+        chosen = numpy_generator(seed, purpose, name).permutation(len(ordered))[:count]
+        mask[[ordered[i] for i in chosen]] = True
+    return mask
+
+
+def _first_of_class(rows: LabelledRows, count: int, seed: int, purpose: str) -> numpy.ndarray:
+    names = [rows.class_names[label] for label in rows.labels]
+    return _first_of_group(names, count, seed, purpose)
+
+
+def _first_of_group(names: Sequence[str], count: int, seed: int, purpose: str) -> numpy.ndarray:
+    """Mark the first `count` of a seeded order of each group: a smaller count gives a subset."""
+    mask = numpy.zeros(len(names), dtype=bool)
+    for name, members in _members(names).items():
+        order = numpy_generator(seed, purpose, name).permutation(len(members))
+        mask[[members[i] for i in order[:count]]] = True
+    return mask
+
+
+def _members(names: Sequence[str]) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        members.setdefault(name, []).append(i)
+    return members
+
+
+def _take(rows: LabelledRows, mask: numpy.ndarray) -> LabelledRows:
+    return LabelledRows(rows.rows[mask], rows.labels[mask], rows.class_names)
