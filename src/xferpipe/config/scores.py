@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from importlib.metadata import entry_points
+
+from pydantic import Field, field_validator, model_validator
 
 from xferpipe.config.base import Block
 
 #: Method name -> module in `xferpipe.scores`. The table is here, and not beside the scores, so that
 #: Snakemake knows the names without importing torch and adding one leaves the others' keys alone.
 METHODS: dict[str, str] = {
-    "lfc": "lfc",
-    "lfc_centered": "lfc",
-    "leep": "leep",
-    "knn": "knn",
-    "linear_probe": "linear_probe",
+    "lfc": "label_feature",
+    "lfc_centered": "label_feature",
+    "leep": "source_posterior",
+    "nce": "source_posterior",
+    "knn": "neighbours",
+    "linear_probe": "probes",
     "source_accuracy": "baselines",
     "parameters": "baselines",
     "random": "baselines",
 }
 
+#: Scores that need no pass of the probe images through the model, so its seconds are not theirs.
+WITHOUT_FEATURES = frozenset({"source_accuracy", "parameters", "random"})
+
+#: Entry-point group by which a distribution of the user's own adds scores.
+ENTRY_POINT_GROUP = "xferpipe.scores"
+
+
+def own_methods() -> dict[str, str]:
+    """Return the scores of other installed distributions: name -> "module:function".
+
+    Nothing is imported: a name in a study is checked against what is installed alone.
+    """
+    return {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def module_of(method: str) -> str:
+    """Return the dotted module that computes a score.
+
+    Raises:
+        ValueError: No such score, here or among the installed entry points.
+    """
+    if method in METHODS:
+        return f"xferpipe.scores.{METHODS[method]}"
+    own = own_methods()
+    if method not in own:
+        raise ValueError(
+            f"unknown score {method!r}; allowed: {', '.join(sorted({*METHODS, *own}))}; a score of "
+            f"your own joins by the entry-point group {ENTRY_POINT_GROUP!r}"
+        )
+    return own[method].partition(":")[0]
+
 
 class Probe(Block):
-    """The labelled images that scores may see: a part of the training split, never the test split."""
+    """The labelled images that scores may see: part of the training split, never of the test."""
 
     images_per_class: int | None = Field(
         25, ge=2, description="At most this many images of each class; null: all."
@@ -38,13 +72,34 @@ class Scores(Block):
     bootstrap_samples: int = Field(
         200, ge=0, description="Bootstrap draws over probe images for each interval; 0: none."
     )
+    bootstrap_methods: tuple[str, ...] | None = Field(
+        None,
+        description="Methods that get an interval; null: those whose draws cost no recomputation.",
+    )
+    confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
+    probe_sizes: tuple[int, ...] = Field(
+        (),
+        description="Further rows from the first so many probe images of each class (ablation); "
+        "the probe itself must hold as many.",
+    )
 
     @field_validator("methods")
     @classmethod
     def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         for method in methods:
-            if method not in METHODS:
-                raise ValueError(f"unknown score {method!r}; allowed: {', '.join(sorted(METHODS))}")
+            module_of(method)
         if len(set(methods)) != len(methods):
             raise ValueError("a score is named twice")
         return methods
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scores:
+        for method in self.bootstrap_methods or ():
+            if method not in self.methods:
+                raise ValueError(
+                    f"bootstrap_methods: {method!r} is not computed; allowed: "
+                    f"{', '.join(self.methods)}"
+                )
+        if any(size < 2 for size in self.probe_sizes):
+            raise ValueError("probe_sizes: at least 2 images of each class are needed")
+        return self
