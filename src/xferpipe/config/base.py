@@ -17,5 +17,5 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     def canonical_json(self) -> str:
-        """Return sorted JSON: equal blocks give equal text, whatever the order they were written in."""
+        """Return sorted JSON: equal blocks give equal text, whatever order they were written in."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))

@@ -1,18 +1,20 @@
 """Jobs: the resolved slice of a study that one job may read, and nothing else.
 
-A slice is what Snakemake compares between runs, so a value belongs in it exactly when it can change
-the job's output. Texts such as licences stay out; so do names of things that a job does not write.
+A slice is what Snakemake compares between runs, so a value belongs in it exactly when it can
+change the job's output. Texts such as licences stay out; so do names of things that a job does
+not write.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.retrieval import Retrieval
-from xferpipe.config.scores import METHODS, Probe, Scores
+from xferpipe.config.scores import Probe, Scores, module_of
 from xferpipe.config.study import Selection, Shots, Study, Target
 from xferpipe.config.zoo import ZooEntry
 
@@ -35,6 +37,10 @@ class Job(Block):
     """A resolved slice; `stage` names the rule, the entry point and the result folder."""
 
     stage: ClassVar[str]
+
+    def root(self, generated: str | None) -> Path | None:
+        """Return the folder of manifest paths: the generated one, or the user's own."""
+        return Path(generated) if generated else getattr(self.dataset, "root", None)
 
 
 class GenerateJob(Job):
@@ -156,6 +162,7 @@ class AggregateJob(Job):
     stage: ClassVar[str] = "aggregate"
     study: str
     selection: Selection
+    licences: dict[str, str | None]
     seed: int
 
 
@@ -168,7 +175,7 @@ class ReportJob(Job):
 
 
 class Jobs:
-    """Resolves the jobs of a study. One object per study; a job is a pure function of its wildcards."""
+    """Resolves the jobs of a study: a job is a pure function of its wildcards."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -260,7 +267,10 @@ class Jobs:
 
     def aggregate(self) -> AggregateJob:
         return AggregateJob(
-            study=self.study.name, selection=self.study.selection, seed=self.study.seed
+            study=self.study.name,
+            selection=self.study.selection,
+            licences={name: entry.licence for name, entry in self.study.zoo.items()},
+            seed=self.study.seed,
         )
 
     def report(self) -> ReportJob:
@@ -280,7 +290,7 @@ def parse_shots(text: str) -> Shots:
 
 
 def entries_of(job: Job) -> tuple[str, ...]:
-    """Name the registered modules that a job uses: its reader, architecture or scores, no siblings."""
+    """Name the registered modules that a job uses, and none of their siblings."""
     entries = set()
     dataset = getattr(job, "dataset", None)
     if dataset is not None:
@@ -291,5 +301,5 @@ def entries_of(job: Job) -> tuple[str, ...]:
 
         entries.add(f"xferpipe.zoo.architectures.{architecture_family(spec.architecture)}")
     if isinstance(job, ScoresJob):
-        entries.update(f"xferpipe.scores.{METHODS[method]}" for method in job.scores.methods)
+        entries.update(module_of(method) for method in job.scores.methods)
     return tuple(sorted(entries))

@@ -180,9 +180,9 @@ class Study(Block):
         identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
         if identities and target.task != "retrieval":
             raise ValueError(
-                f"finetuning_recipes.{run.recipe}: its loss or sampler needs identities, but target "
-                f"{run.target!r} is a classification target; allowed there: loss: cross_entropy, "
-                "sampler: shuffle"
+                f"finetuning_recipes.{run.recipe}: its loss or sampler needs identities, but "
+                f"target {run.target!r} is a classification target; "
+                "allowed there: loss: cross_entropy, sampler: shuffle"
             )
 
 
@@ -245,3 +245,24 @@ def load_study(source: Path | str | dict[str, Any], *, smoke: bool = False) -> S
         return Study.model_validate(content)
     except ValidationError as error:
         raise StudyError(_message(error, origin)) from None
+
+
+def study_of_workflow(config: dict[str, Any], files: list[Path | str]) -> Study:
+    """Read the study that Snakemake was given.
+
+    Args:
+        config: Snakemake's merged configuration; `--config smoke=true` asks for the smoke form.
+        files: The configuration files it came from. A `smoke=true` hides their `smoke` blocks, so
+            those are read from here.
+    Returns:
+        The checked study.
+    Raises:
+        StudyError: See `load_study`.
+    """
+    content = dict(config)
+    smoke = content.get("smoke")
+    if not isinstance(smoke, bool):
+        return load_study(content)
+    cuts = [yaml.safe_load(Path(file).read_text()).get("smoke") for file in files]
+    content["smoke"] = next((cut for cut in reversed(cuts) if cut), None)
+    return load_study(content, smoke=smoke)

@@ -1,0 +1,111 @@
+# Functions that the rules share: the study, its jobs and keys, and input functions. No rule here.
+from xferpipe.config.study import StudyError, study_of_workflow
+from xferpipe.rebuild.keys import Keys, matches, wildcards_of
+
+try:
+    STUDY = study_of_workflow(config, workflow.configfiles)
+except StudyError as error:
+    raise WorkflowError(str(error)) from None
+
+KEYS = Keys(STUDY, Path(workflow.basedir) / "workflow" / "envs" / "xferpipe.yaml")
+GPUS = 0 if STUDY.device == "cpu" else 1
+
+PRETRAINED = [name for name, entry in STUDY.zoo.items() if entry.weights == "pretrain"]
+LOADED = [name for name in STUDY.zoo if name not in PRETRAINED]
+GENERATED = [name for name, block in STUDY.datasets.items() if getattr(block, "generate", None)]
+
+
+wildcard_constraints:
+    dataset=matches(list(STUDY.datasets)),
+    target=matches(list(STUDY.targets)),
+    shots=r"full|\d+",
+    model=matches(list(STUDY.zoo)),
+    recipe=matches(list(STUDY.finetuning_recipes)),
+    seed=r"\d+",
+
+
+def slice_of(stage):
+    """Give the part of the study that a job reads, as sorted JSON."""
+    return lambda wildcards: KEYS(stage, *wildcards).job
+
+
+def code_of(stage):
+    """Give the hash of the code that a job runs; the job checks it."""
+    return lambda wildcards: KEYS(stage, *wildcards).code
+
+
+def key_of(stage):
+    """Give a job's cumulative key: its slice, code and environment, and the keys above it."""
+    return lambda wildcards: KEYS(stage, *wildcards).key
+
+
+def grown(amount):
+    """Ask for more with each attempt, so that a job killed for memory or time gets through."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def dataset_root(dataset):
+    """Return the generated folder of a data set; a user's own folder is in the job's slice."""
+    return f"results/generate/{dataset}" if dataset in GENERATED else []
+
+
+def dataset_inputs(dataset):
+    """Return what reading a data set's images needs."""
+    packed = STUDY.datasets[dataset].pack
+    return {
+        "manifest": f"results/manifest/{dataset}/manifest.parquet",
+        "images": f"results/pack/{dataset}/images.npy" if packed else [],
+        "root": dataset_root(dataset),
+    }
+
+
+def target_inputs(wildcards):
+    """Return the images of a target and the weights of a zoo entry."""
+    return {
+        **dataset_inputs(STUDY.targets[wildcards.target].dataset),
+        "weights": f"results/zoo/{wildcards.model}/weights.safetensors",
+    }
+
+
+def source_inputs(wildcards):
+    """Return the images that a zoo entry is pretrained on and the weights it starts from."""
+    entry = STUDY.zoo[wildcards.model]
+    initial = f"results/zoo/{entry.initial}/weights.safetensors" if entry.initial else []
+    return {**dataset_inputs(entry.source), "initial": initial}
+
+
+def retrieval_inputs(wildcards):
+    """Return the images of a target and the weights of one of its fine-tunes."""
+    run = "{w.target}/{w.shots}/{w.model}/{w.recipe}/seed{w.seed}".format(w=wildcards)
+    return {
+        **dataset_inputs(STUDY.targets[wildcards.target].dataset),
+        "weights": f"results/finetune/{run}/weights.safetensors",
+    }
+
+
+def zoo_weights(file="weights.safetensors"):
+    """Return one file of every zoo entry."""
+    return [f"results/zoo/{model}/{file}" for model in STUDY.zoo]
+
+
+def pretrain_epochs():
+    """Return the epochs of every pretraining."""
+    return [f"results/zoo/{model}/epochs.parquet" for model in PRETRAINED]
+
+
+def score_tables(stage="scores", file="scores.parquet"):
+    """Return one file of every (target, shots, model)."""
+    return [
+        f"results/{stage}/{target}/{shots}/{model}/{file}"
+        for target, shots in STUDY.scored()
+        for model in STUDY.zoo
+    ]
+
+
+def finetune_tables(file, stage="finetune", task=None):
+    """Return one file of every fine-tune, or of those on targets of one task."""
+    return [
+        "results/{}/{}/{}/{}/{}/seed{}/{}".format(stage, *wildcards_of(run), file)
+        for run in STUDY.finetune_ids()
+        if task is None or STUDY.targets[run.target].task == task
+    ]

@@ -1,0 +1,58 @@
+# The zoo: every entry ends as weights, a card and its source's class means, wherever it came from.
+# Reads packed sources, caches of pretrained weights, or nothing. Writes results/zoo/<model>/.
+
+
+rule pretrain:
+    input:
+        unpack(source_inputs),
+    output:
+        weights="results/zoo/{model}/weights.safetensors",
+        card="results/zoo/{model}/card.parquet",
+        class_means="results/zoo/{model}/class_means.safetensors",
+        epochs="results/zoo/{model}/epochs.parquet",
+    log:
+        "results/logs/pretrain/{model}.log",
+    benchmark:
+        "results/benchmarks/pretrain/{model}.tsv"
+    conda:
+        "../envs/xferpipe.yaml"
+    threads: STUDY.compute_threads
+    resources:
+        gpu=GPUS,
+        mem_mb=grown(8000),
+        runtime=grown(1440),
+    params:
+        job=slice_of("pretrain"),
+        code=code_of("pretrain"),
+        key=key_of("pretrain"),
+        checkpoint="results/checkpoints/zoo/{model}.pt",
+    wildcard_constraints:
+        model=matches(PRETRAINED),
+    script:
+        "../scripts/pretrain.py"
+
+
+rule load_weights:
+    output:
+        weights="results/zoo/{model}/weights.safetensors",
+        card="results/zoo/{model}/card.parquet",
+        class_means="results/zoo/{model}/class_means.safetensors",
+    log:
+        "results/logs/load_weights/{model}.log",
+    benchmark:
+        "results/benchmarks/load_weights/{model}.tsv"
+    conda:
+        "../envs/xferpipe.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=grown(4000),
+        runtime=grown(60),
+    params:
+        job=slice_of("load_weights"),
+        code=code_of("load_weights"),
+        key=key_of("load_weights"),
+    wildcard_constraints:
+        model=matches(LOADED),
+    script:
+        "../scripts/load_weights.py"
