@@ -1,0 +1,61 @@
+"""What LFC and LGC share: statistics of a Gram matrix against label agreement."""
+
+from __future__ import annotations
+
+import numpy
+
+from xferpipe.scores.inputs import one_hot
+
+
+def label_sum(features: numpy.ndarray, labels: numpy.ndarray) -> float:
+    """Return the sum of F F^T times label agreement, 1 for equal labels and -1 for others.
+
+    Args:
+        features: float64 (n, d).
+        labels: Dense labels (n).
+    Returns:
+        2 sum_c |s_c|^2 - |s|^2 with s_c the sum of class c and s that of all.
+    """
+    sums = one_hot(labels).T @ features
+    return float(2 * (sums**2).sum() - (sums.sum(axis=0) ** 2).sum())
+
+
+def correlation_draws(
+    gram: numpy.ndarray, labels: numpy.ndarray, counts: numpy.ndarray, *, centered: bool = False
+) -> numpy.ndarray:
+    """Correlate a Gram matrix with label agreement, for weighted images.
+
+    A bootstrap draw is a vector of counts w: every sum over its images is a sum over the first
+    ones with weights, so b draws cost a few products (b, n) x (n, n) and no new Gram matrix.
+
+    Args:
+        gram: float64 (n, n).
+        labels: Dense labels (n).
+        counts: How often each draw holds each image (b, n).
+        centered: Centre each draw's Gram matrix on the draw's own mean.
+    Returns:
+        Pearson correlation over all pairs of each draw (b); NaN where it is undefined.
+    """
+    hot = one_hot(labels)
+    weights = counts.astype(numpy.float64)
+    total = weights.sum(axis=1)
+    class_totals = weights @ hot
+    products = weights @ gram
+    whole = (products * weights).sum(axis=1)
+    within = ((weights @ (gram * (hot @ hot.T))) * weights).sum(axis=1)
+    squares = ((weights @ gram**2) * weights).sum(axis=1)
+    if centered:
+        means = products / total[:, None]
+        mean = whole / total**2
+        within = (
+            within
+            - 2 * (class_totals * ((weights * means) @ hot)).sum(axis=1)
+            + (class_totals**2).sum(axis=1) * mean
+        )
+        squares = squares - 2 * total * (weights * means**2).sum(axis=1) + total**2 * mean**2
+        whole = numpy.zeros_like(whole)
+    pairs = (class_totals**2).sum(axis=1)
+    numerator = within - whole * pairs / total**2
+    variance = (squares - whole**2 / total**2) * (pairs - pairs**2 / total**2)
+    with numpy.errstate(invalid="ignore", divide="ignore"):
+        return numpy.where(variance > 0, numerator / numpy.sqrt(variance), numpy.nan)

@@ -1,0 +1,160 @@
+"""What scores read, and the checks that every one of them makes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+
+class Undefined(ValueError):
+    """A score has no value for this input; the message says why and becomes the row's `reason`."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything a score may ask for, by the name of its parameter. n images, d features.
+
+    Attributes:
+        features: Features before the classifier, float (n, d).
+        labels: Class labels, integer (n).
+        source_probabilities: Softmax of the source head, fractions (n, z).
+        class_means: Mean features of the source's classes under the model, float (s, d).
+        class_counts: Images behind each of them, integer (s).
+        source_accuracy: Accuracy on the source's test split, a fraction.
+        parameters: Parameters of the model without its classifier, a count.
+        reference_features: Features of a small network trained on the target, float (n, e).
+        gradient_grams: Gram matrices of per-image gradients by option name, float (n, n) each.
+        layer_features: Features of further layers by layer name, float (n, *) each.
+        seed: Seed of the scores that draw random numbers.
+    """
+
+    features: numpy.ndarray
+    labels: numpy.ndarray
+    source_probabilities: numpy.ndarray | None = None
+    class_means: numpy.ndarray | None = None
+    class_counts: numpy.ndarray | None = None
+    source_accuracy: float | None = None
+    parameters: int | None = None
+    reference_features: numpy.ndarray | None = None
+    gradient_grams: Mapping[str, numpy.ndarray] | None = None
+    layer_features: Mapping[str, numpy.ndarray] | None = None
+    seed: int = 0
+
+    def take(self, rows: numpy.ndarray) -> Inputs:
+        """Return the inputs of some images alone; a row may be named more than once."""
+        changes: dict[str, Any] = {}
+        for name in ("features", "labels", "source_probabilities", "reference_features"):
+            values = getattr(self, name)
+            changes[name] = None if values is None else values[rows]
+        if self.gradient_grams is not None:
+            grid = numpy.ix_(rows, rows)
+            changes["gradient_grams"] = {k: gram[grid] for k, gram in self.gradient_grams.items()}
+        if self.layer_features is not None:
+            changes["layer_features"] = {k: v[rows] for k, v in self.layer_features.items()}
+        return Inputs(**{**self.__dict__, **changes})
+
+
+#: Why an input that a score needs may be missing.
+MISSING = {
+    "source_probabilities": "the model has no source head",
+    "class_means": "the zoo entry has no class means of its source",
+    "class_counts": "the zoo entry has no class counts of its source",
+    "source_accuracy": "the zoo entry has no accuracy on its source",
+    "parameters": "the zoo entry has no parameter count",
+    "reference_features": "no features of a small network trained on the target were given",
+    "gradient_grams": "no gradients were taken (the gradients stage writes them)",
+    "layer_features": "no features of further layers were taken",
+}
+
+
+def matrix(values: Any, name: str) -> numpy.ndarray:
+    """Return `values` as a float64 matrix.
+
+    Raises:
+        ValueError: It is no matrix of real numbers.
+        Undefined: It holds NaN or infinities.
+    """
+    array = numpy.asarray(values)
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{name} has shape {array.shape} and type {array.dtype}; expected a matrix of real "
+            f"numbers, one row an image: are the arguments in the order (features, labels)?"
+        )
+    array = array.astype(numpy.float64)
+    if not numpy.isfinite(array).all():
+        raise Undefined(f"{name} holds NaN or infinity")
+    return array
+
+
+def label_vector(labels: Any, rows: int, name: str = "features") -> numpy.ndarray:
+    """Return `labels` renumbered 0, 1, ... in their order.
+
+    Raises:
+        ValueError: No vector of integers from 0 on, or not one for each of `rows`.
+        Undefined: Fewer than two images or two classes.
+    """
+    array = numpy.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"labels have shape {array.shape} and type {array.dtype}; expected a vector of "
+            f"integers: are the arguments in the order ({name}, labels)?"
+        )
+    if array.size != rows:
+        raise ValueError(f"{name} has {rows} rows but there are {array.size} labels; one a row")
+    if array.size and array.min() < 0:
+        raise ValueError(f"labels hold {array.min()}; expected class numbers from 0 on")
+    if rows < 2:
+        raise Undefined(f"{rows} probe images; at least 2 are needed")
+    values, dense = numpy.unique(array, return_inverse=True)
+    if values.size < 2:
+        raise Undefined("the probe images are all of one class")
+    return dense
+
+
+def checked(features: Any, labels: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Check features and labels, which every score of features calls first.
+
+    Args:
+        features: Real numbers (n, d).
+        labels: Integers from 0 on (n).
+    Returns:
+        The features as float64 (n, d); the labels renumbered 0, 1, ... in their order (n).
+    Raises:
+        ValueError: Shapes, types or ranges are wrong (swapped arguments are).
+        Undefined: Fewer than two images or classes, NaN, or features equal for all images.
+    """
+    features = matrix(features, "features")
+    labels = label_vector(labels, len(features))
+    if features.shape[1] == 0 or not (features != features[0]).any():
+        raise Undefined("the features are the same for all probe images")
+    return features, labels
+
+
+def probabilities(values: Any, labels: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Check a source head's probabilities and labels.
+
+    Args:
+        values: Fractions (n, z) whose rows sum to 1.
+        labels: Integers from 0 on (n).
+    Returns:
+        The probabilities as float64 (n, z); the labels renumbered 0, 1, ... (n).
+    Raises:
+        ValueError: Shapes, types or ranges are wrong.
+        Undefined: Fewer than two images or classes, or NaN.
+    """
+    values = matrix(values, "source_probabilities")
+    labels = label_vector(labels, len(values), "source_probabilities")
+    if values.shape[1] == 0 or values.min() < 0 or abs(values.sum(axis=1) - 1).max() > 1e-3:
+        raise ValueError(
+            "source_probabilities must be at least 0 and sum to 1 in each row; give the softmax of "
+            "the source head, not its logits"
+        )
+    return values, labels
+
+
+def one_hot(labels: numpy.ndarray) -> numpy.ndarray:
+    """Return dense labels (n) as float64 (n, c) of zeros and ones."""
+    return numpy.eye(labels.max() + 1)[labels]

@@ -1,0 +1,70 @@
+"""Label-feature correlation (LFC): do features group images as the labels do?
+
+    S = <T - mean T, K - mean K> / (|T - mean T|_F |K - mean K|_F)
+
+with T = F F^T over the features F (n, d) and K = 1 for equal labels, -1 for others, over all n^2
+pairs, the diagonal included. No unit; in [-1, 1]. LFC depends on where the features' origin lies;
+`lfc_centered` subtracts the mean image first (linear CKA of F with the labels, where the classes
+have equally many images).
+
+Undefined: fewer than two images or classes, constant or not finite features, a constant Gram
+matrix (for one class or one image it is).
+Source: Deshpande et al., arXiv 2102.00084, section 3 (eq. 7 and its normalised form).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from xferpipe.scores.gram import correlation_draws, label_sum
+from xferpipe.scores.inputs import Undefined, checked
+
+
+def _correlation(features: Any, labels: Any, centered: bool) -> float:
+    import torch
+
+    from xferpipe import ops
+
+    features, labels = checked(features, labels)
+    value = ops.label_correlation(
+        torch.from_numpy(features), torch.from_numpy(labels), centered=centered
+    )
+    if not numpy.isfinite(value):
+        raise Undefined("the Gram matrix of the features is constant")
+    return value
+
+
+def lfc(features: Any, labels: Any) -> dict[str, float]:
+    """Correlate the features' Gram matrix with label agreement.
+
+    Args:
+        features: Raw features before the classifier, float (n, d).
+        labels: Class labels, integer (n).
+    Returns:
+        The correlation; under `unnormalised`, <T, K> itself (eq. 7), in squared feature units.
+    Raises:
+        ValueError: Wrong shapes or label range.
+        Undefined: See the module.
+    """
+    value = _correlation(features, labels, False)
+    features, labels = checked(features, labels)
+    return {"": value, "unnormalised": label_sum(features, labels)}
+
+
+def lfc_centered(features: Any, labels: Any) -> float:
+    """Correlate the centred features' Gram matrix with label agreement; as `lfc`."""
+    return _correlation(features, labels, True)
+
+
+def lfc_draws(features: Any, labels: Any, counts: numpy.ndarray) -> numpy.ndarray:
+    """Return LFC of every bootstrap draw; `counts` (b, n)."""
+    features, labels = checked(features, labels)
+    return correlation_draws(features @ features.T, labels, counts)
+
+
+def lfc_centered_draws(features: Any, labels: Any, counts: numpy.ndarray) -> numpy.ndarray:
+    """Return centred LFC of every bootstrap draw; `counts` (b, n)."""
+    features, labels = checked(features, labels)
+    return correlation_draws(features @ features.T, labels, counts, centered=True)

@@ -1,0 +1,48 @@
+"""Seconds and peak memory of one score alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+_RESET = Path("/proc/self/clear_refs")
+
+
+@dataclass
+class Cost:
+    """What a block of code took."""
+
+    seconds: float = 0.0
+    peak_bytes: int | None = None
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Measure a block: wall seconds, and the bytes by which memory rose at its peak.
+
+    The kernel keeps the peak of resident memory, and forgets it on request; where it does not
+    (macOS), `peak_bytes` stays null.
+    """
+    cost = Cost()
+    before = None
+    try:
+        _RESET.write_text("5")
+        before = _resident("VmRSS")
+    except OSError:
+        pass
+    start = time.perf_counter()
+    yield cost
+    cost.seconds = time.perf_counter() - start
+    if before is not None:
+        cost.peak_bytes = max(0, _resident("VmHWM") - before)
+
+
+def _resident(field: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"{_STATUS} has no {field}")

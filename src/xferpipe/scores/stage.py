@@ -1,0 +1,73 @@
+"""Stage: every score of one (target, shots, model), from cached features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy
+import polars
+
+from xferpipe.config import ScoresJob
+from xferpipe.records import read_table, write_table
+from xferpipe.scores.evaluate import compute
+
+
+def scores(
+    job: ScoresJob, *, features: Path, card: Path, class_means: Path, output: Path
+) -> None:
+    """Compute a model's scores on a target.
+
+    Args:
+        job: What to compute.
+        features: `features.safetensors` of the probe images under the model.
+        card: `card.parquet` of the model.
+        class_means: `class_means.safetensors` of the model.
+        output: Table `scores` to write.
+    Raises:
+        ValueError: The features do not have the shapes that the features stage writes.
+    """
+    probe = tensors(features)
+    facts = read_table("zoo", card).row(0, named=True)
+    table = compute(
+        probe["features"],
+        probe["labels"],
+        job.scores.methods,
+        softmax(probe["logits"]) if probe["logits"].shape[1] else None,
+        bootstrap_samples=job.scores.bootstrap_samples,
+        bootstrap_methods=job.scores.bootstrap_methods,
+        confidence=job.scores.confidence,
+        probe_sizes=job.scores.probe_sizes,
+        source_accuracy=facts["source_accuracy"],
+        parameters=facts["parameters"],
+        seed=job.seed,
+        **_source(class_means),
+    )
+    table = table.with_columns(
+        target=polars.lit(job.target),
+        shots=polars.lit(str(job.shots)),
+        model=polars.lit(job.model),
+    )
+    write_table("scores", table, output)
+
+
+def tensors(path: Path) -> dict[str, numpy.ndarray]:
+    """Read every tensor of a safetensors file."""
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def softmax(logits: numpy.ndarray) -> numpy.ndarray:
+    """Return the softmax of each row, in float64."""
+    logits = logits.astype(numpy.float64)
+    exponentials = numpy.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _source(class_means: Path) -> dict[str, Any]:
+    """Return the source's class means and counts; nothing where there is no source."""
+    source = tensors(class_means)
+    if not len(source["class_counts"]):
+        return {}
+    return {"class_means": source["class_means"], "class_counts": source["class_counts"]}
