@@ -1,0 +1,125 @@
+"""The typed study: what is refused, with which words, and what a job's slice holds."""
+
+import copy
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xferpipe.config import StudyError, load_study
+from xferpipe.config.default import DEFAULT
+from xferpipe.config.jobs import Jobs, entries_of
+from xferpipe.config.study import study_of_workflow
+
+
+def changed(*path, value):
+    content = copy.deepcopy(DEFAULT)
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return content
+
+
+def test_default_study_has_the_size_its_page_promises():
+    study = load_study(DEFAULT)
+    runs = list(study.finetune_ids())
+    assert len(study.targets) >= 3
+    assert len(study.zoo) >= 8
+    assert len(runs) == len(set(runs)) <= 60
+
+
+def test_smoke_form_keeps_every_kind_of_entry_and_few_jobs():
+    study = load_study(DEFAULT, smoke=True)
+    assert {entry.weights for entry in study.zoo.values()} == {"pretrain", "random"}
+    assert {target.task for target in study.targets.values()} == {"classification", "retrieval"}
+    used = {run.recipe for run in study.finetune_ids()}
+    assert used == set(DEFAULT["finetuning_recipes"])
+    assert 2 * len(study.scored()) * len(study.zoo) + 2 * len(list(study.finetune_ids())) < 40
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        (changed("epocs", value=3), ["epocs", "unknown key"]),
+        (changed("zoo", "resnet8_random", "widht", value=3), ["zoo.resnet8_random.widht"]),
+        (changed("compute_threads", value="many"), ["compute_threads", "many"]),
+        (changed("device", value="tpu"), ["device", "'cuda'", "tpu"]),
+        (changed("targets", "digits_5_to_9", "dataset", value="x"), ["'x'", "shapes"]),
+        (changed("targets", "vehicles", "task", value="classification"), ["task", "veri776"]),
+        (changed("zoo", "resnet8_digits", "source", value="nowhere"), ["source", "nowhere"]),
+        (changed("zoo", "resnet8_digits", "source", value=None), ["needs 'source'"]),
+        (changed("zoo", "resnet8_letters", "initial", value="resnet8_letters"), ["circle"]),
+        (changed("finetunes", 0, "recipes", value=["sgdd"]), ["finetunes[0].recipes", "sgdd"]),
+        (changed("finetunes", 0, "recipes", value=["identities"]), ["identities", "digits_5"]),
+        (changed("finetunes", 0, "shots", value=[0]), ["finetunes.0.shots"]),
+        (changed("scores", "methods", value=["lcf"]), ["lcf", "lfc"]),
+        (changed("selection", "reference_model", value="x"), ["reference_model"]),
+        (changed("zoo", value={"a b": DEFAULT["zoo"]["resnet8_random"]}), ["a b"]),
+        (changed("zoo", value={"../up": DEFAULT["zoo"]["resnet8_random"]}), ["../up"]),
+        (changed("zoo", value={}), ["zoo", "at least one"]),
+        (changed("datasets", "vehicles", "root", value="/data"), ["exactly one", "generate"]),
+    ],
+)
+def test_impossible_study_ends_in_one_error_that_names_the_key(content, names):
+    with pytest.raises(StudyError) as error:
+        load_study(content)
+    for name in names:
+        assert name in str(error.value)
+
+
+def test_missing_file_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(StudyError, match=r"nothing\.yaml"):
+        load_study(tmp_path / "nothing.yaml")
+
+
+def test_broken_yaml_is_an_error_that_names_the_file(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("zoo: [")
+    with pytest.raises(StudyError, match=r"study\.yaml is not YAML"):
+        load_study(file)
+
+
+def test_smoke_without_a_block_is_refused():
+    content = {key: value for key, value in DEFAULT.items() if key != "smoke"}
+    with pytest.raises(StudyError, match="no smoke block"):
+        load_study(content, smoke=True)
+
+
+def test_smoke_flag_of_the_command_line_finds_the_block_it_replaced(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(DEFAULT))
+    study = study_of_workflow({**DEFAULT, "smoke": True}, [file])
+    assert study == load_study(DEFAULT, smoke=True)
+    assert study_of_workflow({**DEFAULT, "smoke": False}, [file]) == load_study(DEFAULT)
+
+
+@given(st.permutations(sorted(DEFAULT["finetuning_recipes"]["identities"].items())))
+def test_slice_does_not_depend_on_the_order_of_keys(items):
+    study = load_study(changed("finetuning_recipes", "identities", value=dict(items)))
+    run = ("vehicles", "full", "resnet8_random", "identities", "0")
+    expected = Jobs(load_study(DEFAULT)).finetune(*run).canonical_json()
+    assert Jobs(study).finetune(*run).canonical_json() == expected
+
+
+def test_slice_reads_its_own_recipe_and_no_other():
+    run = ("digits_5_to_9", "full", "resnet8_random", "sgd", "0")
+    before = Jobs(load_study(DEFAULT)).finetune(*run)
+    other = load_study(changed("finetuning_recipes", "head_only", "lr", value=0.5))
+    own = load_study(changed("finetuning_recipes", "sgd", "lr", value=0.5))
+    assert Jobs(other).finetune(*run) == before
+    assert Jobs(own).finetune(*run) != before
+
+
+def test_licence_is_shown_and_never_computed_with():
+    study = load_study(changed("datasets", "shapes", "licence", value="CC0"))
+    assert Jobs(study).manifest("shapes") == Jobs(load_study(DEFAULT)).manifest("shapes")
+
+
+def test_entries_name_what_a_job_uses_and_no_sibling():
+    job = Jobs(load_study(DEFAULT)).finetune("digits_5_to_9", "5", "resnet8_random", "sgd", "0")
+    assert entries_of(job) == (
+        "xferpipe.datasets.readers.digits",
+        "xferpipe.zoo.architectures.cifar_resnet",
+    )
