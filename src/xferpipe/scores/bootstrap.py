@@ -27,14 +27,27 @@ def counts_of(labels: numpy.ndarray, draws: int, seed: int) -> numpy.ndarray:
     return counts
 
 
-def interval(values: numpy.ndarray, confidence: float) -> tuple[float | None, float | None]:
-    """Return the percentile interval of the draws that have a value; null for fewer than ten."""
-    values = values[numpy.isfinite(values)]
-    if values.size < 10:
+def interval(
+    value: float, draws: numpy.ndarray, confidence: float
+) -> tuple[float | None, float | None]:
+    """Lay the spread of the draws around the value.
+
+    A draw holds copies, which lifts a score that fits the images it is measured on (LEEP). The
+    spread of the draws is kept and their common shift removed.
+
+    Args:
+        value: The score of all images.
+        draws: The score of every draw (b); NaN where it is undefined.
+        confidence: Level of the interval.
+    Returns:
+        Its ends; null for fewer than ten defined draws.
+    """
+    draws = draws[numpy.isfinite(draws)]
+    if draws.size < 10:
         return None, None
     tail = (1 - confidence) / 2
-    low, high = numpy.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = numpy.quantile(draws, [tail, 1 - tail]) - draws.mean() + value
+    return float(min(low, value)), float(max(high, value))
 
 
 def drawn(

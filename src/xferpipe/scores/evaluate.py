@@ -163,4 +163,4 @@ def _add_intervals(
 ) -> None:
     for row in rows:
         if row["method"] == name and row["variant"] in values and _defined(row):
-            row["low"], row["high"] = interval(values[row["variant"]], confidence)
+            row["low"], row["high"] = interval(row["value"], values[row["variant"]], confidence)

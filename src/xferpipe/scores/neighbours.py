@@ -40,7 +40,7 @@ def _right(features: Any, labels: Any) -> numpy.ndarray:
         same = distance == 0
         with numpy.errstate(divide="ignore"):
             weight = numpy.where(same.any(axis=1, keepdims=True), same, 1 / distance)
-        votes = (weight[:, :, None] * hot[labels[nearest]]).sum(axis=1)
+        votes = (weight[:, :, None] * hot[nearest]).sum(axis=1)
         right[rows] = votes.argmax(axis=1) == labels[rows]
     return right
 
