@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xferpipe.config.base import Block
+from xferpipe.config.augmentation import Augmentation
 
 
-class Recipe(Block):
+class Recipe(Augmentation):
     """How one model is trained, for pretraining and fine-tuning alike."""
 
     epochs: int = Field(10, ge=1, description="Passes over the training split.")
@@ -32,9 +32,6 @@ class Recipe(Block):
     lr_warmup_epochs: int = Field(0, ge=0, description="Epochs of warm-up.")
     lr_warmup_method: Literal["constant", "linear"] = Field("linear", description="Warm-up shape.")
     lr_warmup_decay: float = Field(0.01, gt=0, le=1, description="First factor of the warm-up.")
-    random_erase: float = Field(0.0, ge=0, le=1, description="Probability of random erasing.")
-    horizontal_flip: float = Field(0.0, ge=0, le=1, description="Probability of a mirror image.")
-    crop_padding_px: int = Field(0, ge=0, description="Zero padding before a random crop.")
     train_layers: Literal["all", "head"] = Field("all", description="What is trained.")
     loss: Literal["cross_entropy", "cross_entropy_triplet"] = Field(
         "cross_entropy", description="Loss; the triplet part is batch-hard, for identities."
@@ -42,6 +39,11 @@ class Recipe(Block):
     triplet_margin: float = Field(0.3, gt=0, description="Margin of the triplet part.")
     sampler: Literal["shuffle", "pk"] = Field(
         "shuffle", description="`pk` draws a few images (K) of each of some identities (P)."
+    )
+    ra_reps: int = Field(
+        1,
+        ge=1,
+        description="Repeated augmentation: times that an image follows itself in `shuffle`.",
     )
     images_per_identity: int = Field(4, ge=2, description="K of the `pk` sampler.")
     select: Literal["best", "last"] = Field(
