@@ -1,0 +1,62 @@
+"""The features stage: the probe images of a target through one model."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from xferpipe.config.jobs import FeaturesJob
+from xferpipe.datasets import splits
+from xferpipe.datasets.images import open_images
+from xferpipe.datasets.manifest import read_manifest
+from xferpipe.records import atomic_path
+from xferpipe.training.compute import prepare
+from xferpipe.training.data import LabelledImages
+from xferpipe.training.evaluate import embed
+from xferpipe.zoo.weights import load_model
+
+
+def features(
+    job: FeaturesJob,
+    *,
+    manifest: Path,
+    images: Path | None,
+    root: Path | None,
+    weights: Path,
+    output: Path,
+) -> None:
+    """Write features, logits, labels and rows of a target's probe images.
+
+    Args:
+        job: The resolved slice.
+        manifest: Table `manifest` of the target.
+        images: Packed images, or None to decode files.
+        root: Folder that manifest paths start from.
+        weights: Weights of the zoo entry.
+        output: Written: `features` float32 (n, d), `logits` float32 (n, z), `labels` int64 (n),
+            `rows` int64 (n); metadata `seconds`, of the passes alone.
+    Raises:
+        DatasetError: The images cannot be used.
+        WeightsError: The weights do not fit the architecture.
+    """
+    from safetensors.torch import save_file
+
+    device = prepare(job.device, job.compute_threads)
+    rows = read_manifest(manifest)
+    opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+    probe = splits.probe_rows(rows, job.target, job.shots, job.probe, job.seed)
+    split = LabelledImages(opened, probe.rows, probe.labels, job.spec, device)
+    model = load_model(job.spec, weights).to(device)
+    started = time.monotonic()
+    found, logits = embed(model, split)
+    seconds = time.monotonic() - started
+    content = {
+        "features": found.contiguous(),
+        "logits": logits.contiguous(),
+        "labels": split.labels,
+        "rows": torch.as_tensor(probe.rows, dtype=torch.int64),
+    }
+    with atomic_path(output) as temporary:
+        save_file(content, temporary, metadata={"seconds": repr(seconds)})

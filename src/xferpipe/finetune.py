@@ -1,0 +1,123 @@
+"""The fine-tuning stage: one model, one target, one recipe, one seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars
+import torch
+
+from xferpipe.config.jobs import FinetuneJob
+from xferpipe.datasets import splits
+from xferpipe.datasets.images import Images, open_images
+from xferpipe.datasets.manifest import read_manifest
+from xferpipe.records import frame, write_table
+from xferpipe.training.checkpoint import Checkpoint, identity_of
+from xferpipe.training.compute import device_name, prepare
+from xferpipe.training.data import LabelledImages
+from xferpipe.training.evaluate import evaluate
+from xferpipe.training.loop import Fit, fit
+from xferpipe.training.overfitting import overfitting
+from xferpipe.zoo.build import replace_classifier
+from xferpipe.zoo.weights import load_model, save_weights
+
+
+def finetune(
+    job: FinetuneJob,
+    *,
+    manifest: Path,
+    images: Path | None,
+    root: Path | None,
+    weights: Path,
+    checkpoint: Path,
+    tuned_weights: Path,
+    run: Path,
+    epochs: Path,
+) -> None:
+    """Fine-tune a model, choose its epoch on the validation split and test it.
+
+    Args:
+        job: The resolved slice.
+        manifest: Table `manifest` of the target.
+        images: Packed images, or None to decode files.
+        root: Folder that manifest paths start from.
+        weights: Weights of the zoo entry.
+        checkpoint: Written at intervals, read by a restarted run, removed at the end.
+        tuned_weights: Written: weights of the chosen epoch.
+        run: Written: one row of table `finetunes`.
+        epochs: Written: table `epochs`.
+    Raises:
+        DatasetError: The images cannot be used.
+        WeightsError: The weights do not fit the architecture.
+    """
+    device = prepare(job.device, job.compute_threads)
+    rows = read_manifest(manifest)
+    opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+    chosen = splits.training_rows(rows, job.target, job.shots, job.study_seed)
+    train = _labelled(opened, chosen, job, device)
+    held_out = splits.validation_rows(rows, job.target, job.study_seed)
+    validation = _labelled(opened, held_out, job, device)
+
+    model = load_model(job.spec, weights)
+    replace_classifier(model, len(chosen.class_names), seed=job.seed)
+    saved = Checkpoint(checkpoint, identity_of(job))
+    name = f"{job.target_name} {job.model} {job.recipe_name}"
+    result = fit(
+        model.to(device), job.recipe, train, validation, seed=job.seed, name=name, checkpoint=saved
+    )
+    row = {
+        "target": job.target_name,
+        "shots": str(job.shots),
+        "model": job.model,
+        "recipe": job.recipe_name,
+        "seed": job.seed,
+    }
+    figures = _figures(result, job)
+    if job.target.task == "classification" and result.diverged is None:
+        test = evaluate(model, _labelled(opened, splits.test_rows(rows, job.target), job, device))
+        figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+    save_weights(model, tuned_weights)
+    write_table("epochs", _epochs(result, row), epochs)
+    about = {
+        "train_images": len(train),
+        "compute_threads": job.compute_threads,
+        "device": device_name(device),
+        "torch_version": torch.__version__,
+        "task": job.target.task,
+    }
+    write_table("finetunes", frame("finetunes", [row | figures | about]), run)
+    saved.remove()
+
+
+def _labelled(
+    images: Images, rows: splits.LabelledRows, job: FinetuneJob, device: torch.device
+) -> LabelledImages:
+    return LabelledImages(images, rows.rows, rows.labels, job.spec, device)
+
+
+def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
+    """Return the measured columns; a run that diverged has no accuracy."""
+    figures: dict[str, object] = {
+        "status": "finished" if result.diverged is None else "diverged",
+        "reason": result.diverged,
+        "epochs": len(result.rows),
+        "seconds": result.seconds,
+        "images_per_second": (
+            result.images / result.training_seconds if result.training_seconds else None
+        ),
+    }
+    if result.diverged is None:
+        kept = result.rows[result.best_epoch - 1]
+        figures |= {
+            "best_epoch": result.best_epoch,
+            "selected_on": "validation" if job.recipe.select == "best" else "none",
+            "validation_accuracy": kept["validation_accuracy"],
+            "validation_loss": kept["validation_loss"],
+            "train_accuracy": result.rows[-1]["train_accuracy"],
+            **overfitting([epoch["validation_accuracy"] for epoch in result.rows]),
+        }
+    return figures
+
+
+def _epochs(result: Fit, row: dict[str, object]) -> polars.DataFrame:
+    return frame("epochs", [{"stage": "finetune", **row, **epoch} for epoch in result.rows])

@@ -1,0 +1,47 @@
+"""Loss, accuracy and features over whole splits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from xferpipe.training.data import LabelledImages
+from xferpipe.zoo.features import features_and_logits
+
+#: Images of one evaluation pass; no figure depends on it.
+BATCH = 256
+
+
+class Evaluation(NamedTuple):
+    """Mean cross-entropy in nats and accuracy as a fraction."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, split: LabelledImages, batch: int = BATCH) -> Evaluation:
+    """Evaluate a model on a split, in evaluation mode."""
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=split.device)
+    right = torch.zeros((), dtype=torch.int64, device=split.device)
+    for positions in split.blocks(batch):
+        images, labels = split.batch(positions)
+        logits = model(images)
+        loss += functional.cross_entropy(logits, labels, reduction="sum").double()
+        right += (logits.argmax(1) == labels).sum()
+    return Evaluation(loss.item() / len(split), right.item() / len(split))
+
+
+@torch.inference_mode()
+def embed(
+    model: nn.Module, split: LabelledImages, batch: int = BATCH
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return features, float32 (n, d), and logits, float32 (n, c), of a split, on the CPU."""
+    model.eval()
+    parts = [features_and_logits(model, split.batch(rows)[0]) for rows in split.blocks(batch)]
+    features, logits = zip(*parts, strict=True)
+    return torch.cat(features).float().cpu(), torch.cat(logits).float().cpu()

@@ -1,0 +1,110 @@
+"""Weights on disk: safetensors under the model's own names, with what is needed to rebuild it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from xferpipe.config.jobs import ModelSpec
+from xferpipe.records import atomic_path
+from xferpipe.zoo.build import anatomy_of, build_model, outputs_of
+
+
+class WeightsError(ValueError):
+    """Weights cannot be read, or do not belong to the model they are meant for."""
+
+
+def save_weights(model: nn.Module, path: Path | str) -> None:
+    """Write a model's state dict, classifier included, atomically.
+
+    The metadata says how many classes and which surgery the model has, so that the file alone
+    and the model's `ModelSpec` rebuild it.
+    """
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    content = {"outputs": outputs_of(model), "surgery": getattr(model, "surgery", {})}
+    with atomic_path(path) as temporary:
+        save_file(state, temporary, metadata={"xferpipe": json.dumps(content, sort_keys=True)})
+
+
+def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Read a weights file.
+
+    Returns:
+        State dict; description (`outputs`, `surgery`), empty for files of other programs.
+    Raises:
+        WeightsError: There is no such file, or it is no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("xferpipe", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file; run the rule that writes it") from None
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path}: expected a safetensors file ({error}); delete it to rebuild it"
+        ) from None
+
+
+def load_state(
+    model: nn.Module, state: Mapping[str, torch.Tensor], *, origin: str, classifier: bool = True
+) -> None:
+    """Load a state dict; every key and shape must fit.
+
+    Args:
+        model: A model of `build_model`.
+        state: Tensors by the model's own names.
+        origin: What the weights are, named in errors.
+        classifier: False leaves the model's own classifier as it is, whatever the state holds.
+    Raises:
+        WeightsError: Keys are missing or unknown or shapes differ; all of them are listed.
+    """
+    own = model.state_dict()
+    beginning = f"{anatomy_of(model).classifier}."
+    skipped = set() if classifier else {name for name in own if name.startswith(beginning)}
+    if not classifier:
+        state = {name: value for name, value in state.items() if not name.startswith(beginning)}
+    # Counters that weights from before batch norm counted its batches do not have.
+    optional = {name for name in own if name.endswith(".num_batches_tracked")}
+    problems = [
+        f"missing: {name} {tuple(own[name].shape)}"
+        for name in own
+        if name not in state and name not in skipped and name not in optional
+    ]
+    problems += [f"unknown: {name} {tuple(state[name].shape)}" for name in state if name not in own]
+    problems += [
+        f"shape: {name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in state
+        if name in own and state[name].shape != own[name].shape
+    ]
+    if problems:
+        raise WeightsError(
+            f"{origin}: {len(problems)} tensors do not fit {type(model).__name__}; is it a "
+            "checkpoint of another architecture? Correct 'architecture' or the weights:\n  "
+            + "\n  ".join(problems)
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def load_model(spec: ModelSpec, path: Path | str) -> nn.Module:
+    """Rebuild the model of a weights file that this package wrote, in evaluation mode.
+
+    Raises:
+        WeightsError: The file cannot be read, or is of another architecture.
+    """
+    state, description = read_weights(path)
+    if "outputs" not in description:
+        raise WeightsError(
+            f"{path} was not written by xferpipe; load it through a zoo entry with weights: file"
+        )
+    model = build_model(spec, int(description["outputs"]))
+    load_state(model, state, origin=str(path))
+    return model.eval()
