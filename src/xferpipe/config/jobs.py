@@ -24,6 +24,10 @@ class ModelSpec(Block):
 
     architecture: str
     width: int
+    norm: Literal["batch", "group", "group_ws"] = "batch"
+    block_order: Literal[
+        "original", "norm_after_addition", "relu_before_addition", "preactivation"
+    ] = "original"
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 

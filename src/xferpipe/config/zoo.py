@@ -25,8 +25,8 @@ class ZooEntry(Block):
     """One pretrained model that could be fine-tuned."""
 
     architecture: str = Field(
-        description="cifar_resnet8 ... cifar_resnet1001 (small images), a torchvision model name, "
-        "or timm:<name>."
+        description="cifar_resnet8 ... cifar_resnet110 (basic blocks, 6n+2), cifar_resnet164 ... "
+        "cifar_resnet1001 (bottlenecks, 9n+2), a torchvision model name, or timm:<name>."
     )
     weights: Literal["random", "pretrain", "torchvision", "timm", "file"] = Field(
         description="Where the weights come from."
@@ -40,6 +40,14 @@ class ZooEntry(Block):
         None, description="Weight name (`torchvision`: IMAGENET1K_V1; `timm`: model tag) or path."
     )
     width: int = Field(16, ge=4, description="Channels of the first stage of the CIFAR ResNets.")
+    norm: Literal["batch", "group", "group_ws"] = Field(
+        "batch",
+        description="Normalisation of the CIFAR ResNets and torchvision ResNets: batch norm, group "
+        "norm, or group norm with weight standardisation.",
+    )
+    block_order: Literal[
+        "original", "norm_after_addition", "relu_before_addition", "preactivation"
+    ] = Field("original", description="Order inside the residual blocks of the CIFAR ResNets.")
     mean: tuple[float, float, float] = Field(
         (0.485, 0.456, 0.406), description="Channel means subtracted from pixels in [0, 1]."
     )
