@@ -53,6 +53,19 @@ class Selection(Block):
     )
     bootstrap_samples: int = Field(1000, ge=0, description="Draws for correlation intervals.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
+    own_results: Path | None = Field(
+        None,
+        description="CSV or Parquet of fine-tuning results that you already have (target, model, "
+        "accuracy or map as fractions; shots, recipe, seed, validation, seconds where known): "
+        "they count beside the runs.",
+    )
+    speed_train_accuracy: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Training accuracy whose first epoch is a fine-tune's speed, which the "
+        "linearised loss curve is judged by.",
+    )
 
 
 class FinetuneId(Block):

@@ -154,7 +154,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "selection": _columns(
         ("target", TEXT, "", "Target data set."),
         ("shots", TEXT, "images/class", "Training images per class, or `full`."),
-        ("recipe", TEXT, "", "Recipe of the fine-tunes; `best` and `best_on_test` take each model's best."),
+        ("recipe", TEXT, "", "Recipe; `best` and `best_on_test` take each model's best."),
         ("metric", TEXT, "", "What the fine-tunes are judged by: accuracy, map or speed."),
         ("method", TEXT, "", "Score, `random` (closed form over all orders) or `noise_ceiling`."),
         ("variant", TEXT, "", "Options of the score."),
