@@ -1,4 +1,4 @@
-"""Checks of data before anything is trained: each failure names the file, the count and the cure."""
+"""Checks of data before any training: each failure names the file, the count and the cure."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def _check_places(rows: polars.DataFrame, where: str) -> None:
     nowhere = rows.filter(polars.col("path").is_null() == polars.col("index").is_null())
     if not nowhere.is_empty():
         raise DatasetError(
-            f"{where}: row {nowhere['row'][0]} needs either a path or an index ({len(nowhere)} such "
-            "rows); rebuild the manifest"
+            f"{where}: row {nowhere['row'][0]} needs either a path or an index ({len(nowhere)} "
+            "such rows); rebuild the manifest"
         )
     if not (rows["row"] == polars.int_range(len(rows), eager=True)).all():
         raise DatasetError(

@@ -56,7 +56,7 @@ class PackedImages(Images):
     def __len__(self) -> int:
         return len(self._packed)
 
-    def batch(self, rows: Rows) -> torch.Tensor:
+    def batch(self, rows: Rows) -> torch.Tensor:  # noqa: D102
         return torch.from_numpy(self._packed[numpy.asarray(rows)])
 
 
@@ -71,10 +71,11 @@ class FileImages(Images):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def batch(self, rows: Rows) -> torch.Tensor:
+    def batch(self, rows: Rows) -> torch.Tensor:  # noqa: D102
         return next(self.batches([rows]))
 
     def batches(self, batches: Iterable[Rows], ahead: int = 2) -> Iterator[torch.Tensor]:
+        """Yield `batch` of each list of rows, decoding the next `ahead` lists meanwhile."""
         waiting = deque()
         try:
             for rows in batches:

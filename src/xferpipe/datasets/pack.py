@@ -37,9 +37,9 @@ def pack(job: PackJob, *, manifest: Path, root: Path | None, output: Path) -> No
         for block in _blocks(job, rows, root):
             if done + len(block) > len(rows) or block.shape[1:] != packed.shape[1:]:
                 raise DatasetError(
-                    f"reader {job.dataset.reader} gave {done + len(block)} images or more, the last "
-                    f"of shape {block.shape[1:]}; the manifest {manifest} has {len(rows)} of shape "
-                    f"{packed.shape[1:]}; rebuild it"
+                    f"reader {job.dataset.reader} gave {done + len(block)} images or more, the "
+                    f"last of shape {block.shape[1:]}; the manifest {manifest} has {len(rows)} of "
+                    f"shape {packed.shape[1:]}; rebuild it"
                 )
             packed[done : done + len(block)] = block
             done += len(block)

@@ -12,7 +12,7 @@ OVERSAMPLING = 4
 
 
 def colours(generator: numpy.random.Generator) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Draw a foreground and a background colour, float (3) in 0..255, of clearly unlike brightness."""
+    """Draw foreground and background, float (3) in 0..255, of clearly unlike brightness."""
     brightness = numpy.array([0.299, 0.587, 0.114])
     while True:
         front, back = generator.uniform(0, 255, (2, 3))
