@@ -1,0 +1,114 @@
+"""`xferpipe plan`: what would run, why, and what it will cost, before anything starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def plan(
+    configfile: Annotated[
+        Path | None, typer.Option(help="Study to plan; unset: config.yaml beside the Snakefile.")
+    ] = None,
+    directory: Annotated[Path, typer.Option(help="Folder that holds `results`.")] = Path("."),
+    snakefile: Annotated[Path | None, typer.Option(help="The workflow's Snakefile.")] = None,
+    smoke: Annotated[bool, typer.Option(help="Plan the study's smoke form.")] = False,
+    cores: Annotated[int, typer.Option(min=1, help="Cores that the run will have.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Show the jobs of a run by rule, why each runs, and the time and disk they will take.
+
+    Time and disk are the means of earlier jobs of the same rule; a rule that never ran has none.
+
+    Example: xferpipe plan --configfile studies/s000.yaml --cores 2
+    """
+    from xferpipe.rebuild.plan import PlanError, planned_jobs, summarise
+
+    arguments = ["--directory", str(directory), "--cores", str(cores)]
+    workflow = snakefile or find_snakefile()
+    arguments += ["--snakefile", str(workflow)]
+    arguments += ["--workflow-profile", str(workflow.resolve().parent / "profiles" / "default")]
+    if configfile is not None:
+        arguments += ["--configfile", str(configfile.resolve())]
+    if smoke:
+        arguments += ["--config", "smoke=true"]
+    here = Path.cwd()
+    try:
+        jobs = planned_jobs(arguments)
+    except PlanError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    finally:
+        # Snakemake changes into --directory and stays there.
+        import os
+
+        os.chdir(here)
+    rules = summarise(jobs, directory / "results")
+    if as_json:
+        typer.echo(
+            json.dumps(
+                [
+                    {
+                        "rule": rule.rule,
+                        "jobs": rule.jobs,
+                        "reasons": dict(rule.reasons),
+                        "seconds": rule.seconds,
+                        "disk_bytes": rule.disk_bytes,
+                    }
+                    for rule in rules
+                ]
+            )
+        )
+        return
+    typer.echo(_text(rules, cores))
+
+
+def find_snakefile() -> Path:
+    """Return the Snakefile of the working directory, or of the checkout this package runs from."""
+    checkout = Path(__file__).resolve().parents[3]
+    for folder in (Path.cwd(), checkout):
+        if (folder / "Snakefile").is_file():
+            return folder / "Snakefile"
+    typer.echo(
+        "no Snakefile here; run this in a checkout of xferpipe, or give --snakefile", err=True
+    )
+    raise typer.Exit(2)
+
+
+def _text(rules: list, cores: int) -> str:
+    if not rules:
+        return "Nothing to do: every result is up to date."
+    lines = [f"{'rule':<14}{'jobs':>6}{'time':>10}{'disk':>10}  why"]
+    for rule in rules:
+        why = "; ".join(
+            f"{reason} ({count})" if len(rule.reasons) > 1 else reason
+            for reason, count in rule.reasons.most_common()
+        )
+        lines.append(
+            f"{rule.rule:<14}{rule.jobs:>6}{_hours(rule.seconds):>10}{_size(rule.disk_bytes):>10}"
+            f"  {why}"
+        )
+    known = [rule.seconds for rule in rules if rule.seconds is not None]
+    total = sum(known) / cores
+    lines.append(
+        f"{sum(rule.jobs for rule in rules)} jobs; about {_hours(total)} on {cores} cores, by "
+        f"{len(known)} of {len(rules)} rules that ran before"
+        if known
+        else f"{sum(rule.jobs for rule in rules)} jobs; no rule ran before, so no time is known"
+    )
+    return "\n".join(lines)
+
+
+def _hours(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+
+
+def _size(size: float | None) -> str:
+    if size is None:
+        return "?"
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
