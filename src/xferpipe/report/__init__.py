@@ -1,0 +1,65 @@
+"""The report: one self-contained page from the result tables, and its figures as SVG files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from xferpipe.config import ReportJob
+from xferpipe.records import atomic_path
+
+#: Every figure by name, in the page's order. Each always becomes a file: a workflow asks for them
+#: before it knows what the study holds.
+FIGURES = (
+    "models",
+    "score_scatter",
+    "agreement",
+    "gain_at_k",
+    "cost",
+    "trials",
+    "recipes",
+    "curves",
+    "retrieval",
+    "cmc",
+    "ranked_lists",
+    "robustness",
+    "runtime",
+)
+
+
+def report(
+    job: ReportJob, *, tables: Path, output: Path, pictures: Mapping[str, Path] | None = None
+) -> None:
+    """Write the report page.
+
+    Args:
+        job: What the report is of.
+        tables: Folder with the result tables; those that are absent are named on the page.
+        output: HTML file to write.
+        pictures: Folder that the image paths of a target start from, by target, for the pictures
+            of ranked lists.
+    """
+    from xferpipe.report.evidence import load
+    from xferpipe.report.page import html
+
+    with atomic_path(output) as temporary:
+        temporary.write_text(html(load(job, tables, pictures=pictures)), encoding="utf-8")
+
+
+def figures(job: ReportJob, *, tables: Path, output: Path) -> None:
+    """Write every figure of `FIGURES` as `<output>/<name>.svg`, for `snakemake --report`.
+
+    Args:
+        job: What the report is of.
+        tables: Folder with the result tables.
+        output: Folder to write to.
+    """
+    from xferpipe.report.drawing import svg
+    from xferpipe.report.evidence import load
+    from xferpipe.report.sections import SECTIONS, figures_of
+
+    evidence = load(job, tables)
+    for section in SECTIONS:
+        for figure in figures_of(section, evidence):
+            with atomic_path(Path(output) / f"{figure.name}.svg") as temporary:
+                temporary.write_text(svg(figure), encoding="utf-8")

@@ -1,0 +1,97 @@
+"""An answer in words: the sentence, the label of how sure it is, and what speaks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars
+
+from xferpipe.report.charts.common import METRIC_WORDS, method_names
+from xferpipe.report.evidence import Evidence
+from xferpipe.report.outcomes import Answer
+
+_LABELS = {
+    "clear": "Clear",
+    "likely": "Likely",
+    "open": "Too close to call",
+    "single": "One run each",
+    "alone": "Only one model",
+    "none": "No answer yet",
+}
+
+
+@dataclass(frozen=True)
+class AnswerWords:
+    """What the first screen says about one target."""
+
+    answer: Answer
+    label: str
+    figure: str
+    sureness: str
+    scores: str
+    licence: str
+
+
+def words_of(answer: Answer, evidence: Evidence) -> AnswerWords:
+    """Put an answer into words."""
+    return AnswerWords(
+        answer,
+        _LABELS[answer.sureness],
+        _figure(answer),
+        _sureness(answer),
+        _scores(answer, evidence),
+        _licence(answer, evidence),
+    )
+
+
+def _figure(answer: Answer) -> str:
+    if answer.sureness == "none":
+        return ""
+    runs = "1 run" if answer.seeds == 1 else f"{answer.seeds} runs"
+    spread = "" if answer.spread is None else f" ± {answer.spread:.3f}"
+    return f"{METRIC_WORDS[answer.metric]} {answer.value:.3f}{spread} over {runs}"
+
+
+def _sureness(answer: Answer) -> str:
+    if answer.sureness == "none":
+        return f"Nothing to compare: {answer.reason}."
+    if answer.sureness == "alone":
+        return "No other model has a finished fine-tune, so there was nothing to choose from."
+    behind = f"{answer.runner_up} is {abs(answer.margin):.3f} behind"
+    if answer.margin < 0:
+        ahead = f"{-answer.margin:.3f} ahead on test"
+        behind = f"{answer.runner_up}, second on {answer.chosen_on}, is {ahead}"
+    if answer.probability is None:
+        return f"{behind}. No run was repeated, so seed noise is unknown: add seeds."
+    share = f"{answer.probability:.0%} of redraws of the seed noise"
+    return f"Best of {answer.models} in {share}; {behind}."
+
+
+def _scores(answer: Answer, evidence: Evidence) -> str:
+    """Say what the scores would have led to without a single fine-tune."""
+    if answer.sureness == "none":
+        return f"By score alone, which is no evidence: {answer.hint}." if answer.hint else ""
+    rows = evidence["selection"].filter(
+        (polars.col("target") == answer.target)
+        & (polars.col("shots") == answer.shots)
+        & (polars.col("method") != "noise_ceiling")
+        & polars.col("spearman").is_not_null()
+    )
+    best = rows.filter(polars.col("recipe") == "best")
+    rows = method_names(best if best.height else rows)
+    if rows.is_empty():
+        return ""
+    top = rows.sort("spearman", descending=True, maintain_order=True).row(0, named=True)
+    interval = ""
+    if top["spearman_low"] is not None and top["spearman_high"] is not None:
+        interval = f", interval {top['spearman_low']:.2f} to {top['spearman_high']:.2f}"
+    found = rows.filter(polars.col("trials") <= 3)["score"].n_unique()
+    return (
+        f"{found} of {rows['score'].n_unique()} scores have the best model among their first 3; "
+        f"{top['score']} orders the models best (Spearman {top['spearman']:.2f}{interval})."
+    )
+
+
+def _licence(answer: Answer, evidence: Evidence) -> str:
+    rows = evidence["zoo"].filter(polars.col("model") == answer.model)["licence"].drop_nulls()
+    return f"Licence of the weights: {rows[0]}." if len(rows) else ""

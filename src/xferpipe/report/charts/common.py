@@ -1,0 +1,63 @@
+"""What the figures share: the models' origins, axes of fractions, and the words for metrics."""
+
+from __future__ import annotations
+
+import altair
+import polars
+
+from xferpipe.report.drawing import palette
+from xferpipe.report.evidence import Evidence
+
+METRIC_WORDS = {"accuracy": "test accuracy", "map": "mAP"}
+
+
+def origins(evidence: Evidence, models: polars.Series | None = None) -> dict[str, str]:
+    """Return where each model's weights come from: its source, or the kind of weights."""
+    zoo = {row["model"]: row for row in evidence["zoo"].iter_rows(named=True)}
+    names = evidence["zoo"]["model"] if models is None else models
+    return {
+        name: (zoo[name]["source"] or zoo[name]["weights"]) if name in zoo else "unknown"
+        for name in names
+    }
+
+
+def origin_colours(evidence: Evidence) -> dict[str, str]:
+    """Colour the origins: the same on the whole page."""
+    seen = polars.concat([evidence[name]["model"] for name in ("zoo", "finetunes", "scores")])
+    return palette(origins(evidence, seen.unique(maintain_order=True)).values())
+
+
+def with_origin(evidence: Evidence, data: polars.DataFrame) -> polars.DataFrame:
+    """Add the column `origin` to rows that name a model."""
+    known = origins(evidence, data["model"].unique(maintain_order=True))
+    return data.with_columns(
+        origin=polars.col("model").replace_strict(known, return_dtype=polars.String)
+        if known
+        else polars.lit(None, polars.String)
+    )
+
+
+def fraction_axis(field: str, title: str, *, zero: bool = False) -> altair.X:
+    """Return a horizontal axis of fractions."""
+    scale = altair.Scale(zero=zero, nice=True, padding=8)
+    return altair.X(f"{field}:Q", title=title, scale=scale, axis=altair.Axis(tickCount=5))
+
+
+def metric_words(metrics: polars.Series) -> str:
+    """Name what an axis shows, for one metric or several."""
+    return " / ".join(METRIC_WORDS.get(name, name) for name in metrics.unique(maintain_order=True))
+
+
+def method_names(data: polars.DataFrame) -> polars.DataFrame:
+    """Add the column `score`: the method, and its variant where it has one."""
+    named = polars.format("{} ({})", "method", "variant")
+    plain = polars.col("variant").fill_null("") == ""
+    return data.with_columns(score=polars.when(plain).then("method").otherwise(named))
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """Write names as words: a, b, c and 3 more."""
+    names = list(names)
+    if len(names) > most:
+        return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,0 +1,129 @@
+"""What following a score gains: by number of fine-tunes, and by seconds spent."""
+
+from __future__ import annotations
+
+import altair
+import polars
+
+from xferpipe.report.charts.common import METRIC_WORDS, method_names
+from xferpipe.report.drawing import (
+    COLOURS,
+    FAINT,
+    INK,
+    Figure,
+    Panel,
+    absent,
+    coloured,
+    values,
+)
+from xferpipe.report.evidence import Evidence
+
+GAIN, COST = "Best of the first k", "What it costs to get there"
+
+
+def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
+    """Return gain@k and the cost curves.
+
+    Args:
+        evidence: The study's tables.
+        order: Scores, best first: as many as there are colours get one, the others are grey.
+    """
+    table = method_names(evidence.with_place(evidence["gains"]))
+    best = table.filter(polars.col("recipe") == "best")
+    data = (table if best.is_empty() else best).filter(polars.col("best_of_k").is_not_null())
+    if data.is_empty():
+        why = "needs scores and finished fine-tunes of the same models"
+        return [absent("gain_at_k", GAIN, why), absent("cost", COST, why)]
+    data = data.with_columns(chance=polars.col("method") == "random")
+    present = set(data["score"])
+    ranked = [name for name in order if name in present]
+    ranked += [name for name in data["score"].unique(maintain_order=True) if name not in ranked]
+    ranked = [name for name in ranked if name != "random"]
+    colours = {n: COLOURS[i] if i < len(COLOURS) else FAINT for i, n in enumerate(ranked)}
+    if "random" in present:
+        colours["random"] = INK
+    columns = ["place", "score", "metric", "k", "best_of_k", "gain", "best_gain", "relative"]
+    return [
+        Figure(
+            name="gain_at_k",
+            title=GAIN,
+            caption="The best figure among the first k models of a score's order: the earlier a "
+            "line reaches the dotted top, the fewer fine-tunes it takes; black is a random order.",
+            alternative="Lines of the best figure among the first k models, one per score.",
+            data=data.select([*columns, "seconds"]),
+            panels=_panels(data, colours, "k"),
+            legend=tuple(colours.items()),
+            highlight=True,
+        ),
+        _cost(data, colours, [*columns, "seconds"]),
+    ]
+
+
+def _cost(data: polars.DataFrame, colours: dict[str, str], columns: list[str]) -> Figure:
+    timed = data.filter(polars.col("seconds").is_not_null() & (polars.col("seconds") > 0))
+    if timed.is_empty():
+        return absent("cost", COST, "no time was recorded for scoring and fine-tuning")
+    return Figure(
+        name="cost",
+        title=COST,
+        caption="The same against seconds spent on scoring every model and fine-tuning the first "
+        "k; the diamond is brute force, every model fine-tuned and none scored.",
+        alternative="Lines of the best figure against seconds, with brute force as the end point.",
+        data=timed.select(columns),
+        panels=_panels(timed, colours, "seconds"),
+        legend=tuple(colours.items()),
+        highlight=True,
+    )
+
+
+def _panels(data: polars.DataFrame, colours: dict[str, str], field: str) -> tuple[Panel, ...]:
+    return tuple(
+        _panel(rows, colours, field) for (_,), rows in data.group_by(["place"], maintain_order=True)
+    )
+
+
+def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel:
+    highlight = altair.param(name="highlight", value=None)
+    if field == "k":
+        axis = altair.Axis(tickMinStep=1, format="d", tickCount=8)
+        x = altair.X("k:Q", title="models fine-tuned (k)", axis=axis)
+    else:
+        x = altair.X("seconds:Q", title="seconds", axis=altair.Axis(tickCount=5))
+    x.scale = altair.Scale(zero=False, padding=8)
+    words = METRIC_WORDS.get(data["metric"][0], data["metric"][0])
+    y = altair.Y("best_of_k:Q", title=words, scale=altair.Scale(zero=False, padding=8))
+    tooltip = [
+        altair.Tooltip("score:N"),
+        altair.Tooltip("k:Q"),
+        altair.Tooltip("best_of_k:Q", format=".4f", title="best of k"),
+        altair.Tooltip("gain:Q", format="+.4f"),
+        altair.Tooltip("seconds:Q", format=",.1f"),
+    ]
+    opacity = altair.condition(
+        "highlight === null || datum.score === highlight", altair.value(1), altair.value(0.12)
+    )
+    columns = ["score", "k", "best_of_k", "gain", "seconds", "chance"]
+    base = altair.Chart(values(data.select(columns)))
+    encode = {"x": x, "y": y, "color": coloured("score", colours, "score"), "opacity": opacity}
+    lines = base.mark_line(strokeWidth=2, interpolate="step-after").encode(
+        strokeDash=altair.condition("datum.chance", altair.value([5, 3]), altair.value([1, 0])),
+        detail="score:N",
+        **encode,
+    )
+    dots = base.mark_circle(size=34).encode(tooltip=tooltip, **encode)
+    top = float(data["best_of_k"].max())
+    rule = (
+        altair.Chart(altair.Data(values=[{"top": top}]))
+        .mark_rule(color=FAINT, strokeDash=[1, 3], strokeWidth=1.5)
+        .encode(y=altair.Y("top:Q", title=words))
+    )
+    layers = [rule, lines, dots]
+    everything = data.filter(polars.col("chance") & (polars.col("k") == data["k"].max()))
+    if field == "seconds" and not everything.is_empty():
+        diamond = altair.Chart(values(everything.select(columns)))
+        layers.append(
+            diamond.mark_point(shape="diamond", size=120, color=INK, filled=True).encode(
+                x=x, y=y, tooltip=tooltip
+            )
+        )
+    return Panel(data["place"][0], altair.layer(*layers).add_params(highlight))

@@ -1,0 +1,288 @@
+"""How the scores rank: against the fine-tunes, against each other, and what they save."""
+
+from __future__ import annotations
+
+import altair
+import polars
+
+from xferpipe.report.charts.common import (
+    listed,
+    method_names,
+    metric_words,
+    origin_colours,
+    with_origin,
+)
+from xferpipe.report.charts.gains import gain_figures
+from xferpipe.report.drawing import (
+    ACCENT,
+    FAINT,
+    INK,
+    Choice,
+    Figure,
+    Panel,
+    absent,
+    coloured,
+    values,
+)
+from xferpipe.report.evidence import Evidence
+from xferpipe.report.outcomes import outcomes
+
+SCATTER, AGREEMENT, TRIALS = (
+    "Score against fine-tuned figure",
+    "How well each score orders the models",
+    "Fine-tunes until the best model",
+)
+
+
+def figures(evidence: Evidence) -> list[Figure]:
+    """Return the figures that judge the scores."""
+    chosen = selection(evidence)
+    return [
+        _scatter(evidence, chosen),
+        _agreement(chosen),
+        *gain_figures(evidence, by_agreement(chosen)),
+        _trials(chosen),
+    ]
+
+
+def selection(evidence: Evidence) -> polars.DataFrame:
+    """Return the selection rows to show: each model's best recipe where the table has that."""
+    table = method_names(evidence.with_place(evidence["selection"]))
+    best = table.filter(polars.col("recipe") == "best")
+    return table if best.is_empty() else best
+
+
+def by_agreement(chosen: polars.DataFrame) -> list[str]:
+    """List the scores, the one that agrees best with the fine-tunes over all targets first."""
+    scores = chosen.filter(polars.col("method") != "noise_ceiling")
+    means = scores.group_by("score", maintain_order=True).agg(polars.mean("spearman"))
+    return means.sort("spearman", descending=True, nulls_last=True, maintain_order=True)[
+        "score"
+    ].to_list()
+
+
+def _scatter(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
+    best = outcomes(evidence).filter("first")
+    scores = method_names(evidence["scores"]).rename({"low": "score_low", "high": "score_high"})
+    data = best.join(
+        scores.filter(polars.col("value").is_finite())
+        .rename({"value": "score_value"})
+        .select("target", "shots", "model", "score", "score_value", "score_low", "score_high"),
+        on=["target", "shots", "model"],
+    )
+    if data.is_empty():
+        return absent(
+            "score_scatter", SCATTER, "needs scores and finished fine-tunes of the same models"
+        )
+    data = with_origin(evidence, data)
+    present = data["score"].unique(maintain_order=True).to_list()
+    order = [name for name in by_agreement(chosen) if name in present] or present
+    order += [name for name in present if name not in order]
+    colours = origin_colours(evidence)
+    panels = tuple(
+        _scatter_panel(rows, order[0], colours)
+        for (_,), rows in data.group_by(["place"], maintain_order=True)
+    )
+    return Figure(
+        name="score_scatter",
+        title=SCATTER,
+        caption="A score is useful where the models climb from lower left to upper right; bars are "
+        "bootstrap intervals of the score and the range over seeds.",
+        alternative=f"Scatter plots of {order[0]} against the fine-tuned figure, one per target.",
+        data=data.select(
+            "place",
+            "score",
+            "model",
+            "origin",
+            "recipe",
+            "score_value",
+            "score_low",
+            "score_high",
+            "metric",
+            "value",
+            "low",
+            "high",
+            "seeds",
+        ),
+        panels=panels,
+        legend=tuple(colours.items()),
+        choices=(Choice("Score", "chosen_score", [(name, name) for name in order], order[0]),),
+    )
+
+
+def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]) -> Panel:
+    chosen = altair.param(name="chosen_score", value=default)
+    x = altair.X("score_value:Q", title="score", scale=altair.Scale(zero=False, padding=10))
+    y = altair.Y(
+        "value:Q", title=metric_words(data["metric"]), scale=altair.Scale(zero=False, padding=10)
+    )
+    tooltip = [
+        altair.Tooltip("model:N"),
+        altair.Tooltip("recipe:N"),
+        altair.Tooltip("seeds:Q", title="runs (seeds)"),
+        altair.Tooltip("score:N"),
+        altair.Tooltip("score_value:Q", format=".4f", title="score's value"),
+        altair.Tooltip("score_low:Q", format=".4f", title="interval from"),
+        altair.Tooltip("score_high:Q", format=".4f", title="interval to"),
+        altair.Tooltip("value:Q", format=".4f", title="fine-tuned"),
+        altair.Tooltip("origin:N", title="pretrained on"),
+    ]
+    base = altair.Chart(
+        values(
+            data.select(
+                "model",
+                "recipe",
+                "origin",
+                "score",
+                "score_value",
+                "score_low",
+                "score_high",
+                "value",
+                "low",
+                "high",
+                "seeds",
+            )
+        )
+    ).transform_filter("datum.score === chosen_score")
+    across = base.mark_rule(color=FAINT).encode(
+        x=altair.X("score_low:Q", title="score"), x2="score_high:Q", y=y
+    )
+    upright = base.mark_rule(color=FAINT).encode(
+        x=x, y=altair.Y("low:Q", title=metric_words(data["metric"])), y2="high:Q"
+    )
+    dots = base.mark_circle(size=90, opacity=0.95, stroke="white", strokeWidth=0.8).encode(
+        x=x, y=y, color=coloured("origin", colours, "pretrained on"), tooltip=tooltip
+    )
+    return Panel(data["place"][0], altair.layer(across, upright, dots).add_params(chosen))
+
+
+def _agreement(chosen: polars.DataFrame) -> Figure:
+    data = chosen.filter(polars.col("spearman").is_not_null())
+    if data.is_empty():
+        reasons = chosen["reason"].drop_nulls().unique(maintain_order=True).to_list()
+        why = listed(reasons) or "needs at least three models with a score and a fine-tune"
+        return absent("agreement", AGREEMENT, why)
+    order = by_agreement(chosen)
+    if "noise_ceiling" in data["score"]:
+        order = ["noise_ceiling", *order]
+    panels = tuple(
+        _agreement_panel(rows, order)
+        for (_,), rows in data.group_by(["place"], maintain_order=True)
+    )
+    best = data.filter(polars.col("score") != "noise_ceiling")
+    first = listed(by_agreement(best)[:3])
+    return Figure(
+        name="agreement",
+        title=AGREEMENT,
+        caption="Spearman correlation of score and fine-tuned figure over the models, with its "
+        "bootstrap interval: right is better, left of the line is worse than chance.",
+        alternative=f"Correlations by score and target; on average {first} agree best.",
+        data=data.select(
+            "place",
+            "score",
+            "metric",
+            "models",
+            "spearman",
+            "spearman_low",
+            "spearman_high",
+            "weighted_kendall",
+            "kendall",
+            "pearson",
+            "trials",
+            "regret",
+            "top_model",
+            "best_model",
+            "seconds",
+        ),
+        panels=panels,
+    )
+
+
+def _agreement_panel(data: polars.DataFrame, order: list[str]) -> Panel:
+    y = altair.Y("score:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
+    x = altair.X(
+        "spearman:Q",
+        title="Spearman correlation",
+        scale=altair.Scale(domain=[-1, 1]),
+        axis=altair.Axis(tickCount=5),
+    )
+    tooltip = [
+        altair.Tooltip("score:N"),
+        altair.Tooltip("models:Q"),
+        altair.Tooltip("spearman:Q", format=".3f"),
+        altair.Tooltip("spearman_low:Q", format=".3f", title="interval from"),
+        altair.Tooltip("spearman_high:Q", format=".3f", title="interval to"),
+        altair.Tooltip("top_model:N", title="puts first"),
+        altair.Tooltip("best_model:N", title="fine-tunes best"),
+    ]
+    base = altair.Chart(values(data))
+    zero = altair.Chart(altair.Data(values=[{"x": 0}])).mark_rule(color=INK, strokeDash=[3, 3])
+    interval = base.mark_rule(color=FAINT, strokeWidth=2).encode(
+        y=y, x=altair.X("spearman_low:Q"), x2="spearman_high:Q"
+    )
+    colour = altair.condition(
+        "datum.method === 'noise_ceiling'", altair.value(INK), altair.value(ACCENT)
+    )
+    dots = base.mark_circle(size=70, opacity=1).encode(y=y, x=x, color=colour, tooltip=tooltip)
+    shown = sum(name in set(data["score"]) for name in order)
+    return Panel(
+        data["place"][0],
+        altair.layer(zero.encode(x="x:Q"), interval, dots),
+        height=24 * max(shown, 1) + 10,
+    )
+
+
+def _trials(chosen: polars.DataFrame) -> Figure:
+    data = chosen.filter(
+        polars.col("trials").is_not_null() & (polars.col("method") != "noise_ceiling")
+    )
+    if data.is_empty():
+        return absent("trials", TRIALS, "needs scores and finished fine-tunes of the same models")
+    mean = data.group_by("score", maintain_order=True).agg(
+        trials=polars.mean("trials"), targets=polars.len()
+    )
+    order = mean.sort("trials", maintain_order=True)["score"].to_list()
+    chance = (data["models"].mean() + 1) / 2
+    y = altair.Y("score:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
+    x = altair.X(
+        "trials:Q",
+        title="fine-tunes needed",
+        scale=altair.Scale(domainMin=1, nice=False, padding=10),
+        axis=altair.Axis(tickMinStep=1, format="d"),
+    )
+    dots = (
+        altair.Chart(values(data.select("place", "score", "trials", "models", "best_model")))
+        .mark_circle(size=70, opacity=0.55, color=ACCENT)
+        .encode(
+            y=y,
+            x=x,
+            tooltip=[
+                altair.Tooltip("place:N", title="target"),
+                altair.Tooltip("score:N"),
+                altair.Tooltip("trials:Q"),
+                altair.Tooltip("models:Q"),
+                altair.Tooltip("best_model:N", title="fine-tunes best"),
+            ],
+        )
+    )
+    ticks = (
+        altair.Chart(values(mean))
+        .mark_tick(thickness=3, size=14, color=INK)
+        .encode(
+            y=y,
+            x=x,
+            tooltip=["score:N", altair.Tooltip("trials:Q", format=".2f", title="mean trials")],
+        )
+    )
+    rule = altair.Chart(altair.Data(values=[{"x": chance}])).mark_rule(color=INK, strokeDash=[3, 3])
+    chart = altair.layer(rule.encode(x="x:Q"), dots, ticks)
+    return Figure(
+        name="trials",
+        title=TRIALS,
+        caption="How many models must be fine-tuned, in a score's order, until the best one is "
+        f"among them: a dot for each target, a bar at the mean, dashes at chance ({chance:.3g}).",
+        alternative=f"Dot plot of trials by score; {order[0]} needs fewest on average.",
+        data=data.select("place", "score", "models", "trials", "regret", "top_model", "best_model"),
+        panels=(Panel("All targets", chart, height=24 * len(order) + 10),),
+        wide=True,
+    )

@@ -1,0 +1,159 @@
+"""The page: sections, figures and tables put into one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars
+from markupsafe import Markup
+
+from xferpipe.records import TABLES
+from xferpipe.report.answer_words import AnswerWords, words_of
+from xferpipe.report.drawing import Figure, specification, vega_bundle
+from xferpipe.report.evidence import Evidence
+from xferpipe.report.outcomes import answers
+from xferpipe.report.pictures import RankedList, ranked_lists
+from xferpipe.report.sections import SECTIONS, figures_of, tables_of
+
+#: Rows of a table that the page shows; its CSV always holds all of them.
+ROWS_SHOWN = 400
+
+_HERE = Path(__file__).parent
+
+
+def html(evidence: Evidence) -> str:
+    """Return the whole page.
+
+    Args:
+        evidence: The study's tables.
+    Returns:
+        HTML that needs no network: styles, scripts, data and pictures are in it, and its own
+        content policy forbids the browser to fetch anything.
+    """
+    sections = []
+    specifications: dict[str, Any] = {}
+    for section in SECTIONS:
+        figures = figures_of(section, evidence)
+        for figure in figures:
+            for i, panel in enumerate(figure.panels):
+                specifications[f"{figure.name}-{i}"] = specification(panel, figure.alternative)
+        sections.append(
+            {
+                "section": section,
+                "figures": [_figure(figure) for figure in figures if figure.panels],
+                "absent": [figure for figure in figures if not figure.panels],
+                "tables": [_table(name, data) for name, data in tables_of(section, evidence)],
+                "ranked_lists": _ranked(evidence) if section.name == "retrieval" else [],
+            }
+        )
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(
+        study=evidence.job.study,
+        answers=_answers(evidence),
+        sections=sections,
+        missing=evidence.missing,
+        facts=facts(evidence),
+        style=Markup((_HERE / "page.css").read_text()),
+        script=Markup((_HERE / "page.js").read_text()),
+        vega=Markup(vega_bundle() if specifications else ""),
+        specifications=_json(specifications),
+    )
+
+
+def facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """Return what the study consists of and what it ran on, as pairs of name and value."""
+    finetunes, zoo = evidence["finetunes"], evidence["zoo"]
+    pairs = [
+        ("models", str(zoo.height or evidence["scores"]["model"].n_unique())),
+        ("targets", str(len({target for target, _ in evidence.places()}))),
+        ("fine-tunes", _counted(finetunes)),
+        ("scores", str(evidence["scores"]["method"].n_unique())),
+    ]
+    for name, column in (("device", "device"), ("torch", "torch_version")):
+        if seen := finetunes[column].drop_nulls().unique(maintain_order=True).to_list():
+            pairs.append((name, ", ".join(seen)))
+    if threads := sorted(finetunes["compute_threads"].drop_nulls().unique().to_list()):
+        pairs.append(("threads per run", ", ".join(map(str, threads))))
+    names = {"xferpipe.version": "xferpipe", "xferpipe.study": "study hash"}
+    pairs += [(names[key], value[:12]) for key, value in evidence.provenance.items()]
+    return pairs
+
+
+def _counted(finetunes: polars.DataFrame) -> str:
+    diverged = finetunes.filter(polars.col("status") == "diverged").height
+    return f"{finetunes.height}, {diverged} diverged" if diverged else str(finetunes.height)
+
+
+def _answers(evidence: Evidence) -> list[AnswerWords]:
+    return [words_of(answer, evidence) for answer in answers(evidence)]
+
+
+def _ranked(evidence: Evidence) -> list[RankedList]:
+    return ranked_lists(evidence)
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "figure": figure,
+        "panels": [(f"{figure.name}-{i}", panel) for i, panel in enumerate(figure.panels)],
+        "table": _table(figure.name, figure.data),
+    }
+
+
+def _table(name: str, data: polars.DataFrame) -> dict[str, Any]:
+    units = {column.name: column for column in TABLES.get(name, ())}
+    columns = []
+    for column, kind in data.schema.items():
+        known = units.get(column)
+        help_ = f"{known.meaning} {f'[{known.unit}]' if known.unit else ''}" if known else ""
+        columns.append({"name": column, "number": kind.is_numeric(), "help": help_.strip()})
+    rows = [
+        [(_cell(value), _sort_key(value)) for value in row] for row in data.head(ROWS_SHOWN).rows()
+    ]
+    return {
+        "name": name,
+        "columns": columns,
+        "rows": rows,
+        "total": data.height,
+        "csv": csv_link(data),
+    }
+
+
+def csv_link(data: polars.DataFrame) -> str:
+    """Return a data URI of the rows as CSV."""
+    buffer = io.BytesIO()
+    data.write_csv(buffer)
+    return "data:text/csv;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return str(value)
+    return str(value)
+
+
+def _sort_key(value: object) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+def _json(value: Any) -> Markup:
+    """Write JSON that can stand inside a script element, whatever the texts in it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

@@ -1,0 +1,80 @@
+"""The order of the page: one section per question, each with its figures and tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+import polars
+
+from xferpipe.report.drawing import Figure
+from xferpipe.report.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question, the words under it, the module that draws it, and the tables shown whole."""
+
+    name: str
+    title: str
+    lead: str
+    charts: str
+    tables: tuple[str, ...] = ()
+
+
+SECTIONS = (
+    Section(
+        "targets",
+        "What to fine-tune",
+        "Models are compared by their fine-tunes. A choice reads the validation split where there "
+        "is one; the figures shown are of the test split, as fractions.",
+        "targets",
+        ("finetunes",),
+    ),
+    Section(
+        "scores",
+        "How the scores rank",
+        "A score sees a few labelled training images and no fine-tune. It is worth having where "
+        "the order it gives is the order that fine-tuning then shows.",
+        "scores",
+        ("selection", "scores"),
+    ),
+    Section(
+        "recipes",
+        "Which recipe",
+        "The same models under each fine-tuning recipe of the study.",
+        "recipes",
+    ),
+    Section(
+        "retrieval",
+        "Re-identification",
+        "A fine-tuned model embeds query and gallery images; each query ranks the gallery.",
+        "retrieval",
+        ("retrieval", "retrieval_queries"),
+    ),
+    Section(
+        "minimisers",
+        "Minimisers",
+        "How the pretrained solutions bear noise, masks, adversarial steps and moved weights, and "
+        "what lies between them.",
+        "minimisers",
+    ),
+    Section(
+        "runs",
+        "What ran",
+        "Every job's time and every model's origin.",
+        "runs",
+        ("zoo", "runtime"),
+    ),
+)
+
+
+def figures_of(section: Section, evidence: Evidence) -> list[Figure]:
+    """Draw the figures of a section."""
+    module = import_module(f"xferpipe.report.charts.{section.charts}")
+    return module.figures(evidence)
+
+
+def tables_of(section: Section, evidence: Evidence) -> list[tuple[str, polars.DataFrame]]:
+    """Return the tables that a section shows whole; empty ones are left out."""
+    return [(name, evidence[name]) for name in section.tables if not evidence[name].is_empty()]

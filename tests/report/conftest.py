@@ -1,0 +1,325 @@
+"""Tables of a study that never ran: plausible numbers in the real schemas, drawn from one seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy
+import pytest
+
+from xferpipe.config import ReportJob
+from xferpipe.config.study import Selection
+from xferpipe.records import TABLES, empty, frame, write_table
+from xferpipe.seeding import numpy_generator
+
+TARGETS = ("digits_high", "digits_few", "vehicles")
+MODELS = (
+    "digits_low_resnet8",
+    "digits_low_resnet14",
+    "letters_resnet8",
+    "letters_resnet14",
+    "shapes_resnet8",
+    "textures_resnet8",
+    "textures_resnet14",
+    "random_resnet8",
+)
+METHODS = ("lfc", "lfc_centered", "leep", "knn", "linear_probe", "source_accuracy", "parameters")
+RECIPES = ("gentle", "high_lr")
+SEEDS = (0, 1, 2)
+#: What the fixture's models are truly worth, before seed noise.
+WORTH = dict(zip(MODELS, (0.93, 0.955, 0.90, 0.915, 0.85, 0.80, 0.82, 0.70), strict=True))
+
+
+class StudyTables:
+    """Builds a folder of tables; the arguments cut it down to the odd cases."""
+
+    def __init__(
+        self,
+        *,
+        targets: tuple[str, ...] = TARGETS,
+        models: tuple[str, ...] = MODELS,
+        recipes: tuple[str, ...] = RECIPES,
+        seeds: tuple[int, ...] = SEEDS,
+        diverged: bool = False,
+    ) -> None:
+        self.targets, self.models, self.recipes, self.seeds = targets, models, recipes, seeds
+        self.diverged = diverged
+        self.random = numpy_generator(7, "report", "fixture")
+
+    def task(self, target: str) -> str:
+        """Name the task of a target."""
+        return "retrieval" if target == "vehicles" else "classification"
+
+    def worth(self, target: str, model: str, recipe: str) -> float:
+        """Give the noiseless figure of one run."""
+        scale = 0.6 if self.task(target) == "retrieval" else 1.0
+        return scale * WORTH[model] - (0.03 if recipe == "high_lr" else 0.0)
+
+    def runs(self):
+        """Yield every run's names."""
+        for target in self.targets:
+            for model in self.models:
+                for recipe in self.recipes:
+                    for seed in self.seeds:
+                        yield {
+                            "target": target,
+                            "shots": "full",
+                            "model": model,
+                            "recipe": recipe,
+                            "seed": seed,
+                        }
+
+    def rows(self) -> dict[str, list[dict]]:
+        """Return the rows of every table."""
+        tables = {name: [] for name in TABLES if name != "manifest"}
+        tables["zoo"] = [
+            {
+                "model": model,
+                "architecture": "cifar_" + model.rsplit("_", 1)[-1],
+                "weights": "random" if model.startswith("random") else "pretrain",
+                "source": None if model.startswith("random") else model.rsplit("_", 1)[0],
+                "recipe": None if model.startswith("random") else "short",
+                "parameters": 77_000 if model.endswith("8") else 174_000,
+                "feature_dimension": 64,
+                "source_classes": None if model.startswith("random") else 8,
+                "source_images": None if model.startswith("random") else 640,
+                "source_accuracy": None if model.startswith("random") else 0.97,
+                "licence": "CC-BY-4.0",
+                "seconds": None if model.startswith("random") else 11.5,
+            }
+            for model in self.models
+        ]
+        metric: dict[tuple[str, str], list[float]] = {}
+        for run in self.runs():
+            value = self.worth(run["target"], run["model"], run["recipe"])
+            value += float(self.random.normal(0, 0.006))
+            if run["recipe"] == "gentle":
+                metric.setdefault((run["target"], run["model"]), []).append(value)
+            self._finetune(tables, run, value)
+            if self.task(run["target"]) == "retrieval" and not self.diverged:
+                self._retrieval(tables, run, value)
+        means = {key: float(numpy.mean(values)) for key, values in metric.items()}
+        for target in self.targets:
+            self._scores(tables, target, means)
+        for stage, jobs, seconds in (
+            ("manifest", 4, 1.1),
+            ("pretrain", 7, 14.0),
+            ("features", len(self.targets) * len(self.models), 3.2),
+            ("finetune", sum(1 for _ in self.runs()), 6.0),
+        ):
+            tables["runtime"] += [
+                {
+                    "stage": stage,
+                    "job": f"job{i}",
+                    "seconds": seconds * float(self.random.uniform(0.8, 1.2)),
+                    "cpu_seconds": seconds,
+                    "peak_mib": 410.0,
+                }
+                for i in range(jobs)
+            ]
+        return tables
+
+    def _finetune(self, tables: dict, run: dict, value: float) -> None:
+        accuracy = value if self.task(run["target"]) == "classification" else 0.9
+        finished = not self.diverged
+        tables["finetunes"].append(
+            run
+            | {
+                "task": self.task(run["target"]),
+                "status": "finished" if finished else "diverged",
+                "reason": None if finished else "the loss became nan in epoch 1",
+                "epochs": 6 if finished else 1,
+                "best_epoch": 5 if finished else None,
+                "selected_on": "validation",
+                "validation_accuracy": accuracy - 0.004 if finished else None,
+                "validation_loss": 0.3 if finished else None,
+                "test_accuracy": accuracy if finished else None,
+                "test_loss": 0.3 if finished else None,
+                "train_accuracy": 0.99 if finished else None,
+                "train_images": 600,
+                "seconds": 5.0 + float(self.random.uniform(0, 1)),
+                "images_per_second": 900.0,
+                "compute_threads": 1,
+                "device": "cpu",
+                "torch_version": "2.15.0",
+            }
+        )
+        for epoch in range(1, 7 if finished else 1):
+            progress = 1 - 0.5**epoch
+            tables["epochs"].append(
+                run
+                | {
+                    "stage": "finetune",
+                    "epoch": epoch,
+                    "learning_rate": 0.01,
+                    "train_loss": 2 * 0.5**epoch,
+                    "train_accuracy": progress,
+                    "validation_loss": 2 * 0.5**epoch + 0.1,
+                    "validation_accuracy": accuracy * progress,
+                    "distance": float(epoch),
+                    "seconds": 0.8,
+                }
+            )
+
+    def _retrieval(self, tables: dict, run: dict, value: float) -> None:
+        tables["retrieval"].append(
+            run
+            | {
+                "distance": "euclidean",
+                "normalised": True,
+                "ap_kind": "step",
+                "junk_rule": "same_camera",
+                "reranked": False,
+                "rank1": min(1.0, value + 0.2),
+                "rank5": min(1.0, value + 0.3),
+                "rank10": 1.0,
+                "rank20": 1.0,
+                "map": value,
+                "minp": value - 0.2,
+                "queries": 32,
+                "queries_without_positive": 0,
+                "gallery": 96,
+                "seconds": 1.0,
+            }
+        )
+        for query in range(6):
+            first_hit = int(self.random.integers(1, 5))
+            tables["retrieval_queries"].append(
+                run
+                | {
+                    "reranked": False,
+                    "query": query,
+                    "path": f"image_query/000{query}_c001_0_0.jpg",
+                    "identity": query,
+                    "camera": 1,
+                    "ap": float(self.random.uniform(0.2, 1)),
+                    "inp": float(self.random.uniform(0.1, 0.6)),
+                    "first_hit": first_hit,
+                    "positives": 9,
+                    "junk": 2,
+                }
+            )
+            for rank in range(1, 7):
+                tables["ranked_lists"].append(
+                    run
+                    | {
+                        "reranked": False,
+                        "query": query,
+                        "rank": rank,
+                        "gallery": 100 + rank,
+                        "path": f"image_test/000{rank}_c002_0_0.jpg",
+                        "distance": rank / 10,
+                        "match": rank >= first_hit and rank % 2 == first_hit % 2,
+                        "junk": rank == 6,
+                    }
+                )
+
+    def _scores(self, tables: dict, target: str, means: dict) -> None:
+        noise = dict(zip(METHODS, (0.02, 0.03, 0.05, 0.02, 0.015, 0.1, 0.2), strict=True))
+        place = {"target": target, "shots": "full"}
+        metric = "map" if self.task(target) == "retrieval" else "accuracy"
+        best = max(self.models, key=lambda model: means[target, model])
+        for method in METHODS:
+            value = {
+                m: means[target, m] + self.random.normal(0, noise[method]) for m in self.models
+            }
+            order = sorted(self.models, key=lambda model: -value[model])
+            for model in self.models:
+                undefined = model.startswith("random") and method in ("leep", "source_accuracy")
+                figure = None if undefined else float(value[model])
+                tables["scores"].append(
+                    place
+                    | {
+                        "model": model,
+                        "method": method,
+                        "variant": "",
+                        "value": figure,
+                        "reason": "the model has no source head" if undefined else None,
+                        "low": None if undefined else figure - 0.02,
+                        "high": None if undefined else figure + 0.02,
+                        "probe_images": 125,
+                        "seconds": 0.02,
+                        "peak_bytes": 40_000,
+                    }
+                )
+            if self.diverged or len(self.models) < 2:
+                tables["selection"].append(
+                    place
+                    | {
+                        "recipe": "best",
+                        "metric": metric,
+                        "method": method,
+                        "variant": "",
+                        "models": 0 if self.diverged else len(self.models),
+                        "reason": "a correlation needs 3 models or more",
+                    }
+                )
+                continue
+            spearman = float(numpy.clip(1 - 6 * noise[method] * self.random.uniform(), -1, 1))
+            tables["selection"].append(
+                place
+                | {
+                    "recipe": "best",
+                    "metric": metric,
+                    "method": method,
+                    "variant": "",
+                    "models": len(self.models),
+                    "spearman": spearman,
+                    "spearman_low": max(-1.0, spearman - 0.4),
+                    "spearman_high": min(1.0, spearman + 0.1),
+                    "weighted_kendall": spearman * 0.9,
+                    "kendall": spearman * 0.8,
+                    "pearson": spearman,
+                    "trials": float(order.index(best) + 1),
+                    "regret": means[target, best] - means[target, order[0]],
+                    "top_model": order[0],
+                    "best_model": best,
+                    "seconds": 30.0,
+                }
+            )
+            self._gains(tables, place, metric, method, [means[target, m] for m in order])
+        if not self.diverged and len(self.models) > 1:
+            expected = sorted(means[target, m] for m in self.models)[-1]
+            self._gains(tables, place, metric, "random", [expected - 0.1] + [expected] * 7)
+
+    def _gains(
+        self, tables: dict, place: dict, metric: str, method: str, order: list[float]
+    ) -> None:
+        reference, best = float(numpy.median(order)), max(order)
+        for k in range(1, len(self.models) + 1):
+            reached = max(order[:k])
+            tables["gains"].append(
+                place
+                | {
+                    "recipe": "best",
+                    "metric": metric,
+                    "method": method,
+                    "variant": "",
+                    "k": k,
+                    "best_of_k": reached,
+                    "gain": reached - reference,
+                    "best_gain": best - reference,
+                    "relative": reached / best,
+                    "seconds": 30.0 + 36.0 * k,
+                }
+            )
+
+    def write(self, folder: Path, *, leave_out: tuple[str, ...] = ()) -> Path:
+        """Write every table but those left out, and return the folder."""
+        for name, rows in self.rows().items():
+            if name not in leave_out:
+                data = frame(name, rows) if rows else empty(name)
+                write_table(name, data, folder / f"{name}.parquet", study_hash="0123abcd")
+        return folder
+
+
+@pytest.fixture(scope="session")
+def study_tables():
+    """Give the builder of table folders."""
+    return StudyTables
+
+
+@pytest.fixture
+def job() -> ReportJob:
+    """Give a report job."""
+    return ReportJob(study="fixture", selection=Selection())
