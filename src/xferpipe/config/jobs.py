@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
+from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Probe, Scores, module_of
@@ -160,6 +161,77 @@ class RetrievalJob(Job):
     device: Literal["auto", "cpu", "cuda"]
 
 
+class ProbeJob(Job):
+    """Perturb one pretrained solution and its source's images."""
+
+    stage: ClassVar[str] = "probe"
+    model: str
+    source: str
+    spec: ModelSpec
+    dataset: Dataset
+    sample: Sample
+    inputs: InputProbes
+    energy: LocalEnergy
+    confidence: float
+    seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class ProbeFinetunedJob(Job):
+    """Perturb the test images of one fine-tuned model."""
+
+    stage: ClassVar[str] = "probe_finetuned"
+    target_name: str
+    dataset: Dataset
+    shots: Shots
+    model: str
+    spec: ModelSpec
+    recipe_name: str
+    seed: int
+    sample: Sample
+    inputs: InputProbes
+    confidence: float
+    study_seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class PathJob(Job):
+    """Measure the distance and the ways between two pretrained solutions."""
+
+    stage: ClassVar[str] = "path"
+    first: str
+    second: str
+    source: str
+    spec: ModelSpec
+    dataset: Dataset
+    sample: Sample
+    paths: Paths
+    seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class ContinualJob(Job):
+    """Fine-tune one model on a target part by part."""
+
+    stage: ClassVar[str] = "continual"
+    target_name: str
+    target: Target
+    dataset: Dataset
+    model: str
+    spec: ModelSpec
+    recipe_name: str
+    recipe: Recipe
+    parts: int
+    part_by: Literal["classes", "images"]
+    study_seed: int
+    seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
 class AggregateJob(Job):
     """Gather all rows into the result tables and judge the scores."""
 
@@ -266,6 +338,72 @@ class Jobs:
             recipe_name=recipe,
             seed=int(seed),
             retrieval=self.study.retrieval,
+            **self._compute(),
+        )
+
+    def probe(self, model: str) -> ProbeJob:
+        entry, probes = self.study.zoo[model], self.study.minimisers
+        return ProbeJob(
+            model=model,
+            source=entry.source,
+            spec=ModelSpec.of(entry),
+            dataset=self._images(entry.source),
+            sample=probes.sample,
+            inputs=probes.inputs,
+            energy=probes.energy,
+            confidence=probes.confidence,
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def probe_finetuned(
+        self, target: str, shots: str, model: str, recipe: str, seed: str
+    ) -> ProbeFinetunedJob:
+        probes = self.study.minimisers
+        return ProbeFinetunedJob(
+            target_name=target,
+            dataset=self._images(self.study.targets[target].dataset),
+            shots=parse_shots(shots),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            recipe_name=recipe,
+            seed=int(seed),
+            sample=probes.sample,
+            inputs=probes.inputs,
+            confidence=probes.confidence,
+            study_seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def path(self, first: str, second: str) -> PathJob:
+        entry, probes = self.study.zoo[first], self.study.minimisers
+        return PathJob(
+            first=first,
+            second=second,
+            source=entry.source,
+            spec=ModelSpec.of(entry),
+            dataset=self._images(entry.source),
+            sample=probes.sample,
+            # Which other pairs there are is no business of this one.
+            paths=probes.paths.model_copy(update={"pairs": "all"}),
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def continual(self, target: str, model: str, seed: str) -> ContinualJob:
+        continual = self.study.minimisers.continual
+        return ContinualJob(
+            target_name=target,
+            target=self.study.targets[target],
+            dataset=self._images(self.study.targets[target].dataset),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            recipe_name=continual.recipe,
+            recipe=self.study.finetuning_recipes[continual.recipe],
+            parts=continual.parts,
+            part_by=continual.part_by,
+            study_seed=self.study.seed,
+            seed=int(seed),
             **self._compute(),
         )
 

@@ -5,11 +5,31 @@ Every probe reads the same stratified images of each split, so that its figures 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import combinations
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from xferpipe.config.base import Block, Name
+from xferpipe.config.zoo import ZooEntry
+
+
+class Sample(Block):
+    """The images that every probe of a model shares: the same number of every class."""
+
+    train_images: int = Field(
+        1000, ge=2, description="Images of the training split, also for batch-norm refreshes."
+    )
+    test_images: int | None = Field(
+        None, ge=2, description="Images of the test split; null: all of them."
+    )
+    batch_size: int = Field(
+        250, ge=1, description="Images of one pass; figures do not depend on it."
+    )
+    refresh_batch_size: int = Field(
+        250, ge=2, description="Batch of batch-norm refreshes, which do depend on it."
+    )
 
 
 class InputProbes(Block):
@@ -53,7 +73,7 @@ class Paths(Block):
     """Lines and curves between solutions of one architecture and one source."""
 
     pairs: tuple[tuple[Name, Name], ...] | Literal["all"] = Field(
-        "all", description="Pairs of zoo entries, or every pair of the probed ones."
+        "all", description="Pairs of zoo entries, or every pair of probed ones that can be paired."
     )
     points: int = Field(11, ge=3, description="Points on a path, both ends included.")
     kinds: tuple[Literal["straight", "bezier", "low_loss"], ...] = Field(
@@ -67,13 +87,6 @@ class Paths(Block):
     distance_weight: float = Field(
         1.0, ge=0, description="Weight of distance / initial distance beside the loss (low_loss)."
     )
-
-    @model_validator(mode="after")
-    def _two_ends(self) -> Paths:
-        for pair in () if self.pairs == "all" else self.pairs:
-            if pair[0] == pair[1]:
-                raise ValueError(f"pairs: {pair[0]!r} is paired with itself; name two zoo entries")
-        return self
 
 
 class Continual(Block):
@@ -91,22 +104,68 @@ class Minimisers(Block):
     """What is measured of each pretrained solution, and of what it becomes when fine-tuned."""
 
     models: tuple[Name, ...] | Literal["all"] = Field(
-        "all", description="Pretrained zoo entries to probe, or all entries with a source."
+        "all", description="Entries with `weights: pretrain` to probe, or all of them."
     )
-    images: int = Field(
-        1000, ge=2, description="Images of each split, the same number of every class."
-    )
-    batch_size: int = Field(
-        250, ge=1, description="Images of one pass; figures do not depend on it."
-    )
-    refresh_batch_size: int = Field(
-        250, ge=2, description="Batch of batch-norm refreshes, which do depend on it."
-    )
+    sample: Sample = Field(Sample(), description="Images that the probes share.")
     inputs: InputProbes = Field(InputProbes(), description="Perturbations of the images.")
     energy: LocalEnergy = Field(LocalEnergy(), description="Perturbations of the weights.")
-    paths: Paths = Field(Paths(), description="Paths between solutions.")
+    paths: Paths | None = Field(Paths(), description="Paths between solutions; null: none.")
     finetuned: bool = Field(
         True, description="Also perturb the target's test images of every fine-tuned model."
     )
-    continual: Continual | None = Field(None, description="Continual learning; unset: none.")
+    continual: Continual | None = Field(None, description="Continual learning; null: none.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
+
+    def probed(self, zoo: Mapping[str, ZooEntry]) -> list[str]:
+        """Name the entries that are probed, in the order of the zoo."""
+        chosen = zoo if self.models == "all" else self.models
+        return [name for name in zoo if name in chosen and zoo[name].weights == "pretrain"]
+
+    def pairs(self, zoo: Mapping[str, ZooEntry]) -> list[tuple[str, str]]:
+        """Name the pairs that paths are drawn between."""
+        if self.paths is None:
+            return []
+        if self.paths.pairs != "all":
+            return list(self.paths.pairs)
+        every = combinations(self.probed(zoo), 2)
+        return [(a, b) for a, b in every if _space(zoo[a]) == _space(zoo[b])]
+
+    def check(self, zoo: Mapping[str, ZooEntry], recipes: Mapping[str, object]) -> None:
+        """Check the names against the study.
+
+        Raises:
+            ValueError: A name is not defined, or a pair's solutions have no common space.
+        """
+        pretrained = [name for name, entry in zoo.items() if entry.weights == "pretrain"]
+        listed = ", ".join(pretrained) or "(none)"
+        for name in () if self.models == "all" else self.models:
+            if name not in pretrained:
+                raise ValueError(
+                    f"minimisers.models: {name!r} is no zoo entry with weights: pretrain, so there "
+                    f"are no source images to probe it on; allowed: {listed}"
+                )
+        for first, second in () if self.paths is None else self.pairs(zoo):
+            for name in (first, second):
+                if name not in self.probed(zoo):
+                    raise ValueError(
+                        f"minimisers.paths.pairs: {name!r} is not among the probed models; "
+                        f"allowed: {', '.join(self.probed(zoo)) or '(none)'}"
+                    )
+            if first == second:
+                raise ValueError(f"minimisers.paths.pairs: {first!r} is paired with itself")
+            if _space(zoo[first]) != _space(zoo[second]):
+                raise ValueError(
+                    f"minimisers.paths.pairs: {first!r} and {second!r} differ in architecture, "
+                    "preprocessing or source, so there is no way between their weights"
+                )
+        if self.continual is not None and self.continual.recipe not in recipes:
+            raise ValueError(
+                f"minimisers.continual.recipe: {self.continual.recipe!r} is not defined in "
+                f"finetuning_recipes; allowed: {', '.join(recipes) or '(none)'}"
+            )
+
+
+def _space(entry: ZooEntry) -> dict[str, object]:
+    """Return what two entries must share for their weights to be points of one space."""
+    apart = {"weights", "recipe", "initial", "name", "licence"}
+    return {name: value for name, value in entry if name not in apart}

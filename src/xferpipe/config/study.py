@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from xferpipe.config.base import Block, Name
 from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS, Dataset
+from xferpipe.config.minimisers import Minimisers
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Probe, Scores
@@ -108,6 +109,9 @@ class Study(Block):
     scores: Scores = Field(Scores(), description="Scores to compute.")
     retrieval: Retrieval = Field(Retrieval(), description="Retrieval evaluation.")
     selection: Selection = Field(Selection(), description="How scores are judged.")
+    minimisers: Minimisers | None = Field(
+        None, description="Probes of the pretrained solutions; null: none."
+    )
 
     def finetune_ids(self) -> Iterator[FinetuneId]:
         """Yield every fine-tuning run once, in the order the grids name them."""
@@ -176,6 +180,8 @@ class Study(Block):
                 known(f"{where}.recipes", name, self.finetuning_recipes)
         for run in self.finetune_ids():
             self._recipe_fits(run)
+        if self.minimisers is not None:
+            self.minimisers.check(self.zoo, self.finetuning_recipes)
         if self.selection.reference_model is not None:
             known("selection.reference_model", self.selection.reference_model, self.zoo)
         return self
