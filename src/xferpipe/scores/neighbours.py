@@ -5,7 +5,7 @@ voting with the inverse of its distance; neighbours at distance zero outvote all
 
 Undefined: fewer than two images or classes, constant or not finite features. With fewer than 6
 images, all others vote.
-Source: Cover and Hart 1967; a strong baseline for model selection in the comparisons of recent years.
+Source: Cover and Hart 1967; a strong baseline for model selection in later comparisons.
 """
 
 from __future__ import annotations

@@ -13,9 +13,7 @@ from xferpipe.records import read_table, write_table
 from xferpipe.scores.evaluate import compute
 
 
-def scores(
-    job: ScoresJob, *, features: Path, card: Path, class_means: Path, output: Path
-) -> None:
+def scores(job: ScoresJob, *, features: Path, card: Path, class_means: Path, output: Path) -> None:
     """Compute a model's scores on a target.
 
     Args:

@@ -1,0 +1,78 @@
+"""Stage: gather every job's rows into the result tables and judge the scores by the fine-tunes.
+
+`gather.py` concatenates, `oracle.py` says how well each model fine-tuned, `agreement.py` and
+`orders.py` hold the statistics, and the other modules make one table each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from xferpipe.config import AggregateJob
+
+__all__ = ["aggregate"]
+
+
+def aggregate(
+    job: AggregateJob,
+    *,
+    zoo: Sequence[Path],
+    epochs: Sequence[Path],
+    scores: Sequence[Path],
+    finetunes: Sequence[Path],
+    retrieval: Sequence[Path],
+    queries: Sequence[Path],
+    ranked_lists: Sequence[Path],
+    feature_seconds: Sequence[Path],
+    benchmarks: Sequence[Path],
+    output: Path,
+    study_hash: str = "",
+) -> None:
+    """Write every result table.
+
+    Args:
+        job: How scores are judged.
+        zoo: Cards, one row each.
+        epochs: Tables `epochs` of pretrainings and fine-tunes.
+        scores: Tables `scores`.
+        finetunes: Tables `finetunes`.
+        retrieval: Tables `retrieval`.
+        queries: Tables `retrieval_queries`.
+        ranked_lists: Tables `ranked_lists`.
+        feature_seconds: `.../<target>/<shots>/<model>/features.safetensors`, for their seconds.
+        benchmarks: Snakemake's benchmark files, `benchmarks/<stage>/<wildcards>.tsv`.
+        output: Folder of the tables; each is `<table>.parquet`.
+        study_hash: Hash of the study, stored in each table.
+    Raises:
+        RecordError: A file is not the table it should be.
+    """
+    from xferpipe.aggregate.choice import choices
+    from xferpipe.aggregate.efficiency import efficiency
+    from xferpipe.aggregate.gather import gather, table_of
+    from xferpipe.aggregate.oracle import oracle
+    from xferpipe.aggregate.runtime import feature_pass_seconds, runtime
+    from xferpipe.aggregate.selection import selection_and_gains
+    from xferpipe.records import write_table
+
+    gather("zoo", zoo, output, study_hash, {"licence": ("model", job.licences)})
+    gather("epochs", epochs, output, study_hash)
+    gather("scores", scores, output, study_hash)
+    gather("finetunes", finetunes, output, study_hash)
+    gather("retrieval", retrieval, output, study_hash)
+    gather("retrieval_queries", queries, output, study_hash)
+    gather("ranked_lists", ranked_lists, output, study_hash)
+
+    judged = oracle(job.selection, output)
+    score_rows = table_of("scores", output).collect(engine="streaming")
+    selection, gains = selection_and_gains(
+        job.selection, judged, score_rows, feature_pass_seconds(feature_seconds), job.seed
+    )
+    for name, table in (
+        ("selection", selection),
+        ("gains", gains),
+        ("choices", choices(selection)),
+        ("efficiency", efficiency(job.selection, judged, gains)),
+        ("runtime", runtime(benchmarks)),
+    ):
+        write_table(name, table, output / f"{name}.parquet", study_hash=study_hash)

@@ -1,0 +1,144 @@
+"""The oracle: how well each model fine-tuned, which is what scores should have said before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars
+
+from xferpipe.aggregate.gather import table_of
+from xferpipe.config.study import Selection
+
+#: Recipe names of the rows that take each model's best recipe.
+BEST, BEST_ON_TEST = "best", "best_on_test"
+
+_RUN = ["target", "shots", "model", "recipe", "seed"]
+_MODEL = ["target", "shots", "recipe", "metric", "model"]
+
+
+def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
+    """Return every finished run with the figure it is judged by.
+
+    A retrieval target is judged by mAP before re-ranking, any other by test accuracy. Results of
+    the user's own (`selection.own_results`) count as further runs.
+
+    Args:
+        selection: How scores are judged.
+        folder: Folder of the gathered tables.
+    Returns:
+        target, shots, model, recipe, seed, metric (accuracy or map), value (fraction),
+        validation (fraction or null), seconds.
+    Raises:
+        ValueError: The user's own results lack a column.
+    """
+    finished = table_of("finetunes", folder).filter(polars.col("status") == "finished")
+    runs = finished.select(*_RUN, "task", "test_accuracy", "validation_accuracy", "seconds")
+    classified = runs.filter(polars.col("task") == "classification").select(
+        *_RUN,
+        metric=polars.lit("accuracy"),
+        value="test_accuracy",
+        validation="validation_accuracy",
+        seconds="seconds",
+    )
+    retrieved = (
+        table_of("retrieval", folder)
+        .filter(~polars.col("reranked"))
+        .select(*_RUN, "map", evaluation="seconds")
+        .join(runs, on=_RUN, how="left")
+        .select(
+            *_RUN,
+            metric=polars.lit("map"),
+            value="map",
+            validation="validation_accuracy",
+            seconds=polars.col("seconds").fill_null(0) + polars.col("evaluation").fill_null(0),
+        )
+    )
+    parts = [classified, retrieved]
+    if selection.own_results is not None:
+        parts.append(own_results(selection.own_results).lazy())
+    return (
+        polars.concat(parts)
+        .filter(polars.col("value").is_finite())
+        .collect(engine="streaming")
+        .sort(_RUN)
+    )
+
+
+def own_results(path: Path) -> polars.DataFrame:
+    """Read fine-tuning results that a user already has.
+
+    Args:
+        path: CSV or Parquet with columns target, model and accuracy or map (fractions); shots
+            (default full), recipe (default own), seed (default 0), validation and seconds may be
+            there.
+    Returns:
+        Rows as `oracle` returns them.
+    Raises:
+        ValueError: A column is missing or a value is no fraction.
+    """
+    read = polars.read_csv if path.suffix == ".csv" else polars.read_parquet
+    data = read(path)
+    figures = [name for name in ("accuracy", "map") if name in data.columns]
+    if not {"target", "model"} <= set(data.columns) or not figures:
+        raise ValueError(
+            f"{path}: has columns {', '.join(data.columns)}; expected target, model and accuracy "
+            "or map (fractions), and, where known, shots, recipe, seed, validation, seconds"
+        )
+    defaults = {
+        "shots": polars.lit("full"),
+        "recipe": polars.lit("own"),
+        "seed": polars.lit(0),
+        "validation": polars.lit(None, polars.Float64),
+        "seconds": polars.lit(None, polars.Float64),
+    }
+    data = data.with_columns(
+        **{name: value for name, value in defaults.items() if name not in data.columns}
+    )
+    long = polars.concat(
+        data.select(
+            polars.col("target", "shots", "model", "recipe").cast(polars.String),
+            polars.col("seed").cast(polars.Int64),
+            metric=polars.lit(figure),
+            value=polars.col(figure).cast(polars.Float64),
+            validation=polars.col("validation").cast(polars.Float64),
+            seconds=polars.col("seconds").cast(polars.Float64),
+        ).filter(polars.col("value").is_not_null())
+        for figure in figures
+    )
+    wrong = long.filter(~polars.col("value").is_between(0, 1))
+    if wrong.height:
+        raise ValueError(f"{path}: {wrong['metric'][0]} {wrong['value'][0]} is no fraction in 0..1")
+    return long
+
+
+def by_model(runs: polars.DataFrame) -> polars.DataFrame:
+    """Average runs over seeds, and add each model's best recipe where there are several.
+
+    `best` chooses the recipe by validation and reports the test figure; `best_on_test` chooses by
+    the test figure itself, as published studies did: it shows what that leak is worth.
+
+    Args:
+        runs: Rows of `oracle`.
+    Returns:
+        target, shots, recipe, metric, model, value, validation, seconds (of one run).
+    """
+    mean = (
+        runs.group_by(_MODEL, maintain_order=True)
+        .agg(
+            polars.col("value", "validation", "seconds").mean(),
+        )
+        .sort(_MODEL)
+    )
+    several = mean.filter(polars.col("recipe").n_unique().over("target", "shots", "metric") > 1)
+    parts = [mean]
+    for name, figure in ((BEST, "validation"), (BEST_ON_TEST, "value")):
+        chosen = (
+            several.filter(polars.col(figure).is_not_null())
+            .sort(figure, descending=True, maintain_order=True)
+            .group_by("target", "shots", "metric", "model", maintain_order=True)
+            .first()
+            .with_columns(recipe=polars.lit(name))
+            .select(mean.columns)
+        )
+        parts.append(chosen.sort(_MODEL))
+    return polars.concat(parts)
