@@ -155,6 +155,7 @@ class RetrievalJob(Job):
     model: str
     spec: ModelSpec
     recipe_name: str
+    study_seed: int
     seed: int
     retrieval: Retrieval
     compute_threads: int
@@ -336,6 +337,7 @@ class Jobs:
             model=model,
             spec=ModelSpec.of(self.study.zoo[model]),
             recipe_name=recipe,
+            study_seed=self.study.seed,
             seed=int(seed),
             retrieval=self.study.retrieval,
             **self._compute(),

@@ -22,5 +22,18 @@ class Retrieval(Block):
     junk_rule: Literal["same_camera", "index_lists", "none"] = Field(
         "same_camera", description="Which gallery images of the query's identity are left out."
     )
-    rerank: bool = Field(False, description="k-reciprocal re-ranking (k1=20, k2=6, lambda 0.3).")
+    query_expansion: int = Field(
+        0, ge=0, description="Nearest gallery images averaged into each query first; 0: none."
+    )
+    rerank: bool = Field(
+        False, description="Re-rank by k-reciprocal neighbours too: rows with and without it."
+    )
+    rerank_k1: int = Field(20, ge=1, description="Neighbours that must be reciprocal.")
+    rerank_k2: int = Field(6, ge=1, description="Neighbours whose sets are averaged.")
+    rerank_lambda: float = Field(
+        0.3, ge=0, le=1, description="Weight of the original distance beside the neighbours'."
+    )
     ranked_list_length: int = Field(10, ge=1, description="Gallery images listed for a query.")
+    example_queries: int = Field(
+        3, ge=0, description="Worst, median and best queries to show, this many of each."
+    )

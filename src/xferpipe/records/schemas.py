@@ -8,6 +8,7 @@ from typing import Any
 import polars
 
 TEXT, INTEGER, REAL, FLAG = polars.String, polars.Int64, polars.Float64, polars.Boolean
+BYTES = polars.Binary
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("normalised", FLAG, "", "Features scaled to unit length first."),
         ("ap_kind", TEXT, "", "step or trapezoid."),
         ("junk_rule", TEXT, "", "same_camera, index_lists or none."),
+        ("query_expansion", INTEGER, "count", "Nearest images averaged into each query; 0: none."),
         ("reranked", FLAG, "", "After k-reciprocal re-ranking."),
         ("rank1", REAL, "fraction", "Queries whose first non-junk result is right."),
         ("rank5", REAL, "fraction", "Queries with a right result in the first 5."),
@@ -125,11 +127,18 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("queries", INTEGER, "count", "Queries with a positive, which the means are over."),
         ("queries_without_positive", INTEGER, "count", "Queries left out of the means."),
         ("gallery", INTEGER, "count", "Gallery images."),
+        ("draws", INTEGER, "count", "Random galleries that the figures are means over; else 1."),
+        ("rank1_deviation", REAL, "fraction", "Standard deviation over the draws; null for one."),
+        ("rank5_deviation", REAL, "fraction", "Standard deviation over the draws; null for one."),
+        ("map_deviation", REAL, "fraction", "Standard deviation over the draws; null for one."),
+        ("minp_deviation", REAL, "fraction", "Standard deviation over the draws; null for one."),
+        ("reason", TEXT, "", "Why the figures are null."),
         ("seconds", REAL, "s", "Embedding and ranking."),
     ),
     "retrieval_queries": _RUN
     + _columns(
         ("reranked", FLAG, "", "After k-reciprocal re-ranking."),
+        ("draw", INTEGER, "", "Random gallery, 0-based; 0 where there is one."),
         ("query", INTEGER, "", "Row of the query in the manifest."),
         ("path", TEXT, "", "File of the query."),
         ("identity", INTEGER, "", "Identity of the query."),
@@ -139,6 +148,17 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("first_hit", INTEGER, "", "Rank of the first right result, 1-based; 0 without one."),
         ("positives", INTEGER, "count", "Gallery images of the identity that are no junk."),
         ("junk", INTEGER, "count", "Gallery images left out for this query."),
+        ("example", TEXT, "", "worst, median or best by `ap` for queries that are shown."),
+        ("thumbnail", BYTES, "", "JPEG of the query where it is shown."),
+    ),
+    "camera_pairs": _RUN
+    + _columns(
+        ("query_camera", INTEGER, "", "Camera of the queries."),
+        ("gallery_camera", INTEGER, "", "Camera that the gallery is cut to."),
+        ("queries", INTEGER, "count", "Queries with a positive there."),
+        ("gallery", INTEGER, "count", "Gallery images of that camera."),
+        ("rank1", REAL, "fraction", "Queries whose first non-junk result is right."),
+        ("map", REAL, "fraction", "Mean average precision."),
     ),
     "ranked_lists": _RUN
     + _columns(
@@ -150,6 +170,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("distance", REAL, "", "Distance of the two."),
         ("match", FLAG, "", "Same identity."),
         ("junk", FLAG, "", "Left out of the figures."),
+        ("thumbnail", BYTES, "", "JPEG of the gallery image where its query is shown."),
     ),
     "selection": _columns(
         ("target", TEXT, "", "Target data set."),
