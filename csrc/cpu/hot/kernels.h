@@ -1,0 +1,55 @@
+// The table of hot loops that each instruction set provides; csrc/cpu/dispatch.cpp picks one.
+// csrc/cpu/hot/kernels.cpp is compiled once per instruction set. It includes no standard container:
+// an inline function compiled for AVX-512 could otherwise be the copy the linker keeps for all.
+#pragma once
+#include <cstdint>
+
+namespace xferpipe {
+
+// With more thresholds than this, count_above leaves marks to be summed forward (see counting.h).
+constexpr int64_t kMarkedAbove = 128;
+
+struct Kernels {
+  const char* name;
+  int64_t row_panel;     // rows of the left operand per register tile
+  int64_t column_panel;  // columns of the right operand per register tile
+  bool dot_bfloat16;     // multiply_pairs may be called
+
+  // Packs `count` rows of `depth` values into panels of `width` rows: out[panel][k][row in panel].
+  // A null pointer stands for a row of zeros. `scales` (one per row) may be null.
+  void (*pack_rows)(const char* const* rows, const float* scales, int64_t count, int64_t depth,
+                    int64_t width, bool bfloat16, float* out);
+  // The same for pairs of bfloat16 values, kept as they are: out[panel][k / 2][row] holds two.
+  void (*pack_pairs)(const char* const* rows, int64_t count, int64_t depth, int64_t width,
+                     float* out);
+  // c[i][j] = (c[i][j] + sum over k of a[i][k] b[j][k]) + bias[j] for whole panels; the sum starts
+  // from 0 and takes k in order. `bias` may be null. With `skip_below`, register tiles entirely below the diagonal are left alone;
+  // the diagonal starts `diagonal` columns to the right of column 0.
+  void (*multiply)(int64_t depth, int64_t row_panels, const float* a, int64_t a_stride,
+                   int64_t column_panels, const float* b, int64_t b_stride,
+                   const float* bias, float* c, int64_t c_stride, bool skip_below,
+                   int64_t diagonal);
+  void (*multiply_pairs)(int64_t depth, int64_t row_panels, const float* a, int64_t a_stride,
+                         int64_t column_panels, const float* b, int64_t b_stride,
+                         const float* bias, float* c, int64_t c_stride, bool skip_below,
+                         int64_t diagonal);
+  // counts[t] += number of scores > thresholds[t]. Thresholds do not increase with t; they are padded
+  // with +infinity, and the counts with anything, to a multiple of 16. `buffer` holds columns + 16.
+  void (*count_above)(const float* scores, int64_t columns, const float* thresholds, int64_t count,
+                      int32_t* counts, float* buffer);
+  // Indices of scores > threshold, ascending; returns how many. `out` holds columns + 16.
+  int64_t (*select_above)(const float* scores, int64_t columns, float threshold, int32_t* out);
+  // Sum of squares of a row in float64: finite exactly when every value of a float32 row is.
+  double (*squared_norm)(const char* row, int64_t columns, bool bfloat16);
+  // into[j] += from[j]
+  void (*add_to_double)(const float* from, int64_t count, double* into);
+};
+
+// Null when the instruction set was not compiled in.
+const Kernels* kernels_avx512();
+const Kernels* kernels_avx2();
+const Kernels* kernels_scalar();
+
+const Kernels& kernels();  // the chosen set
+
+}  // namespace xferpipe

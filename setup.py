@@ -1,0 +1,177 @@
+"""Build the native extension; everything else about the package is in pyproject.toml.
+
+The extension is optional at every step: without torch, pybind11 or a compiler the package installs
+and runs on its torch twins, and both the build and `xferpipe doctor` print why. nvcc adds the CUDA
+kernels when it is found and its absence is printed too.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+SOURCES = ROOT / "csrc"
+TORCH_ABI_FLOOR = "0x020b000000000000"  # 2.11
+INSTRUCTION_SETS = {
+    "avx512": [
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
+        "-mprefer-vector-width=512",
+        # GCC's own AVX-512 header trips these.
+        *("-Wno-maybe-uninitialized", "-Wno-uninitialized"),
+    ],
+    "avx2": ["-mavx2", "-mfma"],
+    "scalar": [],
+}
+CUDA_TARGETS = [
+    "-gencode=arch=compute_80,code=sm_80",
+    "-gencode=arch=compute_90a,code=sm_90a",
+    "-gencode=arch=compute_80,code=compute_80",
+]
+
+
+def say(line):
+    """Print one line that pip shows with -v and build logs keep."""
+    print(f"xferpipe: {line}", flush=True)
+
+
+def source_hash():
+    """Hash the native sources: names the extension file and tells a stale one."""
+    digest = hashlib.sha256()
+    for path in sorted(SOURCES.rglob("*")):
+        if path.suffix in {".cpp", ".cu", ".h", ".cuh"}:
+            digest.update(path.relative_to(SOURCES).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def find_nvcc():
+    """Return nvcc's path, or None."""
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
+    nvcc = shutil.which("nvcc", path=f"{home}/bin") if home else shutil.which("nvcc")
+    return None if os.environ.get("XFERPIPE_NO_CUDA") else nvcc
+
+
+class BuildNative(build_ext):
+    """Compile each source with its own flags, link once; never fail the installation."""
+
+    def build_extension(self, ext):
+        """Build the extension or print the reason for going without."""
+        try:
+            self._build(ext)
+        except Exception as error:
+            say(f"native extension NOT built: {error}")
+            say("the package works without it, on slower torch twins (see `xferpipe doctor`)")
+
+    def _build(self, ext):
+        try:
+            import pybind11
+        except ImportError as error:
+            raise RuntimeError("pybind11 is not installed where the build runs") from error
+        try:
+            import torch
+        except ImportError as error:
+            raise RuntimeError("torch is not installed where the build runs") from error
+        compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
+        if not compiler or not shutil.which(compiler.split()[0]):
+            raise RuntimeError("no C++17 compiler found (apt install g++)")
+        torch_include = Path(torch.__file__).parent / "include"
+        objects = Path(self.build_temp) / "native"
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        version = subprocess.run(
+            [*compiler.split(), "--version"], capture_output=True, text=True, check=True
+        ).stdout.splitlines()[0]
+        cuda = find_nvcc()
+        say(f"compiler {version}")
+        say(f"CUDA kernels: {'with ' + cuda if cuda else 'skipped, nvcc not found'}")
+
+        extra = os.environ.get("XFERPIPE_CXX_FLAGS", "").split()
+        common = [*compiler.split(), "-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-g0"]
+        common += ["-ffp-contract=off", "-Wall", *extra]
+        x86 = platform.machine().lower() in {"x86_64", "amd64"}
+        sets = INSTRUCTION_SETS if x86 else {"scalar": []}
+        module = ext.name.rsplit(".", 1)[1]
+        binding = [
+            f"-I{torch_include}",
+            f"-I{pybind11.get_include()}",
+            f"-I{sysconfig.get_paths()['include']}",
+            f"-DTORCH_TARGET_VERSION={TORCH_ABI_FLOOR}",
+            f"-DXFERPIPE_MODULE={module}",
+            f'-DXFERPIPE_SOURCE_HASH="{source_hash()}"',
+            f'-DXFERPIPE_COMPILER="{version}"',
+            f'-DXFERPIPE_CUDA="{"sm_80 sm_90a" if cuda else "not built: nvcc not found"}"',
+        ]
+        if cuda:
+            binding.append("-DXFERPIPE_WITH_CUDA")
+        jobs = [(SOURCES / "binding.cpp", "binding.o", [*common, *binding])]
+        flags = [f"-DXFERPIPE_HAS_{name.upper()}" for name in sets if name != "scalar"]
+        for path in sorted((SOURCES / "cpu").glob("*.cpp")):
+            jobs.append((path, f"cpu_{path.stem}.o", [*common, *flags]))
+        for name, isa in sets.items():
+            jobs.append((SOURCES / "cpu/hot/kernels.cpp", f"hot_{name}.o", [*common, *isa]))
+        if cuda:
+            nvcc = [cuda, "-ccbin", compiler.split()[0], "-std=c++17", "-O3", *CUDA_TARGETS]
+            nvcc += ["-Xcompiler", "-fPIC,-fvisibility=hidden"]
+            for path in sorted((SOURCES / "cuda").glob("*.cu")):
+                jobs.append((path, f"cuda_{path.stem}.o", nvcc))
+        self._compile_and_link(common, jobs, objects, target, cuda, torch_include.parent / "lib")
+
+    def _compile_and_link(self, common, jobs, objects, target, cuda, torch_lib):
+        objects.mkdir(parents=True, exist_ok=True)
+
+        def compile_one(job):
+            source, name, command = job
+            done = objects / name
+            stamp = objects / f"{name}.key"
+            key = " ".join(command) + source_key(source)
+            if done.exists() and stamp.exists() and stamp.read_text() == key:
+                return done
+            run = subprocess.run(
+                [*command, "-c", str(source), "-o", str(done)], capture_output=True, text=True
+            )
+            if run.returncode:
+                raise RuntimeError(f"{source.relative_to(ROOT)} does not compile:\n{run.stderr}")
+            if run.stderr.strip():
+                say(run.stderr.strip())
+            stamp.write_text(key)
+            return done
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            compiled = list(pool.map(compile_one, jobs))
+        # No run path: `import torch` comes before the extension and has loaded this library. nvcc
+        # links where it compiled, since it knows where its static run-time library lies.
+        linker = [cuda, "-ccbin", common[0]] if cuda else common
+        link = [*linker, "-shared", *map(str, compiled), "-o", f"{target}.tmp"]
+        link += [f"-L{torch_lib}", "-ltorch_cpu"]
+        run = subprocess.run(link, capture_output=True, text=True)
+        if run.returncode:
+            raise RuntimeError(f"the extension does not link:\n{run.stderr}")
+        for old in target.parent.glob("_native_*.so"):
+            old.unlink()
+        os.replace(f"{target}.tmp", target)
+
+
+def source_key(source):
+    """Hash a source with all headers: any change to one of them compiles it again."""
+    digest = hashlib.sha256(source.read_bytes())
+    for path in sorted(SOURCES.rglob("*")):
+        if path.suffix in {".h", ".cuh"}:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+setup(
+    package_dir={"": "src"},
+    ext_modules=[
+        Extension(f"xferpipe.ops._native_{source_hash()}", sources=[], optional=True),
+    ],
+    cmdclass={"build_ext": BuildNative},
+)

@@ -1,0 +1,70 @@
+"""Shapes and dtypes of the registered ops, for torch.compile and opcheck."""
+
+import torch
+
+_registered = []
+
+
+def register():
+    """Register a fake for each op, once, after the extension has defined them."""
+    if _registered:
+        return
+    for name, fake in FAKES.items():
+        torch.library.register_fake(f"xferpipe::{name}")(fake)
+        _registered.append(name)
+
+
+def _squared_norms(features):
+    return features.new_empty((features.shape[0],), dtype=torch.float64)
+
+
+def _rank_metrics_scores(query, gallery, gallery_norms, offsets, index, distance):
+    return query.new_empty((index.shape[0],), dtype=torch.float32)
+
+
+def _rank_metrics_counts(
+    query, gallery, gallery_norms, offsets, index, scores, distance, first_row
+):
+    return query.new_empty((index.shape[0],), dtype=torch.int64)
+
+
+def _rank_metrics_dense(distances, offsets, index):
+    return distances.new_empty((index.shape[0],), dtype=torch.int64)
+
+
+def _rank_metrics_summary(offsets, nearer, junk, ap_kind):
+    queries = offsets.shape[0] - 1
+    fractions = [nearer.new_empty((queries,), dtype=torch.float64) for _ in range(2)]
+    counts = [nearer.new_empty((queries,), dtype=torch.int64) for _ in range(3)]
+    return (*fractions, *counts)
+
+
+def _nearest_scores(query, gallery, gallery_norms, k, distance, first_row):
+    shape = (query.shape[0], k)
+    return query.new_empty(shape, dtype=torch.float32), query.new_empty(shape, dtype=torch.int64)
+
+
+def _column_sums(features, sums):
+    return None
+
+
+def _label_correlation_accumulate(features, labels, shift, gram, class_sums):
+    return None
+
+
+def _label_correlation_finish(gram, class_sums, class_counts):
+    return gram.new_empty((), dtype=torch.float64)
+
+
+FAKES = {
+    "squared_norms": _squared_norms,
+    "rank_metrics_scores": _rank_metrics_scores,
+    "rank_metrics_counts": _rank_metrics_counts,
+    "rank_metrics_dense": _rank_metrics_dense,
+    "rank_metrics_summary": _rank_metrics_summary,
+    "nearest_scores": _nearest_scores,
+    "column_sums": _column_sums,
+    "label_correlation_columns": _label_correlation_accumulate,
+    "label_correlation_rows": _label_correlation_accumulate,
+    "label_correlation_finish": _label_correlation_finish,
+}

@@ -1,0 +1,91 @@
+"""Checks and conversions that the ops share."""
+
+import warnings
+
+import torch
+
+BLOCK_BYTES = 32 << 20
+NATIVE_DTYPES = (torch.float32, torch.bfloat16)
+DISTANCES = {"euclidean": 0, "cosine": 1}
+AP_KINDS = {"step": 0, "trapezoid": 1}
+
+
+def choice(value, allowed, name):
+    """Return the code of a named option, or raise with the options there are."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r} but must be one of {sorted(allowed)}")
+    return allowed[value] if isinstance(allowed, dict) else value
+
+
+def as_matrix(features, name):
+    """Return a 2-D tensor that shares memory with a tensor, an array or a memory-mapped array."""
+    if not isinstance(features, torch.Tensor):
+        with warnings.catch_warnings():
+            # A read-only map is welcome: nothing here writes to it.
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            features = torch.as_tensor(features)
+    if features.dim() != 2:
+        raise ValueError(
+            f"{name} has shape {tuple(features.shape)} but must be 2-D: (rows, features)"
+        )
+    if not features.dtype.is_floating_point:
+        raise ValueError(f"{name} is {features.dtype} but must be floating point; use .float()")
+    return features.detach()
+
+
+def as_labels(labels, rows, name, owner, device="cpu"):
+    """Return int64 labels, one per row of `owner`."""
+    if not isinstance(labels, torch.Tensor):
+        labels = torch.as_tensor(labels)
+    if labels.numel() == 0:
+        labels = labels.long()
+    if labels.dtype.is_floating_point or labels.dtype.is_complex:
+        raise ValueError(f"{name} is {labels.dtype} but must hold integers; use .long()")
+    if labels.shape != (rows,):
+        raise ValueError(
+            f"{owner} has {rows} rows but {name} has shape {tuple(labels.shape)}: both come from "
+            'one manifest; rebuild it with "snakemake -R manifest"'
+        )
+    return labels.to(device=device, dtype=torch.int64)
+
+
+def native(block, device):
+    """Return a block as the kernels take it: float32 or bfloat16, columns adjacent, on device."""
+    if block.dtype not in NATIVE_DTYPES:
+        block = block.float()
+    block = block.to(device)
+    if block.shape[1] > 1 and block.stride(1) != 1:
+        block = block.contiguous()
+    return block
+
+
+def is_native(matrix, device):
+    """Tell whether the kernels can read the matrix where it lies."""
+    adjacent = matrix.shape[1] <= 1 or matrix.stride(1) == 1
+    return matrix.dtype in NATIVE_DTYPES and matrix.device == device and adjacent
+
+
+def blocks(matrix, device, block_rows=None):
+    """Yield (first row, block) over a matrix: whole where it can be read in place, else streamed.
+
+    A memory-mapped float32 array is read in place, tile by tile, and the operating system drops
+    pages that were used; what must be converted or copied to a device is so in blocks.
+    """
+    if block_rows is None:
+        if is_native(matrix, device):
+            block_rows = max(1, matrix.shape[0])
+        else:
+            block_rows = max(1024, BLOCK_BYTES // max(1, 4 * matrix.shape[1]) // 1024 * 1024)
+    for first in range(0, matrix.shape[0], block_rows):
+        yield first, native(matrix[first : first + block_rows], device)
+
+
+def require_finite(norms, name, first_row=0):
+    """Raise for the first row that holds NaN or infinity, by its squared norm."""
+    bad = (~torch.isfinite(norms)).nonzero()
+    if bad.numel():
+        row = int(bad[0]) + first_row
+        raise ValueError(
+            f"{name} row {row} holds NaN or infinity ({bad.shape[0]} such rows): "
+            "find the image it came from, or recompute the features"
+        )

@@ -1,0 +1,75 @@
+"""Correlation of feature similarity with label agreement (LFC), streaming."""
+
+import torch
+
+from . import inputs
+from .loading import call
+
+SLAB_ROWS = 1024
+
+
+def label_correlation(features, labels, *, centered=False, chunk_rows=None):
+    """Correlate all n^2 feature inner products with label agreement, without an n x n matrix.
+
+    The Gram matrix of the smaller side is summed in float32 slabs of 1,024 and float64 between
+    them; bfloat16 input is taken as it is and every term comes from the same values. float16 and
+    float64 input is converted to float32 in chunks. The result has the same bits for any chunk size
+    and number of threads.
+
+    Args:
+        features: Tensor, array or memory-mapped array, floating point (n, d).
+        labels: Class of each sample, integers (n).
+        centered: Subtract the mean feature first; for balanced classes the score is then linear
+            CKA of the features with one-hot labels.
+        chunk_rows: Rows per chunk of a stream, rounded up to a multiple of 1,024; None reads
+            float32 and bfloat16 in place.
+
+    Returns:
+        The Pearson correlation over all n^2 entries, diagonal included; a fraction, -1 to 1.
+
+    Raises:
+        ValueError: fewer than two samples or classes, features constant, a row holds NaN or
+            infinity, or the labels do not fit the features.
+
+    Source:
+        Deshpande et al., arXiv 2102.00084, section 4 (raw features); closed form in
+        docs/performance.md.
+    """
+    features = inputs.as_matrix(features, "features")
+    n, d = features.shape
+    labels = inputs.as_labels(labels, n, "labels", "features")
+    if n < 2 or d < 1:
+        raise ValueError(f"features has shape {(n, d)}: a correlation needs two samples or more")
+    names, classes, counts = labels.unique(return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise ValueError(f"all {n} labels are {int(names[0])}: a correlation needs two classes")
+    device = features.device
+    classes = classes.to(device)
+    float64 = {"dtype": torch.float64, "device": device}
+    if chunk_rows is not None:
+        chunk_rows = -(-max(1, chunk_rows) // SLAB_ROWS) * SLAB_ROWS
+
+    shift = torch.empty(0, **float64)
+    if centered:
+        sums = torch.zeros(d, **float64)
+        for _, block in inputs.blocks(features, device, chunk_rows):
+            call("column_sums", block, sums)
+        shift = sums / n
+    class_sums = torch.zeros((len(names), d), **float64)
+    if n < d:
+        gram = torch.zeros((n, n), **float64)
+        block = inputs.native(features, device)
+        call("label_correlation_rows", block, classes, shift, gram, class_sums)
+    else:
+        gram = torch.zeros((d, d), **float64)
+        for first, block in inputs.blocks(features, device, chunk_rows):
+            own = classes[first : first + block.shape[0]]
+            call("label_correlation_columns", block, own, shift, gram, class_sums)
+    value = float(call("label_correlation_finish", gram, class_sums, counts.to(device)))
+    if value != value:
+        for first, block in inputs.blocks(features, device, chunk_rows):
+            inputs.require_finite(call("squared_norms", block), "features", first)
+        raise ValueError(
+            "the features are constant (all inner products are equal): the correlation is undefined"
+        )
+    return value

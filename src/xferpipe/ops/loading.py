@@ -1,0 +1,112 @@
+"""Find the native extension, or say why the torch twins are used instead."""
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from . import reference
+
+HERE = Path(__file__).resolve().parent
+TORCH_FLOOR = (2, 11)
+
+
+@dataclass(frozen=True)
+class NativeStatus:
+    """What the ops run on.
+
+    Attributes:
+        loaded: The native extension is in use.
+        reason: Why it is not, or None.
+        stale: The sources beside an editable install differ from those it was built from.
+        build: Source hash, compiler, instruction sets, CUDA targets.
+        dispatch: Instruction set, bfloat16 dot products and threads of this machine.
+    """
+
+    loaded: bool
+    reason: str | None = None
+    stale: bool = False
+    build: dict[str, str] = field(default_factory=dict)
+    dispatch: dict[str, str] = field(default_factory=dict)
+
+
+def _source_hash(sources):
+    digest = hashlib.sha256()
+    for path in sorted(sources.rglob("*")):
+        if path.suffix in {".cpp", ".cu", ".h", ".cuh"}:
+            digest.update(path.relative_to(sources).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _missing_reason():
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        return "the extension was not built: no C++ compiler here (apt install g++), then reinstall"
+    return "the extension is not built: run `pip install -e . --no-build-isolation -v` to see why"
+
+
+@cache
+def _load():
+    if os.environ.get("XFERPIPE_NO_NATIVE"):
+        return None, "XFERPIPE_NO_NATIVE is set"
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    found = sorted(HERE.glob(f"_native_*{suffix}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        return None, _missing_reason()
+    version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
+    if version < TORCH_FLOOR:
+        return None, f"torch is {torch.__version__} but the extension needs 2.11 or later"
+    path = found[-1]
+    name = f"xferpipe.ops.{path.name.split('.')[0]}"
+    try:
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except (ImportError, OSError) as error:
+        return None, f"the extension does not load: {error}"
+    from . import fakes
+
+    fakes.register()
+    return module, None
+
+
+@cache
+def native_status():
+    """Report whether the native extension is in use, and if not, why (for `xferpipe doctor`)."""
+    module, reason = _load()
+    if module is None:
+        return NativeStatus(loaded=False, reason=reason)
+    build = dict(module.build_info())
+    sources = HERE.parents[2] / "csrc"
+    stale = sources.is_dir() and _source_hash(sources) != build["source_hash"]
+    return NativeStatus(True, None, stale, build, dict(module.dispatch_info()))
+
+
+@cache
+def _announce(reason):
+    print(f"xferpipe.ops: using torch twins (slower): {reason}", file=sys.stderr)
+
+
+@cache
+def _has_kernel(name, device_type):
+    key = {"cpu": "CPU", "cuda": "CUDA"}.get(device_type)
+    return key is not None and torch._C._dispatch_has_kernel_for_dispatch_key(
+        f"xferpipe::{name}", key
+    )
+
+
+def call(name, *arguments):
+    """Run a registered op where the first argument lives, or its twin where there is no kernel."""
+    module, reason = _load()
+    if module is None:
+        _announce(reason)
+    elif _has_kernel(name, arguments[0].device.type):
+        return getattr(torch.ops.xferpipe, name).default(*arguments)
+    return getattr(reference, name)(*arguments)

@@ -1,0 +1,69 @@
+"""The k nearest gallery rows of each query."""
+
+import torch
+
+from . import inputs
+from .loading import call
+
+
+def nearest(query, gallery, k, *, distance="euclidean", block_rows=None):
+    """Find the k nearest gallery rows of each query, nearest first, exactly.
+
+    The order is that of `rank_metrics`: by the same scores, ties to the smaller gallery row.
+
+    Args:
+        query: Features, floating point (q, d).
+        gallery: Features (m, d): a tensor, an array or a memory-mapped array larger than memory.
+        k: Neighbours per query; fewer come back when the gallery has fewer rows.
+        distance: "euclidean" (squared Euclidean distances come back) or "cosine" (1 - cosine).
+        block_rows: Gallery rows per block of a stream; None chooses.
+
+    Returns:
+        (distances, indices): float32 and int64, each (q, min(k, m)), on the device of `query`.
+        Distances are clamped at 0.
+
+    Raises:
+        ValueError: k < 1, d differs, a row holds NaN or infinity, or the distance is unknown.
+
+    Source:
+        Plain k nearest neighbours; the method is in docs/performance.md.
+    """
+    code = inputs.choice(distance, inputs.DISTANCES, "distance")
+    query = inputs.as_matrix(query, "query")
+    gallery = inputs.as_matrix(gallery, "gallery")
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"query has {query.shape[1]} features but gallery has {gallery.shape[1]}: both must "
+            "come from one model and layer"
+        )
+    if k < 1:
+        raise ValueError(f"k is {k} but must be at least 1")
+    device = query.device
+    query = inputs.native(query, device)
+    norms = call("squared_norms", query)
+    inputs.require_finite(norms, "query")
+    scores = torch.empty((query.shape[0], 0), dtype=torch.float32, device=device)
+    indices = torch.empty((query.shape[0], 0), dtype=torch.int64, device=device)
+    for first, block in inputs.blocks(gallery, device, block_rows):
+        own = call("squared_norms", block)
+        inputs.require_finite(own, "gallery", first)
+        here = min(k, block.shape[0])
+        found = call("nearest_scores", query, block, own, here, code, first)
+        if scores.shape[1] == 0:
+            scores, indices = found
+            continue
+        # Earlier blocks come first and the sort is stable: ties stay with the smaller row.
+        scores, order = torch.cat([scores, found[0]], 1).sort(dim=1, descending=True, stable=True)
+        indices = torch.cat([indices, found[1]], 1).gather(1, order)[:, :k]
+        scores = scores[:, :k]
+    return score_to_distance(scores, norms, code), indices
+
+
+def score_to_distance(scores, query_norms, code):
+    """Turn scores (q, k) into clamped distances, float32."""
+    if code == inputs.DISTANCES["cosine"]:
+        scale = torch.where(query_norms > 0, query_norms.rsqrt(), 0.0)
+        distances = 1.0 - scores.double() * scale[:, None]
+    else:
+        distances = query_norms[:, None] - 2.0 * scores.double()
+    return distances.clamp_(min=0.0).float()

@@ -1,0 +1,199 @@
+"""CMC, average precision and inverse negative penalty of a ranking, without the ranking."""
+
+from typing import NamedTuple
+
+import torch
+
+from . import inputs
+from .loading import call
+from .pairs import Pairs, make_pairs
+
+
+class RankMetrics(NamedTuple):
+    """One value per query.
+
+    Attributes:
+        ap: Average precision, fraction, float64 (q); NaN where there is no positive.
+        inp: Positives over the rank of the last one, fraction, float64 (q); NaN likewise.
+        first_hit: 1-based rank of the nearest positive, int64 (q); 0 where there is none.
+        positives: Gallery items that count as hits, int64 (q).
+        junk: Gallery items that were removed, int64 (q).
+    """
+
+    ap: torch.Tensor
+    inp: torch.Tensor
+    first_hit: torch.Tensor
+    positives: torch.Tensor
+    junk: torch.Tensor
+
+
+def rank_metrics(
+    query,
+    gallery,
+    query_identity,
+    gallery_identity,
+    query_camera=None,
+    gallery_camera=None,
+    *,
+    distance="euclidean",
+    ap_kind="step",
+    junk_rule="same_camera",
+    positives=None,
+    junk=None,
+    block_rows=None,
+):
+    """Rank the gallery for each query and score the ranking, exactly.
+
+    No q x m matrix and no sort of the gallery: the scores of the positives are thresholds, tiles of
+    scores are counted against them and thrown away. Ties go to the smaller gallery row.
+
+    Args:
+        query: Features, floating point (q, d); float32 and bfloat16 are used as they are.
+        gallery: Features (m, d): a tensor, an array or a memory-mapped array larger than memory.
+        query_identity: Integers (q).
+        gallery_identity: Integers (m).
+        query_camera: Integers (q), needed by junk_rule "same_camera".
+        gallery_camera: Integers (m), needed by junk_rule "same_camera".
+        distance: "euclidean" (squared inside) or "cosine".
+        ap_kind: "step" (the field's usual) or "trapezoid" (VeRi-776's own script).
+        junk_rule: "same_camera" (same identity and camera), "index_lists" or "none".
+        positives: For "index_lists": one list of 0-based gallery rows per query.
+        junk: For "index_lists": one list of 0-based gallery rows per query.
+        block_rows: Gallery rows per block of a stream; None chooses.
+
+    Returns:
+        RankMetrics, on the CPU: `ap`, `inp` (fractions), `first_hit` (1-based), `positives`,
+        `junk` (counts).
+
+    Raises:
+        ValueError: d differs, a label vector has the wrong length, a row holds NaN or infinity, an
+            option is unknown, or no query has a positive.
+
+    Source:
+        Zheng et al., ICCV 2015, section 5 (average precision); Ye et al., TPAMI 2021, section 4.2
+        (inverse negative penalty).
+    """
+    distance = inputs.choice(distance, inputs.DISTANCES, "distance")
+    kind = inputs.choice(ap_kind, inputs.AP_KINDS, "ap_kind")
+    query = inputs.as_matrix(query, "query")
+    gallery = inputs.as_matrix(gallery, "gallery")
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"query has {query.shape[1]} features but gallery has {gallery.shape[1]}: both must "
+            "come from one model and layer"
+        )
+    pairs = make_pairs(
+        query.shape[0],
+        gallery.shape[0],
+        query_identity,
+        gallery_identity,
+        query_camera,
+        gallery_camera,
+        junk_rule=junk_rule,
+        positives=positives,
+        junk=junk,
+    )
+    device = query.device
+    query = inputs.native(query, device)
+    inputs.require_finite(call("squared_norms", query), "query")
+    nearer = _count_nearer(query, gallery, pairs.to(device), distance, block_rows)
+    return _summary(pairs, nearer, kind)
+
+
+def _count_nearer(query, gallery, pairs, distance, block_rows):
+    """Count the gallery rows before each pair: one pass for thresholds, one for counts."""
+    device = query.device
+    whole = block_rows is None and inputs.is_native(gallery, device)
+    scores = query.new_empty((len(pairs.index),), dtype=torch.float32)
+    norms = []
+    for first, block in inputs.blocks(gallery, device, block_rows):
+        norms.append(call("squared_norms", block))
+        inputs.require_finite(norms[-1], "gallery", first)
+        if whole:
+            args = (query, block, norms[-1], pairs.offsets, pairs.index, distance)
+            scores = call("rank_metrics_scores", *args)
+        else:
+            chosen, offsets = pairs.within(first, first + block.shape[0])
+            index = pairs.index[chosen] - first
+            args = (query, block, norms[-1], offsets, index, distance)
+            scores[chosen] = call("rank_metrics_scores", *args)
+    nearer = torch.zeros(len(pairs.index), dtype=torch.int64, device=device)
+    for number, (first, block) in enumerate(inputs.blocks(gallery, device, block_rows)):
+        args = (query, block, norms[number], pairs.offsets, pairs.index, scores, distance, first)
+        nearer += call("rank_metrics_counts", *args)
+    return nearer
+
+
+def _summary(pairs, nearer, kind):
+    args = (pairs.offsets.cpu(), nearer.cpu(), pairs.junk.cpu(), kind)
+    return RankMetrics(*call("rank_metrics_summary", *args))
+
+
+def rank_metrics_from_distances(
+    blocks,
+    query_identity,
+    gallery_identity,
+    query_camera=None,
+    gallery_camera=None,
+    *,
+    ap_kind="step",
+    junk_rule="same_camera",
+    positives=None,
+    junk=None,
+):
+    """Score the ranking that given distances make (re-ranked ones, say).
+
+    Args:
+        blocks: Distances, floating point: one tensor (q, m), or an iterable of blocks (b, m) of
+            consecutive queries, so that no q x m matrix need exist.
+        query_identity: Integers (q).
+        gallery_identity: Integers (m).
+        query_camera: Integers (q), needed by junk_rule "same_camera".
+        gallery_camera: Integers (m), needed by junk_rule "same_camera".
+        ap_kind: "step" or "trapezoid".
+        junk_rule: "same_camera", "index_lists" or "none".
+        positives: For "index_lists": one list of 0-based gallery rows per query.
+        junk: For "index_lists": one list of 0-based gallery rows per query.
+
+    Returns:
+        RankMetrics, as `rank_metrics`.
+
+    Raises:
+        ValueError: as `rank_metrics`, or the blocks do not add up to q rows of m distances.
+
+    Source:
+        As `rank_metrics`.
+    """
+    kind = inputs.choice(ap_kind, inputs.AP_KINDS, "ap_kind")
+    queries, rows = len(query_identity), len(gallery_identity)
+    pairs = make_pairs(
+        queries,
+        rows,
+        query_identity,
+        gallery_identity,
+        query_camera,
+        gallery_camera,
+        junk_rule=junk_rule,
+        positives=positives,
+        junk=junk,
+    )
+    counts, done = [], 0
+    for block in [blocks] if isinstance(blocks, torch.Tensor) else blocks:
+        block = inputs.as_matrix(block, "distances")
+        if block.shape[1] != rows or done + block.shape[0] > queries:
+            raise ValueError(
+                f"a block of distances has shape {tuple(block.shape)} after {done} queries, but "
+                f"there are {queries} queries and {rows} gallery rows"
+            )
+        block = inputs.native(block, block.device).float()
+        inputs.require_finite(block.double().sum(1), "distances", done)
+        own = pairs.rows(done, done + block.shape[0]).to(block.device)
+        counts.append(call("rank_metrics_dense", block, own.offsets, own.index).cpu())
+        done += block.shape[0]
+    if done != queries:
+        raise ValueError(f"the blocks hold {done} queries but query_identity has {queries}")
+    nearer = torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64)
+    return _summary(pairs, nearer, kind)
+
+
+__all__ = ["Pairs", "RankMetrics", "rank_metrics", "rank_metrics_from_distances"]

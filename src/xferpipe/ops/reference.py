@@ -1,0 +1,165 @@
+"""Torch twins of the registered ops: the same arguments, the same results, no native code.
+
+They run on any device, in float64 inside, and are written to be read; the kernels are tested
+against them.
+"""
+
+import itertools
+
+import torch
+
+EUCLIDEAN, COSINE = 0, 1
+STEP, TRAPEZOID = 0, 1
+BLOCK_ENTRIES = 1 << 24
+
+
+def squared_norms(features):
+    """Return the squared norm of each row, float64 (n)."""
+    out = [block.double().square().sum(1) for block in features.split(4096)]
+    return torch.cat(out) if out else features.new_empty((0,), dtype=torch.float64)
+
+
+def _scores(query, gallery, gallery_norms, distance):
+    """Return larger-is-nearer scores, float32 (q, m)."""
+    products = query.double() @ gallery.double().T
+    if distance == COSINE:
+        scale = torch.where(gallery_norms > 0, gallery_norms.rsqrt(), 0.0)
+        return (products * scale).float()
+    return (products - 0.5 * gallery_norms).float()
+
+
+def rank_metrics_scores(query, gallery, gallery_norms, offsets, index, distance):
+    """Return the score of each pair, float32 (pairs)."""
+    out = query.new_empty((index.shape[0],), dtype=torch.float32)
+    bounds = offsets.tolist()
+    for i, (start, end) in enumerate(itertools.pairwise(bounds)):
+        rows = index[start:end]
+        out[start:end] = _scores(query[i : i + 1], gallery[rows], gallery_norms[rows], distance)[0]
+    return out
+
+
+def _count_nearer(scores, thresholds, rows, first_row):
+    """Count, for one query, the scores that come before each pair: by score, then by row."""
+    ordered = scores.sort().values
+    after = first_row + scores.shape[0]
+    above = scores.shape[0] - torch.searchsorted(ordered, thresholds, right=True)
+    reach = scores.shape[0] - torch.searchsorted(ordered, thresholds)
+    nearer = torch.where(rows >= after, reach, above)
+    inside = (rows >= first_row) & (rows < after) & (reach - above > 1)
+    for pair in inside.nonzero()[:, 0].tolist():
+        earlier = scores[: int(rows[pair]) - first_row]
+        nearer[pair] += (earlier == thresholds[pair]).sum()
+    return nearer
+
+
+def rank_metrics_counts(query, gallery, gallery_norms, offsets, index, scores, distance, first_row):
+    """Count the gallery rows that come before each pair, int64 (pairs)."""
+    out = torch.zeros_like(index)
+    bounds = offsets.tolist()
+    step = max(1, BLOCK_ENTRIES // max(1, gallery.shape[0]))
+    for first in range(0, query.shape[0], step):
+        block = _scores(query[first : first + step], gallery, gallery_norms, distance)
+        for i in range(block.shape[0]):
+            own = slice(bounds[first + i], bounds[first + i + 1])
+            rows, thresholds = index[own], scores[own]
+            # A pair's own score must be its threshold exactly, whatever the matrix product rounds.
+            here = (rows >= first_row) & (rows < first_row + gallery.shape[0])
+            block[i, rows[here] - first_row] = thresholds[here]
+            out[own] = _count_nearer(block[i], thresholds, rows, first_row)
+    return out
+
+
+def rank_metrics_dense(distances, offsets, index):
+    """Count the columns that come before each pair, int64 (pairs)."""
+    out = torch.zeros_like(index)
+    bounds = offsets.tolist()
+    for i in range(distances.shape[0]):
+        own = slice(bounds[i], bounds[i + 1])
+        scores = -distances[i]
+        out[own] = _count_nearer(scores, scores[index[own]], index[own], 0)
+    return out
+
+
+def rank_metrics_summary(offsets, nearer, junk, ap_kind):
+    """Return ap, inp (float64), first_hit, positives, junk (int64), each (q)."""
+    bounds = offsets.tolist()
+    queries = len(bounds) - 1
+    ap, inp = (torch.full((queries,), float("nan"), dtype=torch.float64) for _ in range(2))
+    first, hits, dropped = (torch.zeros(queries, dtype=torch.int64) for _ in range(3))
+    nearer, junk = nearer.cpu(), junk.cpu()
+    for i, (start, end) in enumerate(itertools.pairwise(bounds)):
+        order = nearer[start:end].argsort()
+        is_junk = junk[start:end][order]
+        dropped[i] = is_junk.sum()
+        hits[i] = end - start - dropped[i]
+        if hits[i] == 0:
+            continue
+        ranks = (nearer[start:end][order] - is_junk.cumsum(0))[~is_junk].double()
+        found = torch.arange(1, len(ranks) + 1, dtype=torch.float64)
+        precision = found / (ranks + 1)
+        if ap_kind == TRAPEZOID:
+            before = torch.where(ranks > 0, (found - 1) / ranks.clamp(min=1), 1.0)
+            precision = (precision + before) / 2
+        ap[i] = precision.mean()
+        inp[i] = found[-1] / (ranks[-1] + 1)
+        first[i] = ranks[0].long() + 1
+    device = offsets.device
+    return tuple(value.to(device) for value in (ap, inp, first, hits, dropped))
+
+
+def nearest_scores(query, gallery, gallery_norms, k, distance, first_row):
+    """Return the k best scores, float32 (q, k), and their rows, int64; ties by row."""
+    step = max(1, BLOCK_ENTRIES // max(1, gallery.shape[0]))
+    scores, rows = [], []
+    for first in range(0, query.shape[0], step):
+        block = _scores(query[first : first + step], gallery, gallery_norms, distance)
+        best = block.sort(dim=1, descending=True, stable=True)
+        scores.append(best.values[:, :k])
+        rows.append(best.indices[:, :k] + first_row)
+    if not scores:
+        empty = query.new_empty((0, k), dtype=torch.float32)
+        return empty, empty.long()
+    return torch.cat(scores), torch.cat(rows)
+
+
+def column_sums(features, sums):
+    """Add each column's sum to `sums`, float64 (d), in place."""
+    for block in features.split(4096):
+        sums += block.double().sum(0)
+
+
+def _shifted(features, shift):
+    features = features.float()
+    return features.double() if shift.numel() == 0 else (features - shift).float().double()
+
+
+def label_correlation_columns(features, labels, shift, gram, class_sums):
+    """Add F^T F to `gram` (d, d) and sums per class to `class_sums` (classes, d), in place."""
+    for rows, own in zip(features.split(4096), labels.split(4096)):
+        moved = _shifted(rows, shift)
+        gram += moved.T @ moved
+        class_sums.index_add_(0, own, moved)
+
+
+def label_correlation_rows(features, labels, shift, gram, class_sums):
+    """Add F F^T to `gram` (n, n) and sums per class to `class_sums` (classes, d), in place."""
+    moved = _shifted(features, shift)
+    gram += moved @ moved.T
+    class_sums.index_add_(0, labels, moved)
+
+
+def label_correlation_finish(gram, class_sums, class_counts):
+    """Correlate the Gram matrix with the label kernel from sums; NaN where one is constant."""
+    counts = class_counts.double()
+    upper = gram.triu(1)
+    gram_square = gram.diagonal().square().sum() + 2 * upper.square().sum()
+    n2 = counts.sum() ** 2
+    total_square = class_sums.sum(0).square().sum()
+    class_square = class_sums.square().sum()
+    count_square = counts.square().sum()
+    features = gram_square - total_square * (total_square / n2)
+    labels = count_square - count_square * (count_square / n2)
+    if not (features > gram_square * 1e-13 and labels > count_square * 1e-13):
+        return gram.new_full((), float("nan"))
+    numerator = class_square - total_square * (count_square / n2)
+    return numerator / (features.sqrt() * labels.sqrt())

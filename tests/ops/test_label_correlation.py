@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+import torch
+
+from xferpipe import ops
+from xferpipe.ops import reference
+
+from . import naive
+
+
+def sample(n, d, classes=4, seed=0, offset=0.3, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % classes
+    features = torch.randn((n, d), generator=generator) + offset
+    features[:, 0] += labels
+    return features.to(dtype), labels
+
+
+# 14 and 32 are register panels, 112 and 256 tiles, 1,024 a slab: each is crossed.
+@pytest.mark.parametrize(
+    ("n", "d"),
+    [
+        (2, 1),
+        (2, 5),
+        (3, 3),
+        (8, 40),
+        (15, 14),
+        (33, 33),
+        (129, 64),
+        (151, 300),
+        (300, 113),
+        (257, 257),
+        (1134, 40),
+        (2100, 33),
+    ],
+)
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_label_correlation_any_shape_equals_definition(backend, n, d, centered, dtype):
+    features, labels = sample(n, d, classes=min(n, 4), dtype=dtype)
+    expected = naive.label_correlation(features.double(), labels, centered)
+    # (2, 1) centred is +-1 exactly: all digits are lost by neither side.
+    assert ops.label_correlation(features, labels, centered=centered) == pytest.approx(
+        expected, abs=2e-6
+    )
+
+
+def test_label_correlation_many_samples_relative_error_below_1e_7(native):
+    features, labels = sample(6000, 96)
+    expected = naive.label_correlation(features, labels)
+    assert abs(ops.label_correlation(features, labels) / expected - 1) < 1e-7
+
+
+def test_label_correlation_hand_calculation_holds():
+    """Two samples of two classes, F = [1], [0]: Theta = [1 0; 0 0], K = [1 -1; -1 1].
+
+    Means 1/4 and 0: covariance (1 - 1/4 + 1/4 + 1/4 - 1/4) = 1; norms sqrt(3/4) and 2, so 1/sqrt 3.
+    """
+    assert ops.label_correlation(torch.tensor([[1.0], [0.0]]), [0, 1]) == pytest.approx(3**-0.5)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(5000, 70), (60, 1500)])
+def test_label_correlation_threads_and_chunks_give_same_bits(native, two_threads, n, d, centered):
+    features, labels = sample(n, d, classes=7)
+    values = set()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for chunk_rows in (None, 1, 1024, 3000):
+            values.add(
+                ops.label_correlation(features, labels, centered=centered, chunk_rows=chunk_rows)
+            )
+    assert len(values) == 1
+
+
+def test_label_correlation_strided_input_equals_contiguous(backend):
+    features, labels = sample(200, 90)
+    expected = ops.label_correlation(features[:, :45].contiguous(), labels)
+    assert ops.label_correlation(features[:, :45], labels) == expected
+    columns = features[:, ::2]
+    assert ops.label_correlation(columns, labels) == ops.label_correlation(
+        columns.contiguous(), labels
+    )
+
+
+def test_label_correlation_label_types_give_same_bits(backend):
+    features, labels = sample(100, 20)
+    values = {
+        ops.label_correlation(features, kind)
+        for kind in (labels, labels.int(), labels.numpy(), labels.tolist(), labels * 1000 - 7)
+    }
+    assert len(values) == 1
+
+
+def test_label_correlation_memory_map_equals_tensor(native, tmp_path):
+    features, labels = sample(3000, 40)
+    for dtype in (np.float32, np.float64):
+        path = tmp_path / f"features.{np.dtype(dtype).name}"
+        features.numpy().astype(dtype).tofile(path)
+        stored = np.memmap(path, dtype=dtype, mode="r", shape=(3000, 40))
+        assert ops.label_correlation(stored, labels) == ops.label_correlation(features, labels)
+
+
+def test_label_correlation_large_offset_keeps_its_digits(native):
+    """With |s|^2 large the closed form cancels: float64 sums keep six digits of a score of 1e-3."""
+    features, labels = sample(2000, 64, offset=30.0)
+    expected = naive.label_correlation(features, labels)
+    assert ops.label_correlation(features, labels) == pytest.approx(expected, rel=1e-4)
+    expected = naive.label_correlation(features, labels, centered=True)
+    value = ops.label_correlation(features, labels, centered=True)
+    assert value == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f, y: (f[:1], y[:1]), "two samples"),
+        (lambda f, y: (f[:0], y[:0]), "two samples"),
+        (lambda f, y: (f, y * 0), "two classes"),
+        (lambda f, y: (f * 0 + 2, y), "constant"),
+        (lambda f, y: (f.index_fill(0, torch.tensor([7]), float("nan")), y), "row 7 holds NaN"),
+        (lambda f, y: (f.index_fill(0, torch.tensor([5]), float("inf")), y), "row 5 holds NaN"),
+        (lambda f, y: (f, y[:-1]), "39"),
+        (lambda f, y: (f, y.float()), "integers"),
+        (lambda f, y: (f.long(), y), "floating point"),
+        (lambda f, y: (f[0], y), "2-D"),
+    ],
+)
+def test_label_correlation_bad_input_says_what_is_wrong(backend, change, message):
+    features, labels = change(*sample(40, 12))
+    with pytest.raises(ValueError, match=message):
+        ops.label_correlation(features, labels)
+
+
+def test_label_correlation_ops_pass_opcheck(native):
+    features, labels = sample(50, 20)
+    shift = torch.empty(0, dtype=torch.float64)
+    lib = torch.ops.xferpipe
+
+    def zeros(*shape):
+        return torch.zeros(shape, dtype=torch.float64)
+
+    torch.library.opcheck(lib.column_sums.default, (features, zeros(20)))
+    for op, size in ((lib.label_correlation_columns, 20), (lib.label_correlation_rows, 50)):
+        arguments = (features, labels, shift, zeros(size, size), zeros(4, 20))
+        torch.library.opcheck(op.default, arguments)
+    gram, sums = zeros(20, 20), zeros(4, 20)
+    lib.label_correlation_columns(features, labels, shift, gram, sums)
+    arguments = (gram, sums, labels.bincount())
+    torch.library.opcheck(lib.label_correlation_finish.default, arguments)
+
+
+@pytest.mark.parametrize("shift", [False, True])
+def test_label_correlation_columns_equal_twin(native, shift):
+    features, labels = sample(1500, 45)
+    by = features.double().mean(0) if shift else torch.empty(0, dtype=torch.float64)
+    results = []
+    for source in (torch.ops.xferpipe, reference):
+        gram = torch.zeros((45, 45), dtype=torch.float64)
+        sums = torch.zeros((4, 45), dtype=torch.float64)
+        source.label_correlation_columns(features, labels, by, gram, sums)
+        results.append((gram.triu(), sums))
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-9, atol=1e-9)
+
+
+def test_label_correlation_wrong_class_index_is_refused_by_the_op(native):
+    features, labels = sample(10, 5)
+    shift = torch.empty(0, dtype=torch.float64)
+    gram = torch.zeros((5, 5), dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r"labels\[3\] is 3 but there are 2 classes|labels\[2\]"):
+        torch.ops.xferpipe.label_correlation_columns(
+            features, labels, shift, gram, torch.zeros((2, 5), dtype=torch.float64)
+        )

@@ -1,0 +1,78 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_native_status_without_extension_falls_back_with_printed_reason():
+    code = (
+        "import torch; from xferpipe import ops;"
+        "print(ops.label_correlation(torch.tensor([[1.0], [0.0]]), [0, 1]));"
+        "print(ops.native_status().loaded)"
+    )
+    done = run_python(code, XFERPIPE_NO_NATIVE="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0.5773502691896258", "False"]
+    assert done.stderr.count("XFERPIPE_NO_NATIVE is set") == 1
+
+
+def test_import_package_needs_no_torch_and_ops_needs_torch_alone():
+    code = (
+        "import sys, xferpipe; assert 'torch' not in sys.modules;"
+        "banned = ['numpy.core', 'pydantic', 'polars', 'pyarrow', 'snakemake', 'sklearn', 'scipy',"
+        " 'torchvision', 'pandas'];"
+        "[sys.modules.__setitem__(name, None) for name in banned[1:]];"
+        "import xferpipe.ops; assert 'torch' in sys.modules; print('fine')"
+    )
+    done = run_python(code)
+    assert done.stdout.strip() == "fine", done.stderr
+
+
+def test_package_attribute_that_is_no_subpackage_is_refused():
+    import xferpipe
+
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        xferpipe.nothing_of_the_kind  # noqa: B018
+
+
+def test_native_status_names_build_and_dispatch(native):
+    assert native.build["source_hash"]
+    assert native.dispatch["instruction_set"] in native.build["compiled_instruction_sets"].split()
+    assert native.reason is None
+
+
+@pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512"])
+def test_instruction_sets_agree_with_the_definition(native, isa):
+    """Each compiled set runs the sweep's hardest cases in its own interpreter."""
+    if isa not in native.build["compiled_instruction_sets"].split():
+        pytest.skip(f"{isa} is not compiled in on this machine")
+    code = (
+        "import torch; from xferpipe import ops;"
+        f"assert ops.native_status().dispatch['instruction_set'] == '{isa}';"
+        "g = torch.Generator().manual_seed(0);"
+        "f = torch.randn((1100, 45), generator=g) + 0.5; y = torch.arange(1100) % 7;"
+        "t = (f.double() @ f.double().T).flatten();"
+        "k = (y[:, None] == y[None]).double().flatten();"
+        "r = torch.corrcoef(torch.stack([t, k]))[0, 1].item();"
+        "assert abs(ops.label_correlation(f, y) - r) < 1e-7;"
+        "s = torch.randint(-2, 3, (700, 37), generator=g).float(); i = torch.arange(700) % 4;"
+        "d = torch.cdist(s[:50].double(), s[50:].double(),"
+        " compute_mode='donot_use_mm_for_euclid_dist').square().round();"
+        "m = ops.rank_metrics(s[:50], s[50:], i[:50], i[50:], junk_rule='none');"
+        "o = d.argsort(dim=1, stable=True); h = i[50:][o] == i[:50, None];"
+        "p = (h.cumsum(1) / torch.arange(1, 651).double());"
+        "a = (p * h).sum(1) / h.sum(1); assert torch.allclose(m.ap, a, rtol=1e-12);"
+        "v, j = ops.nearest(s[:50], s[50:], 9); assert torch.equal(j, o[:, :9]); print('fine')"
+    )
+    done = run_python(code, XFERPIPE_ISA=isa)
+    assert done.stdout.strip() == "fine", done.stderr
