@@ -34,8 +34,8 @@ def folder(root: Path | None, *parts: str) -> Path:
     if not path.is_dir():
         near = sorted(item.name for item in path.parent.iterdir()) if path.parent.is_dir() else []
         raise DatasetError(
-            f"{path}: no such folder (in {path.parent}: {listed(near) or 'nothing'}); set 'root' to "
-            "the folder that holds it"
+            f"{path}: no such folder (in {path.parent}: {listed(near) or 'nothing'}); set 'root' "
+            "to the folder that holds it"
         )
     return path
 
@@ -120,8 +120,8 @@ def check(rows: polars.DataFrame, *, where: str, published: Published | None = N
     if (positives(rows)["any_camera"] == 0).all():
         raise DatasetError(
             f"{where}: no query identity is in the gallery (queries: "
-            f"{listed(_identities(rows, 'query'))}; gallery: {listed(_identities(rows, 'gallery'))});"
-            " are both numbered alike, and from the same set?"
+            f"{listed(_identities(rows, 'query'))}; gallery: "
+            f"{listed(_identities(rows, 'gallery'))}); are both numbered alike, and from one set?"
         )
 
 
@@ -175,8 +175,8 @@ def _check_own_copies(rows: polars.DataFrame, where: str) -> None:
     if len(copies):
         raise DatasetError(
             f"{where}: {len(copies)} queries without a camera are in the gallery too: "
-            f"{listed(copies['path'])}; each would find itself first: take them out of the gallery, "
-            "or give cameras"
+            f"{listed(copies['path'])}; each would find itself first: take them out of the "
+            "gallery, or give cameras"
         )
 
 

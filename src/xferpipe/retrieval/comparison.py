@@ -1,0 +1,156 @@
+"""Features made ready for comparison: unit length, and a shift where float32 would lose digits.
+
+The kernels compute a Euclidean distance from products, |x|^2 - 2 x.y + |y|^2. Features with a large
+common part (far from the origin, or nearly parallel) differ in the last digits of these products
+alone. Distances do not change when one vector is taken from all features, so that is done first, in
+float64, where it matters.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+DISTANCES = ("euclidean", "cosine")
+#: Squared length of the mean, in mean squared distances from it, above which the mean is taken out.
+#: Below it, the products lose less than a decimal digit and a half.
+_LARGE_MEAN = 16.0
+_SAMPLE = 1024
+_BLOCK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Features as the ops take them.
+
+    Attributes:
+        query: float (q, d).
+        gallery: float (m, d), mapped from disk where it came so.
+        distance: What the ops are to compute; it orders the gallery as the wanted distance does.
+        wanted: "euclidean" or "cosine", what is reported.
+        unit: Features were, or count as, scaled to unit length.
+    """
+
+    query: torch.Tensor
+    gallery: Any
+    distance: str
+    wanted: str
+    unit: bool
+
+    def reported(self, distances: torch.Tensor) -> torch.Tensor:
+        """Turn distances that the ops computed into those that are reported, of the same order."""
+        if self.distance == "cosine":
+            return distances if self.wanted == "cosine" else (2 * distances).sqrt()
+        # Squared Euclidean; between unit vectors it is twice the cosine distance.
+        return distances / 2 if self.wanted == "cosine" else distances.sqrt()
+
+
+@contextmanager
+def compared(
+    query: Any, gallery: Any, *, distance: str = "euclidean", normalised: bool = False
+) -> Iterator[Comparison]:
+    """Make features ready; a mapped gallery is never loaded as a whole.
+
+    Args:
+        query: Floating point (q, d): a tensor or an array.
+        gallery: Floating point (m, d): a tensor, an array or a memory-mapped array.
+        distance: "euclidean" or "cosine".
+        normalised: Scale features to unit length first.
+    Yields:
+        The comparison. A shifted copy of a mapped gallery lies in a temporary file until the end.
+    Raises:
+        ValueError: Shapes or types do not fit, or a row of the queries holds NaN or infinity.
+    """
+    if distance not in DISTANCES:
+        raise ValueError(f"distance is {distance!r}; allowed: {', '.join(DISTANCES)}")
+    query, gallery = _matrix(query, "query"), _matrix(gallery, "gallery")
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"query has {query.shape[1]} features but gallery has {gallery.shape[1]}: both must "
+            "come from one model and layer"
+        )
+    unit = normalised or distance == "cosine"
+    shift = _large_mean(gallery, unit)
+    if shift is None:
+        kind = "cosine" if unit else "euclidean"
+        yield Comparison(_tensor(query), gallery, kind, distance, unit)
+        return
+    moved_query = torch.from_numpy(_moved(query, shift, unit))
+    if not isinstance(gallery, numpy.memmap):
+        moved = torch.from_numpy(_moved(gallery, shift, unit))
+        yield Comparison(moved_query, moved, "euclidean", distance, unit)
+        return
+    with tempfile.TemporaryDirectory(prefix="xferpipe-") as folder:
+        moved = numpy.memmap(
+            Path(folder, "gallery.f32"), dtype=numpy.float32, mode="w+", shape=gallery.shape
+        )
+        for first in range(0, len(gallery), _rows(gallery)):
+            part = slice(first, first + _rows(gallery))
+            moved[part] = _moved(gallery[part], shift, unit)
+        yield Comparison(moved_query, moved, "euclidean", distance, unit)
+
+
+def _matrix(features: Any, name: str) -> Any:
+    """Return a tensor or an array, checked to be a floating-point matrix on the CPU."""
+    if isinstance(features, torch.Tensor):
+        features = features.detach().cpu()
+        floating = features.dtype.is_floating_point
+    else:
+        features = features if isinstance(features, numpy.ndarray) else numpy.asarray(features)
+        floating = features.dtype.kind == "f"
+    if features.ndim != 2 or not floating:
+        raise ValueError(
+            f"{name} has shape {tuple(features.shape)} and type {features.dtype}; expected floating "
+            "point (rows, features)"
+        )
+    return features
+
+
+def _rows(matrix: Any) -> int:
+    return max(1, _BLOCK_BYTES // (8 * max(1, matrix.shape[1])))
+
+
+def _large_mean(gallery: Any, unit: bool) -> numpy.ndarray | None:
+    """Return about the mean of the gallery, float64 (d), where it is large beside the spread."""
+    if len(gallery) == 0:
+        return None
+    # Rows spread evenly over the gallery are near enough: any vector close to the mean will do.
+    rows = numpy.linspace(0, len(gallery) - 1, min(len(gallery), _SAMPLE)).astype(numpy.int64)
+    sample = _scaled(_float64(gallery[rows]), unit)
+    mean = sample.mean(0)
+    spread = numpy.square(sample - mean).sum(1).mean()
+    large = numpy.square(mean).sum() > _LARGE_MEAN * spread
+    return mean if large else None
+
+
+def _moved(features: Any, shift: numpy.ndarray, unit: bool) -> numpy.ndarray:
+    """Return float32 (n, d): scaled to unit length where asked, the shift taken off in float64."""
+    moved = numpy.empty(features.shape, dtype=numpy.float32)
+    for first in range(0, len(features), _rows(features)):
+        part = slice(first, first + _rows(features))
+        moved[part] = _scaled(_float64(features[part]), unit) - shift
+    return moved
+
+
+def _scaled(features: numpy.ndarray, unit: bool) -> numpy.ndarray:
+    if not unit:
+        return features
+    length = numpy.linalg.norm(features, axis=1, keepdims=True)
+    return features / numpy.where(length > 0, length, 1)
+
+
+def _float64(features: Any) -> numpy.ndarray:
+    if isinstance(features, torch.Tensor):
+        return features.double().numpy()
+    return numpy.asarray(features, dtype=numpy.float64)
+
+
+def _tensor(features: Any) -> torch.Tensor:
+    return features if isinstance(features, torch.Tensor) else torch.from_numpy(features.copy())

@@ -1,0 +1,133 @@
+"""Figures of a ranking: one row per query, and the means over queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy
+
+from xferpipe import ops
+from xferpipe.retrieval.comparison import Comparison
+from xferpipe.retrieval.labels import Labels
+
+RANKS = (1, 5, 10, 20)
+#: Query-gallery pairs between two reports of progress: a second or two on two cores.
+_PAIRS_BETWEEN_REPORTS = 1 << 28
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class QueryFigures:
+    """One value per query.
+
+    Attributes:
+        ap: Average precision, float64 (q); NaN without a positive.
+        inp: Inverse negative penalty, float64 (q); NaN without a positive.
+        first_hit: 1-based rank of the first hit, int64 (q); 0 without one.
+        positives: Gallery rows that count as hits, int64 (q).
+        junk: Gallery rows left out, int64 (q).
+    """
+
+    ap: numpy.ndarray
+    inp: numpy.ndarray
+    first_hit: numpy.ndarray
+    positives: numpy.ndarray
+    junk: numpy.ndarray
+
+    def means(self) -> dict[str, float | int]:
+        """Return CMC at 1, 5, 10 and 20, mAP and mINP over queries with a positive, and counts."""
+        counted = self.positives > 0
+        hits = self.first_hit[counted]
+        return {
+            **{f"rank{k}": float((hits <= k).mean()) for k in RANKS},
+            "map": float(self.ap[counted].mean()),
+            "minp": float(self.inp[counted].mean()),
+            "queries": int(counted.sum()),
+            "queries_without_positive": int((~counted).sum()),
+        }
+
+
+def rank(
+    comparison: Comparison,
+    labels: Labels,
+    *,
+    ap_kind: str = "step",
+    progress: Progress | None = None,
+) -> QueryFigures:
+    """Rank the gallery for each query and score the ranking.
+
+    Args:
+        comparison: Query and gallery features.
+        labels: Their identities, cameras and junk rule.
+        ap_kind: "step" or "trapezoid".
+        progress: Called with queries done and queries to do.
+    Raises:
+        ValueError: No query has a positive, or what `ops.rank_metrics` raises.
+    """
+
+    def of(rows: numpy.ndarray) -> ops.RankMetrics:
+        return ops.rank_metrics(
+            comparison.query[rows],
+            comparison.gallery,
+            **labels.queries(rows).as_arguments(),
+            distance=comparison.distance,
+            ap_kind=ap_kind,
+        )
+
+    at_once = max(1, _PAIRS_BETWEEN_REPORTS // max(1, len(comparison.gallery)))
+    return by_query(labels, of, at_once, progress)
+
+
+def by_query(
+    labels: Labels,
+    metrics: Callable[[numpy.ndarray], ops.RankMetrics],
+    at_once: int,
+    progress: Progress | None,
+) -> QueryFigures:
+    """Score the queries that have a positive, a group at a time; the others have no figures.
+
+    Args:
+        labels: Identities, cameras and junk rule.
+        metrics: Scores the rankings of some queries, given by their rows.
+        at_once: Queries of one group; no figure depends on it.
+        progress: Called with queries done and queries to do.
+    Raises:
+        ValueError: No query has a positive; says which rule removed them.
+    """
+    positives, junk = labels.counts()
+    queries = len(positives)
+    figures = QueryFigures(
+        ap=numpy.full(queries, numpy.nan),
+        inp=numpy.full(queries, numpy.nan),
+        first_hit=numpy.zeros(queries, dtype=numpy.int64),
+        positives=positives,
+        junk=junk,
+    )
+    scored = numpy.flatnonzero(positives)
+    if len(scored) == 0:
+        raise ValueError(_no_positive(labels, junk))
+    for first in range(0, len(scored), at_once):
+        rows = scored[first : first + at_once]
+        found = metrics(rows)
+        figures.ap[rows] = found.ap.numpy()
+        figures.inp[rows] = found.inp.numpy()
+        figures.first_hit[rows] = found.first_hit.numpy()
+        if progress is not None:
+            progress(first + len(rows), len(scored))
+    return figures
+
+
+def _no_positive(labels: Labels, junk: numpy.ndarray) -> str:
+    queries = len(junk)
+    text = (
+        f"none of {queries} queries has a positive in {len(labels.gallery_identity)} gallery rows"
+    )
+    if junk.any():
+        return (
+            f"{text}: the junk rule {labels.junk_rule} removed all {int(junk.sum())} images of "
+            "their identities (nearly always: one camera number for all images); correct the "
+            "cameras, or use junk_rule none"
+        )
+    return f"{text}: their identities are not in it; are both numbered alike, and from one set?"
