@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from xferpipe.config import ReportJob
@@ -17,33 +16,34 @@ FIGURES = (
     "gain_at_k",
     "cost",
     "trials",
+    "efficiency",
     "recipes",
     "curves",
     "retrieval",
     "cmc",
     "ranked_lists",
     "robustness",
+    "paths",
+    "distances",
+    "forgetting",
+    "partial",
     "runtime",
 )
 
 
-def report(
-    job: ReportJob, *, tables: Path, output: Path, pictures: Mapping[str, Path] | None = None
-) -> None:
+def report(job: ReportJob, *, tables: Path, output: Path) -> None:
     """Write the report page.
 
     Args:
         job: What the report is of.
         tables: Folder with the result tables; those that are absent are named on the page.
         output: HTML file to write.
-        pictures: Folder that the image paths of a target start from, by target, for the pictures
-            of ranked lists.
     """
     from xferpipe.report.evidence import load
     from xferpipe.report.page import html
 
     with atomic_path(output) as temporary:
-        temporary.write_text(html(load(job, tables, pictures=pictures)), encoding="utf-8")
+        temporary.write_text(html(load(job, tables)), encoding="utf-8")
 
 
 def figures(job: ReportJob, *, tables: Path, output: Path) -> None:

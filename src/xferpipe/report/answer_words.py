@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars
 
+from xferpipe.aggregate.choice import NO_SCORES
 from xferpipe.report.charts.common import METRIC_WORDS, method_names
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import Answer
@@ -63,7 +64,8 @@ def _sureness(answer: Answer) -> str:
         behind = f"{answer.runner_up}, second on {answer.chosen_on}, is {ahead}"
     if answer.probability is None:
         return f"{behind}. No run was repeated, so seed noise is unknown: add seeds."
-    share = f"{answer.probability:.0%} of redraws of the seed noise"
+    percent = "over 99 %" if answer.probability > 0.99 else f"{100 * answer.probability:.0f} %"
+    share = f"{percent} of redraws of the seed noise"
     return f"Best of {answer.models} in {share}; {behind}."
 
 
@@ -71,14 +73,10 @@ def _scores(answer: Answer, evidence: Evidence) -> str:
     """Say what the scores would have led to without a single fine-tune."""
     if answer.sureness == "none":
         return f"By score alone, which is no evidence: {answer.hint}." if answer.hint else ""
-    rows = evidence["selection"].filter(
-        (polars.col("target") == answer.target)
-        & (polars.col("shots") == answer.shots)
-        & (polars.col("method") != "noise_ceiling")
-        & polars.col("spearman").is_not_null()
+    here = (polars.col("target") == answer.target) & (polars.col("shots") == answer.shots)
+    rows = evidence.judged("selection").filter(
+        here & ~polars.col("method").is_in(NO_SCORES) & polars.col("spearman").is_not_null()
     )
-    best = rows.filter(polars.col("recipe") == "best")
-    rows = method_names(best if best.height else rows)
     if rows.is_empty():
         return ""
     top = rows.sort("spearman", descending=True, maintain_order=True).row(0, named=True)
@@ -86,9 +84,18 @@ def _scores(answer: Answer, evidence: Evidence) -> str:
     if top["spearman_low"] is not None and top["spearman_high"] is not None:
         interval = f", interval {top['spearman_low']:.2f} to {top['spearman_high']:.2f}"
     found = rows.filter(polars.col("trials") <= 3)["score"].n_unique()
-    return (
+    words = (
         f"{found} of {rows['score'].n_unique()} scores have the best model among their first 3; "
         f"{top['score']} orders the models best (Spearman {top['spearman']:.2f}{interval})."
+    )
+    choice = method_names(
+        evidence["choices"].filter(here & (polars.col("recipe") == rows["recipe"][0]))
+    )
+    if choice.is_empty() or choice["spearman"][0] is None:
+        return words
+    return (
+        f"{words} Chosen by the other targets alone it would have been {choice['score'][0]}, "
+        f"with {choice['spearman'][0]:.2f} here."
     )
 
 

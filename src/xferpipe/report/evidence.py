@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars
@@ -21,7 +21,6 @@ class Evidence:
     tables: Mapping[str, polars.DataFrame]
     missing: Mapping[str, str]
     provenance: Mapping[str, str]
-    pictures: Mapping[str, Path] = field(default_factory=dict)
 
     def __getitem__(self, table: str) -> polars.DataFrame:
         return self.tables[table]
@@ -30,6 +29,10 @@ class Evidence:
         """Return every (target, shots) that has a fine-tune or a score, in order of appearance."""
         pairs = [self[name].select("target", "shots") for name in ("finetunes", "scores")]
         return polars.concat(pairs).unique(maintain_order=True).rows()
+
+    def labels(self) -> list[str]:
+        """Return the labels of all places, in order."""
+        return [self.label(*place) for place in self.places()]
 
     def label(self, target: str, shots: str) -> str:
         """Name a place: the target, and its shots where they are not the whole training split."""
@@ -41,15 +44,55 @@ class Evidence:
         whole = polars.col("shots") == "full"
         return data.with_columns(place=polars.when(whole).then("target").otherwise(few))
 
+    def by_place(self, data: polars.DataFrame) -> Iterator[polars.DataFrame]:
+        """Yield the rows of each place, in the one order that the whole page keeps."""
+        parts = data.partition_by("place", as_dict=True, maintain_order=True)
+        order = {name: i for i, name in enumerate(self.labels())}
+        for key in sorted(parts, key=lambda key: order.get(key[0], len(order))):
+            yield parts[key]
 
-def load(job: ReportJob, tables: Path, *, pictures: Mapping[str, Path] | None = None) -> Evidence:
+    def judged(self, table: str) -> polars.DataFrame:
+        """Return the rows of `selection` or `gains` that the page shows, with place and score.
+
+        A place is judged by accuracy or mAP, with each model's best recipe where several were run,
+        else with the recipe that most models were run with.
+        """
+        data = self.with_place(self[table])
+        data = data.filter(polars.col("metric").is_in(["accuracy", "map"]))
+        counted = "models" if table == "selection" else "k"
+        rank = polars.when(polars.col("recipe") == "best").then(2**31).otherwise(counted)
+        # What the models reach when chosen on the test split is a leak, shown in the table alone.
+        data = data.filter(polars.col("recipe") != "best_on_test").with_columns(rank=rank)
+        shown = (
+            data.filter(polars.col("method") != "noise_ceiling")
+            .sort("rank", descending=True, maintain_order=True)
+            .unique("place", maintain_order=True)
+            .select("place", shown="recipe")
+        )
+        kept = (polars.col("recipe") == polars.col("shown")) | (
+            polars.col("method") == "noise_ceiling"
+        )
+        named = polars.format("{} ({})", "method", "variant")
+        plain = polars.col("variant").fill_null("") == ""
+        return (
+            data.join(shown, on="place", maintain_order="left")
+            .filter(kept)
+            .unique(
+                ["place", "method", "variant", *(["k"] if table == "gains" else [])],
+                maintain_order=True,
+                keep="first",
+            )
+            .with_columns(score=polars.when(plain).then("method").otherwise(named))
+            .drop("rank", "shown")
+        )
+
+
+def load(job: ReportJob, tables: Path) -> Evidence:
     """Read the tables of a study.
 
     Args:
         job: What the report is of.
         tables: Folder that holds `<table>.parquet`.
-        pictures: Folder that the image paths of a target start from, by target; ranked lists
-            show file names alone for a target that is not named here.
     Returns:
         The tables. One that is absent or unreadable is empty and named in `missing`.
     """
@@ -74,5 +117,4 @@ def load(job: ReportJob, tables: Path, *, pictures: Mapping[str, Path] | None = 
         tables=read,
         missing=missing,
         provenance={key: provenance[key] for key in keys if key in provenance},
-        pictures=dict(pictures or {}),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy
 import polars
 
+from xferpipe.aggregate.oracle import own_results
 from xferpipe.report.evidence import Evidence
 from xferpipe.seeding import numpy_generator
 
@@ -29,7 +30,7 @@ _SHAPE = {
 
 
 def runs(evidence: Evidence) -> polars.DataFrame:
-    """Return the finished runs with the one figure each is judged by.
+    """Return the finished runs with the one figure each is judged by, the user's own included.
 
     Args:
         evidence: The study's tables.
@@ -43,7 +44,7 @@ def runs(evidence: Evidence) -> polars.DataFrame:
         evidence["retrieval"].filter(~polars.col("reranked")).group_by(key).agg(polars.mean("map"))
     )
     ranked = polars.col("task") == "retrieval"
-    return (
+    ours = (
         evidence.with_place(finished)
         .join(retrieval, on=key, how="left")
         .with_columns(
@@ -56,6 +57,10 @@ def runs(evidence: Evidence) -> polars.DataFrame:
         .select(list(_SHAPE))
         .cast(_SHAPE)
     )
+    if evidence.job.selection.own_results is None:
+        return ours
+    theirs = evidence.with_place(own_results(evidence.job.selection.own_results))
+    return polars.concat([ours, theirs.select(list(_SHAPE)).cast(_SHAPE)])
 
 
 def outcomes(evidence: Evidence) -> polars.DataFrame:

@@ -10,8 +10,7 @@
       const words = element.getAttribute("aria-label");
       const { view } = await vegaEmbed(element, specifications[element.dataset.spec], {
         renderer: "svg",
-        actions: { export: true, source: false, compiled: false, editor: false },
-        downloadFileName: element.dataset.spec,
+        actions: false,
         tooltip: { theme: "light" },
       });
       element.setAttribute("aria-label", words);

@@ -112,6 +112,7 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 
 def _table(name: str, data: polars.DataFrame) -> dict[str, Any]:
+    data = data.drop(name for name, kind in data.schema.items() if kind == polars.Binary)
     units = {column.name: column for column in TABLES.get(name, ())}
     columns = []
     for column, kind in data.schema.items():

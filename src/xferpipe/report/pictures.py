@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars
 
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import outcomes
 
-#: Longer side in pixels of a picture in the page, and how many queries are shown for a target.
-THUMBNAIL_PX = 72
-QUERIES_SHOWN = 6
+#: Queries shown for a target.
+QUERIES_SHOWN = 9
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def ranked_lists(evidence: Evidence) -> list[RankedList]:
     """Return the worst, middle and best queries of each target under the model to choose.
 
     Args:
-        evidence: The study's tables; `pictures` says where a target's image files are.
+        evidence: The study's tables.
     Returns:
         At most `QUERIES_SHOWN` lists for each place, worst average precision first.
     """
@@ -60,33 +57,36 @@ def ranked_lists(evidence: Evidence) -> list[RankedList]:
         if queries.is_empty() or rows.is_empty():
             continue
         seed = queries["seed"].min()
-        queries = queries.filter(polars.col("seed") == seed).sort("ap", "query")
+        queries = queries.filter((polars.col("seed") == seed) & (polars.col("draw") == 0))
+        queries = queries.sort("ap", "query")
         rows = rows.filter(polars.col("seed") == seed)
-        root = evidence.pictures.get(run["target"])
         for query in _spread(queries).iter_rows(named=True):
             results = rows.filter(polars.col("query") == query["query"]).sort("rank")
-            lists.append(_list(run, query, results, root))
+            lists.append(_list(run, query, results))
     return lists
 
 
 def _spread(queries: polars.DataFrame) -> polars.DataFrame:
-    """Pick queries evenly from the worst to the best."""
+    """Take the queries that the retrieval stage chose to show, else some from worst to best."""
+    chosen = queries.filter(polars.col("example").is_not_null())
+    if chosen.height:
+        return chosen.head(QUERIES_SHOWN)
     count = min(QUERIES_SHOWN, queries.height)
     last = queries.height - 1
     places = [round(i * last / max(count - 1, 1)) for i in range(count)]
     return queries[sorted(set(places))]
 
 
-def _list(run: dict, query: dict, results: polars.DataFrame, root: Path | None) -> RankedList:
+def _list(run: dict, query: dict, results: polars.DataFrame) -> RankedList:
     return RankedList(
         place=run["place"],
-        heading=f"AP {query['ap']:.3f}",
-        query=Result(_title(query["path"], "query"), "query", thumbnail(root, query["path"])),
+        heading=" ".join(filter(None, (query["example"], f"AP {query['ap']:.3f}"))),
+        query=Result(_title(query["path"], "query"), "query", _source(query["thumbnail"])),
         results=tuple(
             Result(
                 _title(row["path"], f"rank {row['rank']}, distance {row['distance']:.3f}"),
                 "junk" if row["junk"] else "right" if row["match"] else "wrong",
-                thumbnail(root, row["path"]),
+                _source(row["thumbnail"]),
                 row["rank"],
             )
             for row in results.iter_rows(named=True)
@@ -98,26 +98,5 @@ def _title(path: str | None, words: str) -> str:
     return f"{path or 'image'}: {words}"
 
 
-def thumbnail(root: Path | None, path: str | None) -> str:
-    """Return a small JPEG of an image file as a data URI; empty where there is no such file.
-
-    Args:
-        root: Folder that `path` starts from; None where no folder is known.
-        path: File below `root`. One that leads out of it is treated as absent.
-    """
-    if root is None or path is None:
-        return ""
-    from PIL import Image, UnidentifiedImageError
-
-    file = (Path(root) / path).resolve()
-    if not file.is_relative_to(Path(root).resolve()) or not file.is_file():
-        return ""
-    try:
-        with Image.open(file) as image:
-            small = image.convert("RGB")
-            small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    except (OSError, UnidentifiedImageError):
-        return ""
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _source(jpeg: bytes | None) -> str:
+    return "" if jpeg is None else "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()

@@ -14,11 +14,16 @@ from xferpipe.report.drawing import (
     Panel,
     absent,
     coloured,
+    palette,
     values,
 )
 from xferpipe.report.evidence import Evidence
 
-GAIN, COST = "Best of the first k", "What it costs to get there"
+GAIN, COST, EFFICIENCY = (
+    "Best of the first k",
+    "What it costs to get there",
+    "More models, or more recipes of one model?",
+)
 
 
 def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
@@ -28,12 +33,14 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
         evidence: The study's tables.
         order: Scores, best first: as many as there are colours get one, the others are grey.
     """
-    table = method_names(evidence.with_place(evidence["gains"]))
-    best = table.filter(polars.col("recipe") == "best")
-    data = (table if best.is_empty() else best).filter(polars.col("best_of_k").is_not_null())
+    data = evidence.judged("gains").filter(polars.col("best_of_k").is_not_null())
     if data.is_empty():
         why = "needs scores and finished fine-tunes of the same models"
-        return [absent("gain_at_k", GAIN, why), absent("cost", COST, why)]
+        return [
+            absent("gain_at_k", GAIN, why),
+            absent("cost", COST, why),
+            efficiency_figure(evidence, order),
+        ]
     data = data.with_columns(chance=polars.col("method") == "random")
     present = set(data["score"])
     ranked = [name for name in order if name in present]
@@ -51,15 +58,18 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
             "line reaches the dotted top, the fewer fine-tunes it takes; black is a random order.",
             alternative="Lines of the best figure among the first k models, one per score.",
             data=data.select([*columns, "seconds"]),
-            panels=_panels(data, colours, "k"),
+            panels=_panels(evidence, data, colours, "k"),
             legend=tuple(colours.items()),
             highlight=True,
         ),
-        _cost(data, colours, [*columns, "seconds"]),
+        _cost(evidence, data, colours, [*columns, "seconds"]),
+        efficiency_figure(evidence, order),
     ]
 
 
-def _cost(data: polars.DataFrame, colours: dict[str, str], columns: list[str]) -> Figure:
+def _cost(
+    evidence: Evidence, data: polars.DataFrame, colours: dict[str, str], columns: list[str]
+) -> Figure:
     timed = data.filter(polars.col("seconds").is_not_null() & (polars.col("seconds") > 0))
     if timed.is_empty():
         return absent("cost", COST, "no time was recorded for scoring and fine-tuning")
@@ -70,16 +80,16 @@ def _cost(data: polars.DataFrame, colours: dict[str, str], columns: list[str]) -
         "k; the diamond is brute force, every model fine-tuned and none scored.",
         alternative="Lines of the best figure against seconds, with brute force as the end point.",
         data=timed.select(columns),
-        panels=_panels(timed, colours, "seconds"),
+        panels=_panels(evidence, timed, colours, "seconds"),
         legend=tuple(colours.items()),
         highlight=True,
     )
 
 
-def _panels(data: polars.DataFrame, colours: dict[str, str], field: str) -> tuple[Panel, ...]:
-    return tuple(
-        _panel(rows, colours, field) for (_,), rows in data.group_by(["place"], maintain_order=True)
-    )
+def _panels(
+    evidence: Evidence, data: polars.DataFrame, colours: dict[str, str], field: str
+) -> tuple[Panel, ...]:
+    return tuple(_panel(rows, colours, field) for rows in evidence.by_place(data))
 
 
 def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel:
@@ -89,7 +99,7 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel
         x = altair.X("k:Q", title="models fine-tuned (k)", axis=axis)
     else:
         x = altair.X("seconds:Q", title="seconds", axis=altair.Axis(tickCount=5))
-    x.scale = altair.Scale(zero=False, padding=8)
+    x.scale = altair.Scale(zero=False, nice=False, padding=8)
     words = METRIC_WORDS.get(data["metric"][0], data["metric"][0])
     y = altair.Y("best_of_k:Q", title=words, scale=altair.Scale(zero=False, padding=8))
     tooltip = [
@@ -127,3 +137,60 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel
             )
         )
     return Panel(data["place"][0], altair.layer(*layers).add_params(highlight))
+
+
+def efficiency_figure(evidence: Evidence, order: list[str]) -> Figure:
+    """Return accuracy against runs spent: the zoo in the best score's order, and a search."""
+    table = method_names(evidence.with_place(evidence["efficiency"]))
+    search = table.filter(polars.col("strategy") == "search")
+    if search.is_empty():
+        why = "needs `selection.reference_model`, fine-tuned with its recipes"
+        return absent("efficiency", EFFICIENCY, why)
+    here = search.select("place", "metric").unique()
+    zoo = table.filter(
+        (polars.col("strategy") == "zoo") & polars.col("score").is_in([*order[:1], "random"])
+    )
+    zoo = zoo.join(here, on=["place", "metric"], maintain_order="left").with_columns(
+        line=polars.format("zoo in the order of {}", "score")
+    )
+    data = polars.concat(
+        [zoo, search.with_columns(line=polars.format("recipes of {}", "model"))]
+    ).filter(polars.col("value").is_finite())
+    colours = palette(data["line"])
+    return Figure(
+        name="efficiency",
+        title=EFFICIENCY,
+        caption="What is reached by spending runs on the zoo, in a score's order or at random, "
+        "or on a search over recipes of the reference model.",
+        alternative="Lines of the figure reached against runs spent, zoo and search.",
+        data=data.drop("line"),
+        panels=tuple(_efficiency_panel(rows, colours) for rows in evidence.by_place(data)),
+        legend=tuple(colours.items()),
+    )
+
+
+def _efficiency_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
+    axis = altair.Axis(tickMinStep=1, format="d", tickCount=8)
+    x = altair.X("runs:Q", title="runs spent", axis=axis)
+    x.scale = altair.Scale(zero=False, nice=False, padding=8)
+    words = METRIC_WORDS.get(data["metric"][0], data["metric"][0])
+    encode = {
+        "x": x,
+        "y": altair.Y("value:Q", title=words, scale=altair.Scale(zero=False, padding=8)),
+        "color": coloured("line", colours, "runs spent on"),
+        "detail": "recipe:N",
+    }
+    base = altair.Chart(values(data.select("line", "recipe", "runs", "value", "seconds")))
+    dots = base.mark_circle(size=40).encode(
+        tooltip=[
+            altair.Tooltip("line:N", title="spent on"),
+            altair.Tooltip("recipe:N"),
+            altair.Tooltip("runs:Q"),
+            altair.Tooltip("value:Q", format=".4f"),
+            altair.Tooltip("seconds:Q", format=",.1f"),
+        ],
+        **encode,
+    )
+    return Panel(
+        data["place"][0], altair.layer(base.mark_line(strokeWidth=2).encode(**encode), dots)
+    )

@@ -40,9 +40,7 @@ def _recipes(evidence: Evidence) -> Figure:
         return absent("recipes", RECIPES, "no fine-tune has finished; run the rule finetune")
     data = with_origin(evidence, data)
     colours = origin_colours(evidence)
-    panels = tuple(
-        _recipe_panel(rows, colours) for (_,), rows in data.group_by(["place"], maintain_order=True)
-    )
+    panels = tuple(_recipe_panel(rows, colours) for rows in evidence.by_place(data))
     means = data.group_by("recipe", maintain_order=True).agg(polars.mean("value"))
     order = means.sort("value", descending=True, maintain_order=True)["recipe"].to_list()
     words = (
@@ -119,10 +117,7 @@ def _curves(evidence: Evidence) -> Figure:
     )
     long = with_origin(evidence, long)
     colours = origin_colours(evidence)
-    panels = tuple(
-        _curve_panel(rows, columns[0][0], colours)
-        for (_,), rows in long.group_by(["place"], maintain_order=True)
-    )
+    panels = tuple(_curve_panel(rows, columns[0][0], colours) for rows in evidence.by_place(long))
     return Figure(
         name="curves",
         title=CURVES,

@@ -41,9 +41,7 @@ def _means(evidence: Evidence) -> Figure:
     long = data.unpivot(
         _FIGURES, index=["place", "model", "recipe", "reranked", "seeds"], variable_name="figure"
     ).with_columns(run=_run_words())
-    panels = tuple(
-        _means_panel(rows) for (_,), rows in long.group_by(["place"], maintain_order=True)
-    )
+    panels = tuple(_means_panel(rows) for rows in evidence.by_place(long))
     best = data.row(0, named=True)
     settings = evidence["retrieval"].row(0, named=True)
     unit = "unit-length features" if settings["normalised"] else "features as they are"
@@ -122,9 +120,7 @@ def _cmc(evidence: Evidence) -> Figure:
         return absent("cmc", CMC, "no per-query figures were recorded; run the rule retrieval")
     data = with_origin(evidence, data)
     colours = origin_colours(evidence)
-    panels = tuple(
-        _cmc_panel(rows, colours) for (_,), rows in data.group_by(["place"], maintain_order=True)
-    )
+    panels = tuple(_cmc_panel(rows, colours) for rows in evidence.by_place(data))
     top = data.filter(polars.col("rank") == 1).sort("cmc", descending=True).row(0, named=True)
     return Figure(
         name="cmc",
@@ -184,9 +180,7 @@ def _lists(evidence: Evidence) -> Figure:
     # One picture per place: the model that is to be chosen there.
     chosen = outcomes(evidence).filter("first").unique(["target", "shots"], maintain_order=True)
     shown = first.join(chosen.select(_RUN), on=_RUN)
-    panels = tuple(
-        _list_panel(rows) for (_,), rows in shown.group_by(["place"], maintain_order=True)
-    )
+    panels = tuple(_list_panel(rows) for rows in evidence.by_place(shown))
     return Figure(
         name="ranked_lists",
         title=LISTS,

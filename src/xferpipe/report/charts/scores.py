@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
+from xferpipe.aggregate.choice import NO_SCORES
 from xferpipe.report.charts.common import (
     listed,
     method_names,
@@ -34,34 +35,33 @@ SCATTER, AGREEMENT, TRIALS = (
 )
 
 
+#: Rows of `selection` that belong to a score.
+SCORES = ~polars.col("method").is_in(NO_SCORES)
+
+
 def figures(evidence: Evidence) -> list[Figure]:
     """Return the figures that judge the scores."""
-    chosen = selection(evidence)
+    chosen = evidence.judged("selection")
+    order = by_agreement(chosen)
     return [
-        _scatter(evidence, chosen),
-        _agreement(chosen),
-        *gain_figures(evidence, by_agreement(chosen)),
-        _trials(chosen),
+        _scatter(evidence, order),
+        _agreement(evidence, chosen),
+        *gain_figures(evidence, order),
+        _trials(chosen.filter(SCORES)),
     ]
-
-
-def selection(evidence: Evidence) -> polars.DataFrame:
-    """Return the selection rows to show: each model's best recipe where the table has that."""
-    table = method_names(evidence.with_place(evidence["selection"]))
-    best = table.filter(polars.col("recipe") == "best")
-    return table if best.is_empty() else best
 
 
 def by_agreement(chosen: polars.DataFrame) -> list[str]:
     """List the scores, the one that agrees best with the fine-tunes over all targets first."""
-    scores = chosen.filter(polars.col("method") != "noise_ceiling")
-    means = scores.group_by("score", maintain_order=True).agg(polars.mean("spearman"))
+    means = (
+        chosen.filter(SCORES).group_by("score", maintain_order=True).agg(polars.mean("spearman"))
+    )
     return means.sort("spearman", descending=True, nulls_last=True, maintain_order=True)[
         "score"
     ].to_list()
 
 
-def _scatter(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
+def _scatter(evidence: Evidence, ranked: list[str]) -> Figure:
     best = outcomes(evidence).filter("first")
     scores = method_names(evidence["scores"]).rename({"low": "score_low", "high": "score_high"})
     data = best.join(
@@ -76,13 +76,10 @@ def _scatter(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
         )
     data = with_origin(evidence, data)
     present = data["score"].unique(maintain_order=True).to_list()
-    order = [name for name in by_agreement(chosen) if name in present] or present
+    order = [name for name in ranked if name in present]
     order += [name for name in present if name not in order]
     colours = origin_colours(evidence)
-    panels = tuple(
-        _scatter_panel(rows, order[0], colours)
-        for (_,), rows in data.group_by(["place"], maintain_order=True)
-    )
+    panels = tuple(_scatter_panel(rows, order[0], colours) for rows in evidence.by_place(data))
     return Figure(
         name="score_scatter",
         title=SCATTER,
@@ -156,8 +153,8 @@ def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]
     return Panel(data["place"][0], altair.layer(across, upright, dots).add_params(chosen))
 
 
-def _agreement(chosen: polars.DataFrame) -> Figure:
-    data = chosen.filter(polars.col("spearman").is_not_null())
+def _agreement(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
+    data = chosen.filter(polars.col("spearman").is_not_null() & (polars.col("method") != "random"))
     if data.is_empty():
         reasons = chosen["reason"].drop_nulls().unique(maintain_order=True).to_list()
         why = listed(reasons) or "needs at least three models with a score and a fine-tune"
@@ -165,12 +162,8 @@ def _agreement(chosen: polars.DataFrame) -> Figure:
     order = by_agreement(chosen)
     if "noise_ceiling" in data["score"]:
         order = ["noise_ceiling", *order]
-    panels = tuple(
-        _agreement_panel(rows, order)
-        for (_,), rows in data.group_by(["place"], maintain_order=True)
-    )
-    best = data.filter(polars.col("score") != "noise_ceiling")
-    first = listed(by_agreement(best)[:3])
+    panels = tuple(_agreement_panel(rows, order) for rows in evidence.by_place(data))
+    first = listed(by_agreement(data)[:3])
     return Figure(
         name="agreement",
         title=AGREEMENT,
@@ -224,7 +217,7 @@ def _agreement_panel(data: polars.DataFrame, order: list[str]) -> Panel:
         "datum.method === 'noise_ceiling'", altair.value(INK), altair.value(ACCENT)
     )
     dots = base.mark_circle(size=70, opacity=1).encode(y=y, x=x, color=colour, tooltip=tooltip)
-    shown = sum(name in set(data["score"]) for name in order)
+    shown = data["score"].n_unique()
     return Panel(
         data["place"][0],
         altair.layer(zero.encode(x="x:Q"), interval, dots),
@@ -233,9 +226,7 @@ def _agreement_panel(data: polars.DataFrame, order: list[str]) -> Panel:
 
 
 def _trials(chosen: polars.DataFrame) -> Figure:
-    data = chosen.filter(
-        polars.col("trials").is_not_null() & (polars.col("method") != "noise_ceiling")
-    )
+    data = chosen.filter(polars.col("trials").is_not_null())
     if data.is_empty():
         return absent("trials", TRIALS, "needs scores and finished fine-tunes of the same models")
     mean = data.group_by("score", maintain_order=True).agg(

@@ -29,8 +29,8 @@ def figures(evidence: Evidence) -> list[Figure]:
     single = runs(evidence).join(best.select([*key, "origin"]), on=key)
     colours = origin_colours(evidence)
     panels = tuple(
-        _panel(rows, single.filter(polars.col("place") == place), colours)
-        for (place,), rows in best.group_by(["place"], maintain_order=True)
+        _panel(rows, single.filter(polars.col("place") == rows["place"][0]), colours)
+        for rows in evidence.by_place(best)
     )
     first = best.filter(polars.int_range(polars.len()).over("place") == 0)
     words = [f"{row['model']} for {row['place']}" for row in first.iter_rows(named=True)]
