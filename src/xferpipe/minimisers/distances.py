@@ -41,12 +41,22 @@ def weight_distances(model: nn.Module, a: State, b: State) -> list[Distance]:
     with restored(model):
         for state in (a, b):
             load_state(model, state)
+    return [_distance(a, b, names, normalisation=counted) for names, counted in _counted(model)]
+
+
+def norms(model: nn.Module) -> dict[str, float]:
+    """Return the Euclidean norm of the weights with and without normalisation parameters."""
+    state = {name: tensor.detach() for name, tensor in model.named_parameters()}
+    with_all, without = (
+        _distance(state, state, names, normalisation=counted) for names, counted in _counted(model)
+    )
+    return {"norm": with_all.norm_a, "norm_without_normalisation": without.norm_a}
+
+
+def _counted(model: nn.Module) -> list[tuple[list[str], bool]]:
     names = [name for name, _ in model.named_parameters()]
     left_out = normalisation_parameters(model)
-    return [
-        _distance(a, b, names, normalisation=True),
-        _distance(a, b, [name for name in names if name not in left_out], normalisation=False),
-    ]
+    return [(names, True), ([name for name in names if name not in left_out], False)]
 
 
 def _distance(a: State, b: State, names: list[str], *, normalisation: bool) -> Distance:

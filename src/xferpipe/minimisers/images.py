@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -121,6 +121,19 @@ def error_and_loss(classifier: nn.Module, images: ProbeImages) -> dict[str, floa
     """Return the error (fraction) and the mean cross-entropy (nats) on the images."""
     outcomes = evaluate(classifier, images)
     return {"error": 1 - outcomes.accuracy, "loss": outcomes.mean_loss}
+
+
+def figures_of(splits: Mapping[str, ProbeImages]) -> Callable[[nn.Module], dict[str, float]]:
+    """Return a function that measures a classifier on every split: "test error", "test loss"..."""
+
+    def measure(classifier: nn.Module) -> dict[str, float]:
+        return {
+            f"{split} {name}": value
+            for split, images in splits.items()
+            for name, value in error_and_loss(classifier, images).items()
+        }
+
+    return measure
 
 
 class PixelClassifier(nn.Module):

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from xferpipe.config.minimisers import Paths
 from xferpipe.minimisers.energy import Measure, Refresh
-from xferpipe.minimisers.paths import PathPoint, measured
+from xferpipe.minimisers.ways import PathPoint, measured
 from xferpipe.minimisers.weights import State, load_state, restored, use_batch_statistics
 from xferpipe.seeding import numpy_generator
 
@@ -78,7 +78,7 @@ def low_loss_way(
         goal: What it is pulled to.
         batches: Training images.
         search: Steps, learning rate, weight of the distance, and how many points to measure.
-        measure: Returns "error" and "loss".
+        measure: Returns figures by name.
         refresh: Recomputes batch-norm statistics, or None.
     Returns:
         Points at equally spaced steps, `start` the first; t is the part of the distance to

@@ -295,6 +295,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("loss", REAL, "nats", "On the evaluated part."),
         ("forgotten", REAL, "fraction", "Accuracy when the part was trained, minus this one."),
         ("images", INTEGER, "count", "Images of the evaluated part."),
+        ("reason", TEXT, "", "Why figures are null: training on the part diverged."),
     ),
     "partial_correlations": _columns(
         ("target", TEXT, "", "Target data set."),

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from xferpipe.config.minimisers import Paths
 from xferpipe.minimisers.images import error_and_loss
-from xferpipe.minimisers.paths import PathPoint, along, barrier, bezier, straight
 from xferpipe.minimisers.search import bezier_control, low_loss_way
+from xferpipe.minimisers.ways import PathPoint, along, barrier, bezier, straight
 from xferpipe.minimisers.weights import refresh_batch_norm, state_of
 
 
@@ -56,7 +56,7 @@ def test_path_ends_equal_the_solutions_own_figures(two, make_images, refreshed):
     own = [point for point in points if not point.refreshed]
     assert (own[0].t, own[-1].t) == (0, 1)
     for point, solution in ((own[0], two[0]), (own[-1], two[1])):
-        assert {"error": point.error, "loss": point.loss} == error_and_loss(solution, images)
+        assert point.figures == error_and_loss(solution, images)
     assert len(points) == (7 if refreshed else 5)
     assert equal(before, state_of(model))
 
@@ -73,20 +73,26 @@ def test_refreshed_path_end_equals_the_solution_refreshed(two, make_images):
     refresh_batch_norm(two[1], images)
     last = points[-1]
     assert last.refreshed
-    assert {"error": last.error, "loss": last.loss} == error_and_loss(two[1], images)
+    assert last.figures == error_and_loss(two[1], images)
 
 
 def test_barrier_is_the_highest_rise_over_the_line_of_the_ends():
-    points = [PathPoint(t, False, 0.0, loss) for t, loss in ((0, 1.0), (0.5, 4.0), (1, 3.0))]
+    points = [
+        PathPoint(t, False, {"error": 0.0, "loss": loss})
+        for t, loss in ((0, 1.0), (0.5, 4.0), (1, 3.0))
+    ]
     assert barrier(points, "loss") == pytest.approx(2.0)
     assert barrier(points, "error") == 0
-    valley = [PathPoint(t, False, 0.0, loss) for t, loss in ((0, 1.0), (0.5, 0.1), (1, 3.0))]
+    valley = [
+        PathPoint(t, False, {"error": 0.0, "loss": loss})
+        for t, loss in ((0, 1.0), (0.5, 0.1), (1, 3.0))
+    ]
     assert barrier(valley, "loss") == 0
 
 
 def test_barrier_of_refreshed_points_ignores_the_others():
-    points = [PathPoint(0.0, False, 0.0, -9.0)]
-    points += [PathPoint(t, True, 0.0, loss) for t, loss in ((0, 1.0), (0.5, 2.0), (1, 1.0))]
+    points = [PathPoint(0.0, False, {"loss": -9.0})]
+    points += [PathPoint(t, True, {"loss": loss}) for t, loss in ((0, 1.0), (0.5, 2.0), (1, 1.0))]
     assert barrier(points, "loss") == pytest.approx(1.0)
 
 
@@ -130,7 +136,7 @@ def test_low_loss_way_starts_at_the_start_and_comes_nearer_at_low_loss():
     way = low_loss_way(model, start, goal, ring_batches(), search, ring_measure, refresh=None)
     assert len(way) == 7
     assert way[0].t == 0
-    assert way[0].loss == ring_measure(Ring(0.6, 0.8))["loss"]
+    assert way[0].figures["loss"] == ring_measure(Ring(0.6, 0.8))["loss"]
     assert way[-1].t > 0.9
     line = along(model, straight(start, goal), ring_measure, points=21, refresh=None)
     assert barrier(way, "loss") < 0.5 * barrier(line, "loss")
@@ -144,7 +150,7 @@ def test_low_loss_way_without_a_pull_only_follows_the_loss():
         Ring(0, 0.5), start, state_of(Ring(0.0, 9.0)), ring_batches(), search, ring_measure,
         refresh=None,
     )  # fmt: skip
-    assert way[-1].loss < way[0].loss
+    assert way[-1].figures["loss"] < way[0].figures["loss"]
     assert abs(way[-1].t) < 0.05
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,12 +13,15 @@ from xferpipe.minimisers.weights import State, load_state, restored
 
 
 class PathPoint(NamedTuple):
-    """What a model is worth at one point of a way: `t` is 0 at the start and 1 at the end."""
+    """What a model is worth at one point of a way: `t` is 0 at the start and 1 at the end.
+
+    `figures` are what was measured, by name; `refreshed` says that batch-norm statistics were
+    recomputed first.
+    """
 
     t: float
     refreshed: bool
-    error: float
-    loss: float
+    figures: Mapping[str, float]
 
 
 def straight(start: State, end: State) -> Callable[[float], State]:
@@ -74,7 +77,7 @@ def along(
     Args:
         model: Its weights are the same bits afterwards.
         way: Gives the state at t.
-        measure: Returns "error" and "loss".
+        measure: Returns figures by name.
         points: Points, both ends included; at least 2.
         refresh: Recomputes batch-norm statistics, or None.
     Returns:
@@ -98,10 +101,10 @@ def measured(
     """
     found = []
     if refresh is None or end:
-        found.append(PathPoint(t, False, **measure(model)))
+        found.append(PathPoint(t, False, measure(model)))
     if refresh is not None:
         refresh(model)
-        found.append(PathPoint(t, True, **measure(model)))
+        found.append(PathPoint(t, True, measure(model)))
     return found
 
 
@@ -110,17 +113,17 @@ def barrier(points: Sequence[PathPoint], name: str) -> float:
 
     Args:
         points: One way; where some are refreshed, those alone count.
-        name: "error" or "loss".
+        name: Which of the points' figures.
     Source:
         Frankle et al., ICML 2020, section 2, with the line of Entezari et al., ICLR 2022.
     """
     refreshed = [point for point in points if point.refreshed]
-    used = sorted(refreshed or points)
+    used = sorted(refreshed or points, key=lambda point: point.t)
     first, last = used[0], used[-1]
     span = last.t - first.t
     rises = [0.0]
     for point in used:
         share = (point.t - first.t) / span if span else 0.0
-        line = (1 - share) * getattr(first, name) + share * getattr(last, name)
-        rises.append(getattr(point, name) - line)
+        line = (1 - share) * first.figures[name] + share * last.figures[name]
+        rises.append(point.figures[name] - line)
     return max(rises)
