@@ -28,6 +28,7 @@ include: "workflow/rules/tables.smk"
 rule all:
     input:
         "results/report.html",
+        expand("results/figures/{figure}.svg", figure=FIGURES),
         zoo_weights(),
         score_tables(),
         finetune_tables("run.parquet"),

@@ -1,5 +1,6 @@
 # Functions that the rules share: the study, its jobs and keys, and input functions. No rule here.
 from xferpipe.config.study import StudyError, study_of_workflow
+from xferpipe.report import FIGURES
 from xferpipe.rebuild.keys import Keys, matches, wildcards_of
 
 try:
@@ -12,7 +13,9 @@ GPUS = 0 if STUDY.device == "cpu" else 1
 
 PRETRAINED = [name for name, entry in STUDY.zoo.items() if entry.weights == "pretrain"]
 LOADED = [name for name in STUDY.zoo if name not in PRETRAINED]
-GENERATED = [name for name, block in STUDY.datasets.items() if getattr(block, "generate", None)]
+GENERATED = [
+    name for name, block in STUDY.datasets.items() if getattr(block, "generate", None)
+]
 
 
 wildcard_constraints:
@@ -67,10 +70,22 @@ def target_inputs(wildcards):
     }
 
 
+def picture_folders():
+    """Return target -> folder of its image files, for the report's pictures."""
+    folders = {}
+    for name, target in STUDY.targets.items():
+        own = getattr(STUDY.datasets[target.dataset], "root", None)
+        if folder := dataset_root(target.dataset) or own:
+            folders[name] = str(folder)
+    return dict(sorted(folders.items()))
+
+
 def source_inputs(wildcards):
     """Return the images that a zoo entry is pretrained on and the weights it starts from."""
     entry = STUDY.zoo[wildcards.model]
-    initial = f"results/zoo/{entry.initial}/weights.safetensors" if entry.initial else []
+    initial = (
+        f"results/zoo/{entry.initial}/weights.safetensors" if entry.initial else []
+    )
     return {**dataset_inputs(entry.source), "initial": initial}
 
 

@@ -9,6 +9,8 @@ rule generate:
         "results/logs/generate/{dataset}.log",
     benchmark:
         "results/benchmarks/generate/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=matches(GENERATED),
     conda:
         "../envs/xferpipe.yaml"
     threads: 1
@@ -20,8 +22,6 @@ rule generate:
         job=slice_of("generate"),
         code=code_of("generate"),
         key=key_of("generate"),
-    wildcard_constraints:
-        dataset=matches(GENERATED),
     script:
         "../scripts/generate.py"
 

@@ -36,6 +36,7 @@ rule retrieval:
         retrieval="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/retrieval.parquet",
         queries="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/queries.parquet",
         ranked_lists="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/ranked_lists.parquet",
+        camera_pairs="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/camera_pairs.parquet",
     log:
         "results/logs/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}.log",
     benchmark:

@@ -12,6 +12,7 @@ rule aggregate:
         retrieval=finetune_tables("retrieval.parquet", "retrieval", "retrieval"),
         queries=finetune_tables("queries.parquet", "retrieval", "retrieval"),
         ranked_lists=finetune_tables("ranked_lists.parquet", "retrieval", "retrieval"),
+        camera_pairs=finetune_tables("camera_pairs.parquet", "retrieval", "retrieval"),
     output:
         directory("results/tables"),
     log:
@@ -35,9 +36,12 @@ rule aggregate:
 
 rule report:
     input:
-        "results/tables",
+        tables="results/tables",
+        pictures=[dataset_root(block.dataset) for block in STUDY.targets.values()],
     output:
-        page=report("results/report.html", caption="../report/report.rst", category="Report"),
+        page=report(
+            "results/report.html", caption="../report/report.rst", category="Report"
+        ),
     log:
         "results/logs/report.log",
     benchmark:
@@ -53,5 +57,38 @@ rule report:
         job=slice_of("report"),
         code=code_of("report"),
         key=key_of("report"),
+        pictures=picture_folders(),
     script:
         "../scripts/report.py"
+
+
+rule figures:
+    input:
+        tables="results/tables",
+    output:
+        [
+            report(
+                f"results/figures/{figure}.svg",
+                caption=f"../report/{figure}.rst",
+                category="Figures",
+                labels={"figure": figure.replace("_", " ")},
+            )
+            for figure in FIGURES
+        ],
+    log:
+        "results/logs/figures.log",
+    benchmark:
+        "results/benchmarks/figures.tsv"
+    conda:
+        "../envs/xferpipe.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=grown(2000),
+        runtime=grown(30),
+    params:
+        job=slice_of("report"),
+        code=code_of("report"),
+        key=key_of("report"),
+    script:
+        "../scripts/figures.py"

@@ -14,6 +14,8 @@ rule pretrain:
         "results/logs/pretrain/{model}.log",
     benchmark:
         "results/benchmarks/pretrain/{model}.tsv"
+    wildcard_constraints:
+        model=matches(PRETRAINED),
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -26,8 +28,6 @@ rule pretrain:
         code=code_of("pretrain"),
         key=key_of("pretrain"),
         checkpoint="results/checkpoints/zoo/{model}.pt",
-    wildcard_constraints:
-        model=matches(PRETRAINED),
     script:
         "../scripts/pretrain.py"
 
@@ -41,6 +41,8 @@ rule load_weights:
         "results/logs/load_weights/{model}.log",
     benchmark:
         "results/benchmarks/load_weights/{model}.tsv"
+    wildcard_constraints:
+        model=matches(LOADED),
     conda:
         "../envs/xferpipe.yaml"
     threads: 1
@@ -52,7 +54,5 @@ rule load_weights:
         job=slice_of("load_weights"),
         code=code_of("load_weights"),
         key=key_of("load_weights"),
-    wildcard_constraints:
-        model=matches(LOADED),
     script:
         "../scripts/load_weights.py"

@@ -25,4 +25,5 @@ with job_script(snakemake, AggregateJob) as job:
         feature_seconds=paths("features"),
         benchmarks=sorted(Path("results/benchmarks").rglob("*.tsv")),
         output=Path(snakemake.output[0]),
+        study_hash=snakemake.params.key,
     )

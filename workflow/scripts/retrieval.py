@@ -17,4 +17,5 @@ with job_script(snakemake, RetrievalJob) as job:
         retrieval=Path(snakemake.output.retrieval),
         queries=Path(snakemake.output.queries),
         ranked_lists=Path(snakemake.output.ranked_lists),
+        camera_pairs=Path(snakemake.output.camera_pairs),
     )

@@ -444,6 +444,11 @@ def entries_of(job: Job) -> tuple[str, ...]:
         from xferpipe.config.zoo import architecture_family
 
         entries.add(f"xferpipe.zoo.architectures.{architecture_family(spec.architecture)}")
+    recipe = getattr(job, "recipe", None)
+    if recipe is not None:
+        entries.add(f"xferpipe.training.algorithms.{recipe.algorithm}")
+    if isinstance(job, LoadWeightsJob) and job.weights != "random":
+        entries.add(f"xferpipe.zoo.origins.{job.weights}_weights")
     if isinstance(job, ScoresJob):
         entries.update(module_of(method) for method in job.scores.methods)
     return tuple(sorted(entries))

@@ -31,6 +31,9 @@ STAGE_MODULES = {
     "report": "xferpipe.report",
 }
 
+#: Stages that run every module of a package, whichever of them a job names.
+_WHOLE = {"report": "xferpipe.report.charts"}
+
 _LEFT_OUT = ("xferpipe.config", "xferpipe.records", "xferpipe.rebuild", "xferpipe.cli")
 _LOG_NAMES = {"logger", "logging", "print", "warnings"}
 
@@ -122,6 +125,9 @@ def modules_of(stage: str, entries: tuple[str, ...] = ()) -> tuple[str, ...]:
         Module names, sorted; parents of a module are included, as importing it runs them.
     """
     waiting = [STAGE_MODULES[stage], *entries]
+    if stage in _WHOLE:
+        folder = PACKAGE.joinpath(*_WHOLE[stage].split(".")[1:])
+        waiting += [f"{_WHOLE[stage]}.{path.stem}" for path in folder.glob("*.py")]
     found: set[str] = set()
     while waiting:
         for name in _with_parents(waiting.pop()):

@@ -1,0 +1,185 @@
+"""What all tests share: the tiny study, a runner of the real workflow, and one finished run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_FEED = {"mean": [0.3, 0.3, 0.3], "std": [0.4, 0.4, 0.4]}
+
+#: Every kind of rule once, in seconds: two targets, three zoo entries, four fine-tunes.
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "device": "cpu",
+    "datasets": {
+        "source": {"reader": "digits", "classes": [0, 1, 2], "maximum_images_per_class": 40},
+        "digits": {"reader": "digits", "classes": [5, 6, 7], "maximum_images_per_class": 40},
+        "vehicles": {
+            "reader": "veri776",
+            "image_px": 16,
+            "generate": {
+                "train_identities": 4,
+                "test_identities": 3,
+                "cameras": 2,
+                "images_per_camera": 2,
+                "image_px": 16,
+            },
+        },
+    },
+    "targets": {
+        "digits": {"dataset": "digits"},
+        "vehicles": {"dataset": "vehicles", "task": "retrieval", "validation_fraction": 0.25},
+    },
+    "pretraining_recipes": {"upstream": {"epochs": 2, "batch_size": 16, "lr": 0.05}},
+    "finetuning_recipes": {
+        "sgd": {"epochs": 2, "batch_size": 16, "lr": 0.02},
+        "head": {"epochs": 2, "batch_size": 16, "lr": 0.05, "train_layers": "head"},
+    },
+    "zoo": {
+        "trained": {
+            "architecture": "cifar_resnet8",
+            "width": 4,
+            "weights": "pretrain",
+            "source": "source",
+            "recipe": "upstream",
+            **_FEED,
+        },
+        "drawn": {"architecture": "cifar_resnet8", "width": 4, "weights": "random", **_FEED},
+    },
+    "finetunes": [
+        {"targets": ["digits"], "recipes": ["sgd"]},
+        {"targets": ["digits"], "models": ["trained"], "recipes": ["head"]},
+        {"targets": ["vehicles"], "models": ["drawn"], "recipes": ["sgd"]},
+    ],
+    "probe": {"images_per_class": 5},
+    "scores": {"methods": ["lfc", "leep", "knn", "parameters"], "bootstrap_samples": 20},
+    "selection": {"bootstrap_samples": 50},
+}
+
+
+@dataclass
+class Workflow:
+    """Runs the real workflow on one study in one folder.
+
+    Attributes:
+        directory: Folder that holds `results`.
+        study: The study; change it between runs.
+        source: Folder that holds `xferpipe`, to run changed code; None runs the installed package.
+    """
+
+    directory: Path
+    study: dict[str, Any]
+    source: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *options: str) -> list[str]:
+        """Return Snakemake's command line; `options` go before the study's file."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        file = self.directory / "study.yaml"
+        file.write_text(yaml.safe_dump(self.study, sort_keys=False))
+        return [
+            *(sys.executable, "-m", "snakemake"),
+            *("--snakefile", str(ROOT / "Snakefile")),
+            *("--workflow-profile", str(ROOT / "profiles" / "default")),
+            *("--directory", str(self.directory)),
+            *("--cores", "2"),
+            *options,
+            *("--configfile", str(file)),
+        ]
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment of the run."""
+        variables = {**os.environ, **self.environment, "PYTHONDONTWRITEBYTECODE": "1"}
+        if self.source is not None:
+            variables["PYTHONPATH"] = str(self.source)
+        return variables
+
+    def run(self, *options: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake to its end; `ok=False` expects it to fail."""
+        done = subprocess.run(
+            self.command(*options),
+            env=self.variables(),
+            text=True,
+            capture_output=True,
+            timeout=600,
+            check=False,
+        )
+        assert (done.returncode == 0) == ok, done.stdout + done.stderr
+        return done
+
+    def planned(self, *options: str) -> set[str]:
+        """Return the jobs that would run, as `rule wildcard/wildcard`."""
+        script = (
+            "import sys\n"
+            "from xferpipe.rebuild.plan import planned_jobs\n"
+            "for job in planned_jobs(sys.argv[1:]):\n"
+            "    print('JOB', job.rule, '/'.join(job.wildcards.values()))\n"
+        )
+        command = [sys.executable, "-c", script, *self.command(*options)[3:]]
+        done = subprocess.run(
+            command, env=self.variables(), text=True, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = [line.split() for line in done.stdout.splitlines() if line.startswith("JOB ")]
+        return {" ".join(line[1:]) for line in lines}
+
+    def copy(self, directory: Path) -> Workflow:
+        """Return the same finished study in a folder of its own, free to be changed."""
+        import copy
+
+        shutil.copytree(self.directory, directory, symlinks=True)
+        return Workflow(directory, copy.deepcopy(self.study), self.source, dict(self.environment))
+
+    def copy_source(self, directory: Path) -> Path:
+        """Run the package from a copy from now on, and return the copy's `xferpipe` folder."""
+        shutil.copytree(
+            ROOT / "src" / "xferpipe",
+            directory / "src" / "xferpipe",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        shutil.copytree(ROOT / "csrc", directory / "csrc")
+        self.source = directory / "src"
+        return directory / "src" / "xferpipe"
+
+
+@pytest.fixture
+def tiny_study() -> dict[str, Any]:
+    """A study of seconds, free to be changed."""
+    import copy
+
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """One finished run of the tiny study; tests copy it before they change anything.
+
+    Workers of one session share it: the first one builds, under a lock, the others wait.
+    """
+    from filelock import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    workflow = Workflow(base / "finished_run", TINY)
+    with FileLock(base / "finished_run.lock"):
+        if not (base / "finished_run.done").exists():
+            workflow.run()
+            (base / "finished_run.done").touch()
+    return workflow
+
+
+@pytest.fixture
+def finished(finished_run: Workflow, tmp_path: Path) -> Workflow:
+    """A copy of the finished run."""
+    return finished_run.copy(tmp_path / "study")
