@@ -79,7 +79,7 @@ class TorchvisionData(DatasetBlock):
 
 
 class ImageTable(DatasetBlock):
-    """A CSV or Parquet table of the user's own: path, label and split, or identity and camera."""
+    """A table of the user's own: path, split, and label or identity, camera and sequence."""
 
     reader: Literal["table"] = "table"
     path: Path = Field(description="CSV or Parquet file; image paths in it are relative to `root`.")
@@ -132,6 +132,15 @@ class VehicleID(ReidentificationBlock):
     reader: Literal["vehicleid"] = "vehicleid"
     test_list: int = Field(800, ge=1, description="Which test_list_<N>.txt to evaluate.")
     galleries: int = Field(10, ge=1, description="Random galleries that results are averaged over.")
+
+    @model_validator(mode="after")
+    def _list_is_written(self) -> VehicleID:
+        if self.generate is not None and self.test_list != self.generate.test_identities:
+            raise ValueError(
+                f"test_list is {self.test_list}, but the generated set has "
+                f"{self.generate.test_identities} test identities and lists those; set both alike"
+            )
+        return self
 
 
 Dataset = Annotated[

@@ -19,8 +19,10 @@ class Retrieval(Block):
     ap_kind: Literal["step", "trapezoid"] = Field(
         "step", description="Average precision: the field's usual, or VeRi-776's own script."
     )
-    junk_rule: Literal["same_camera", "index_lists", "none"] = Field(
-        "same_camera", description="Which gallery images of the query's identity are left out."
+    junk_rule: Literal["same_camera", "same_sequence", "index_lists", "none"] = Field(
+        "same_camera",
+        description="Which gallery images of the query's identity are left out: those of its "
+        "camera, of its sequence, those that VeRi-776's files list, or none.",
     )
     query_expansion: int = Field(
         0, ge=0, description="Nearest gallery images averaged into each query first; 0: none."

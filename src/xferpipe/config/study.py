@@ -163,6 +163,12 @@ class Study(Block):
                     f"targets.{name}.task: {target.task} cannot be evaluated on reader {reader!r}; "
                     f"allowed readers: {', '.join(allowed)}"
                 )
+            lists = self.retrieval.junk_rule == "index_lists"
+            if lists and target.task == "retrieval" and reader != "veri776":
+                raise ValueError(
+                    f"retrieval.junk_rule: index_lists are files of VeRi-776, but target {name!r} "
+                    f"has reader {reader!r}; allowed there: same_camera, same_sequence, none"
+                )
         for name, entry in self.zoo.items():
             if entry.weights == "pretrain":
                 known(f"zoo.{name}.source", entry.source, self.datasets)

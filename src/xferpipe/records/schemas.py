@@ -43,6 +43,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("split", TEXT, "", "train, validation, test, query or gallery."),
         ("identity", INTEGER, "", "Identity as the data set numbers it; null without one."),
         ("camera", INTEGER, "", "Camera as the data set numbers it; null without one."),
+        ("sequence", INTEGER, "", "Track or encounter that the image is of; null without one."),
     ),
     "zoo": _columns(
         ("model", TEXT, "", "Zoo entry."),
@@ -115,7 +116,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("distance", TEXT, "", "euclidean or cosine."),
         ("normalised", FLAG, "", "Features scaled to unit length first."),
         ("ap_kind", TEXT, "", "step or trapezoid."),
-        ("junk_rule", TEXT, "", "same_camera, index_lists or none."),
+        ("junk_rule", TEXT, "", "same_camera, same_sequence, index_lists or none."),
         ("query_expansion", INTEGER, "count", "Nearest images averaged into each query; 0: none."),
         ("reranked", FLAG, "", "After k-reciprocal re-ranking."),
         ("rank1", REAL, "fraction", "Queries whose first non-junk result is right."),
