@@ -6,7 +6,7 @@ import polars
 
 #: Method -> sign of each raw part, which the score stores under the variant `part=<name>`.
 POOLED: dict[str, dict[str, int]] = {
-    "ncti": {"within_class": 1, "separation": 1, "nuclear": -1},
+    "ncti": {"seli": 1, "nearest_center": 1, "variability": -1},
     "etran": {"energy": 1, "discriminant": 1},
 }
 

@@ -37,6 +37,7 @@ class Judged:
 
     @property
     def scored(self) -> numpy.ndarray:
+        """Tell which models have a value (m)."""
         return numpy.isfinite(self.score)
 
 

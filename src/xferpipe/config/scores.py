@@ -15,6 +15,22 @@ METHODS: dict[str, str] = {
     "lfc_centered": "label_feature",
     "leep": "source_posterior",
     "nce": "source_posterior",
+    "n_leep": "mixture",
+    "rsa": "representation",
+    "rsa_zscored": "representation",
+    "parc": "representation",
+    "domain_similarity": "source_distance",
+    "feature_metrics": "activation",
+    "h_score": "between_class",
+    "h_score_regularized": "between_class",
+    "logme": "evidence",
+    "transrate": "coding_rate",
+    "gbc_diagonal": "bhattacharyya",
+    "gbc_spherical": "bhattacharyya",
+    "sfda": "fisher",
+    "etran": "fisher",
+    "ncti": "neural_collapse",
+    "pactran": "pac_bayes",
     "knn": "neighbours",
     "linear_probe": "probes",
     "source_accuracy": "baselines",
@@ -77,6 +93,9 @@ class Scores(Block):
         description="Methods that get an interval; null: those whose draws cost no recomputation.",
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
+    minimum_class_images: int = Field(
+        1, ge=1, description="Classes with fewer images are no part of domain similarity."
+    )
     probe_sizes: tuple[int, ...] = Field(
         (),
         description="Further rows from the first so many probe images of each class (ablation); "

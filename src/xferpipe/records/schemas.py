@@ -193,7 +193,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("pearson", REAL, "", "Pearson correlation."),
         ("pearson_low", REAL, "", "Lower end of its interval."),
         ("pearson_high", REAL, "", "Upper end of its interval."),
-        ("trials", REAL, "count", "Fine-tunes until the best model, in score order; unscored models last."),
+        ("trials", REAL, "count", "Fine-tunes until the best model, in score order; unscored last."),
         ("regret", REAL, "fraction", "Best metric minus that of the model scored first."),
         ("top_model", TEXT, "", "Model that the score puts first."),
         ("best_model", TEXT, "", "Model that fine-tunes best."),

@@ -28,6 +28,7 @@ class Inputs:
         reference_features: Features of a small network trained on the target, float (n, e).
         gradient_grams: Gram matrices of per-image gradients by option name, float (n, n) each.
         layer_features: Features of further layers by layer name, float (n, *) each.
+        minimum_class_images: Classes with fewer images are no part of domain similarity.
         seed: Seed of the scores that draw random numbers.
     """
 
@@ -41,6 +42,7 @@ class Inputs:
     reference_features: numpy.ndarray | None = None
     gradient_grams: Mapping[str, numpy.ndarray] | None = None
     layer_features: Mapping[str, numpy.ndarray] | None = None
+    minimum_class_images: int = 1
     seed: int = 0
 
     def take(self, rows: numpy.ndarray) -> Inputs:

@@ -17,16 +17,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
+import torch
 
+from xferpipe import ops
 from xferpipe.scores.gram import correlation_draws, label_sum
 from xferpipe.scores.inputs import Undefined, checked
 
 
 def _correlation(features: Any, labels: Any, centered: bool) -> float:
-    import torch
-
-    from xferpipe import ops
-
     features, labels = checked(features, labels)
     value = ops.label_correlation(
         torch.from_numpy(features), torch.from_numpy(labels), centered=centered

@@ -19,6 +19,7 @@ from typing import Any
 import numpy
 
 from xferpipe.scores.inputs import Undefined, checked, one_hot
+from xferpipe.scores.logistic import fit, spanned
 
 FOLDS = 5
 
@@ -30,38 +31,6 @@ def folds_of(labels: numpy.ndarray) -> numpy.ndarray:
     folds = numpy.empty(len(labels), dtype=int)
     folds[order] = (numpy.arange(len(labels)) - starts) % FOLDS
     return folds
-
-
-def fit(features: numpy.ndarray, labels: numpy.ndarray, classes: int) -> numpy.ndarray:
-    """Fit multinomial logistic regression with a squared penalty on the weights.
-
-    Args:
-        features: float64 (n, d).
-        labels: Dense labels (n).
-        classes: Number of classes, those without an image included.
-    Returns:
-        Weights and, in the last row, the intercepts (d + 1, c).
-    """
-    from scipy.optimize import minimize
-
-    n, d = features.shape
-    hot = numpy.eye(classes)[labels]
-
-    def loss_and_gradient(flat: numpy.ndarray) -> tuple[float, numpy.ndarray]:
-        table = flat.reshape(d + 1, classes)
-        scores = features @ table[:d] + table[d]
-        scores -= scores.max(axis=1, keepdims=True)
-        exponentials = numpy.exp(scores)
-        totals = exponentials.sum(axis=1, keepdims=True)
-        loss = (numpy.log(totals[:, 0]) - scores[numpy.arange(n), labels]).sum()
-        error = exponentials / totals - hot
-        gradient = numpy.vstack([features.T @ error + table[:d], error.sum(axis=0)])
-        return loss + 0.5 * (table[:d] ** 2).sum(), gradient.ravel()
-
-    start = numpy.zeros((d + 1) * classes)
-    options = {"maxiter": 1000, "gtol": 1e-4, "ftol": 1e-12}
-    found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
-    return found.x.reshape(d + 1, classes)
 
 
 def _right(features: Any, labels: Any) -> numpy.ndarray:
@@ -79,11 +48,9 @@ def _right(features: Any, labels: Any) -> numpy.ndarray:
         scale[scale == 0] = 1
         fitted = (features[~held] - mean) / scale
         tested = (features[held] - mean) / scale
-        if fitted.shape[0] < fitted.shape[1]:
-            # The penalty keeps the weights within the span of the fitted images.
-            basis = numpy.linalg.qr(fitted.T)[0]
-            fitted, tested = fitted @ basis, tested @ basis
-        table = fit(fitted, labels[~held], classes)
+        fitted, basis = spanned(fitted)
+        tested = tested if basis is None else tested @ basis
+        table, _ = fit(fitted, labels[~held], classes, penalty=1.0)
         right[held] = (tested @ table[:-1] + table[-1]).argmax(axis=1) == labels[held]
     return right
 

@@ -38,6 +38,7 @@ def scores(job: ScoresJob, *, features: Path, card: Path, class_means: Path, out
         probe_sizes=job.scores.probe_sizes,
         source_accuracy=facts["source_accuracy"],
         parameters=facts["parameters"],
+        minimum_class_images=job.scores.minimum_class_images,
         seed=job.seed,
         **_source(class_means),
     )

@@ -1,0 +1,49 @@
+"""TransRate: bits of all features less those of each class, to a precision.
+
+    R(F) - sum_c n_c/n R(F_c),  R(Z) = 1/2 log det(I + Z^T Z / (n_Z eps)),  eps = 1e-4
+
+with F centred over all images. In nats; depends on the scale of the features.
+
+Undefined: fewer than two images or classes, constant or not finite features.
+Source: Huang et al., ICML 2022.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from xferpipe.scores.inputs import checked
+
+EPSILON = 1e-4
+
+
+def coding_rate(features: numpy.ndarray) -> float:
+    """Return 1/2 log det(I + Z^T Z / (n eps)) of Z (n, d), from its smaller side."""
+    n, d = features.shape
+    gram = features @ features.T if n < d else features.T @ features
+    gram /= n * EPSILON
+    gram.flat[:: len(gram) + 1] += 1
+    return float(numpy.log(numpy.diagonal(numpy.linalg.cholesky(gram))).sum())
+
+
+def transrate(features: Any, labels: Any) -> float:
+    """Return the rate of all features less the mean rate within classes.
+
+    Args:
+        features: Features, float (n, d).
+        labels: Class labels, integer (n).
+    Returns:
+        TransRate in nats.
+    Raises:
+        ValueError: Wrong shapes or label range.
+        Undefined: See the module.
+    """
+    features, labels = checked(features, labels)
+    centred = features - features.mean(axis=0)
+    within = 0.0
+    for label in range(labels.max() + 1):
+        own = centred[labels == label]
+        within += len(own) / len(labels) * coding_rate(own)
+    return coding_rate(centred) - within

@@ -1,0 +1,112 @@
+"""Scores in Fisher's space: SFDA and ETran.
+
+A linear discriminant with shrunk within-class covariance gives p(y | x); the shrinkage is
+max(exp(-5 lambda), 1e-10), lambda the largest eigenvalue of the within-class covariance.
+
+    SFDA    mean p(y_i | x_i) of a second discriminant, fitted after each image was moved towards
+            the mean of the other classes' means by 1 - (softmaxed) p(y_i | x_i) of the first
+    ETran   energy + discriminant, each scaled to [0, 1] over the pool of models, which only
+            aggregation knows; stored here are `part=energy`, mean_i log sum_j exp(f_ij), and
+            `part=discriminant`, mean p(y_i | x_i) of the first discriminant
+
+SFDA and `part=discriminant` are fractions, `part=energy` is in feature units.
+
+Undefined: fewer than two images or classes, constant or not finite features, no variance within
+classes.
+Source: SFDA: Shao et al., ECCV 2022; ETran: Gholami et al., ICCV 2023 (its classification form; it
+takes an unshrunk discriminant).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+from scipy.linalg import cho_factor, cho_solve, eigvalsh
+from scipy.special import logsumexp, softmax
+
+from xferpipe.scores.inputs import Undefined, checked, one_hot
+
+
+def within_covariance(features: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
+    """Return the covariance within classes (d, d), over n."""
+    hot = one_hot(labels)
+    inner = features - (hot.T @ features / hot.sum(axis=0)[:, None])[labels]
+    return inner.T @ inner / len(labels)
+
+
+def shrinkage_of(covariance: numpy.ndarray) -> float:
+    """Return the shrinkage for a within-class covariance (d, d)."""
+    last = len(covariance) - 1
+    largest = eigvalsh(covariance, subset_by_index=[last, last])[0]
+    return max(float(numpy.exp(-5 * largest)), 1e-10)
+
+
+def posterior(features: numpy.ndarray, labels: numpy.ndarray, shrinkage: float) -> numpy.ndarray:
+    """Return p(y | x) of a linear discriminant.
+
+    Args:
+        features: float64 (n, d).
+        labels: Dense labels (n).
+        shrinkage: Share of the identity in the within-class covariance.
+    Returns:
+        Fractions (n, c).
+    """
+    hot = one_hot(labels)
+    means = hot.T @ features / hot.sum(axis=0)[:, None]
+    covariance = within_covariance(features, labels)
+    mean = numpy.trace(covariance) / len(covariance)
+    if not mean > 0:
+        raise Undefined("the images of each class have equal features")
+    shrunk = (1 - shrinkage) * covariance
+    shrunk.flat[:: len(shrunk) + 1] += shrinkage * mean
+    try:
+        weights = cho_solve(cho_factor(shrunk), means.T)
+    except numpy.linalg.LinAlgError:
+        raise Undefined("the covariance within classes is singular to rounding") from None
+    intercept = -0.5 * (means.T * weights).sum(axis=0) + numpy.log(hot.mean(axis=0))
+    return softmax(features @ weights + intercept, axis=1)
+
+
+def sfda(features: Any, labels: Any) -> float:
+    """Return the mean posterior of the true class in a self-challenging Fisher space.
+
+    Args:
+        features: Features, float (n, d).
+        labels: Class labels, integer (n).
+    Returns:
+        A fraction.
+    Raises:
+        ValueError: Wrong shapes or label range.
+        Undefined: See the module.
+    """
+    features, labels = checked(features, labels)
+    shrinkage = shrinkage_of(within_covariance(features, labels))
+    everyone = numpy.arange(len(labels))
+    sure = softmax(posterior(features, labels, shrinkage), axis=1)[everyone, labels][:, None]
+    hot = one_hot(labels)
+    means = hot.T @ features / hot.sum(axis=0)[:, None]
+    others = (means.sum(axis=0) - means) / (len(means) - 1)
+    mixed = sure * features + (1 - sure) * others[labels]
+    return float(posterior(mixed, labels, shrinkage)[everyone, labels].mean())
+
+
+def etran(features: Any, labels: Any) -> dict[str, float]:
+    """Return the raw parts of ETran.
+
+    Args:
+        features: Features, float (n, d).
+        labels: Class labels, integer (n).
+    Returns:
+        `part=energy` and `part=discriminant`.
+    Raises:
+        ValueError: Wrong shapes or label range.
+        Undefined: See the module.
+    """
+    features, labels = checked(features, labels)
+    shrinkage = shrinkage_of(within_covariance(features, labels))
+    right = posterior(features, labels, shrinkage)[numpy.arange(len(labels)), labels]
+    return {
+        "part=energy": float(logsumexp(features, axis=1).mean()),
+        "part=discriminant": float(right.mean()),
+    }

@@ -1,0 +1,105 @@
+"""Scores that compare pairs of images: RSA against a small network, PARC against the labels.
+
+With R_ij = 1 - Pearson(f_i, f_j) over the features of two images (a dissimilarity in [0, 2]):
+
+    RSA         Spearman of the strict upper triangles of R of the model and of a small network
+                trained on the target
+    rsa_zscored the same with every feature of both networks z-scored over images first
+    PARC        100 x Spearman of R of the z-scored features and of the one-hot labels
+
+RSA is in [-1, 1], PARC in [-100, 100]. A feature equal for all images is left out when z-scoring.
+
+Undefined: fewer than three images or two classes, not finite features, an image whose features are
+all equal (its correlation has no value), a dissimilarity equal for all pairs, no small network.
+Source: RSA: Dwivedi and Roig, CVPR 2019; PARC: Bolya et al., NeurIPS 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+from scipy.stats import rankdata
+
+from xferpipe.scores.inputs import Undefined, checked, matrix, one_hot
+
+
+def zscored(features: numpy.ndarray) -> numpy.ndarray:
+    """Scale each feature (column) to mean 0 and deviation 1; constant ones are left out."""
+    scale = features.std(axis=0)
+    varying = scale > 1e-12 * numpy.abs(features).max(axis=0)
+    return (features[:, varying] - features[:, varying].mean(axis=0)) / scale[varying]
+
+
+def dissimilarities(features: numpy.ndarray, name: str = "features") -> numpy.ndarray:
+    """Return 1 - Pearson for all pairs of rows (n, d), the strict upper triangle in one vector."""
+    rows = features - features.mean(axis=1, keepdims=True)
+    norms = numpy.linalg.norm(rows, axis=1, keepdims=True)
+    if (norms <= 1e-12 * numpy.abs(features).max(initial=0)).any():
+        raise Undefined(f"{name} of an image are all equal, so their correlation has no value")
+    rows = rows / norms
+    return 1 - (rows @ rows.T)[numpy.triu_indices(len(rows), 1)]
+
+
+def _spearman(first: numpy.ndarray, second: numpy.ndarray) -> float:
+    ranks = [rankdata(values) for values in (first, second)]
+    ranks = [values - values.mean() for values in ranks]
+    scale = numpy.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1]))
+    if not scale > 0:
+        raise Undefined("all pairs of images are equally dissimilar")
+    return float(ranks[0] @ ranks[1] / scale)
+
+
+def _pair(features: Any, labels: Any, reference_features: Any) -> tuple[numpy.ndarray, ...]:
+    features, _ = checked(features, labels)
+    reference = matrix(reference_features, "reference_features")
+    if len(reference) != len(features):
+        raise ValueError(
+            f"features has {len(features)} rows but reference_features {len(reference)}; both are "
+            "of the same probe images"
+        )
+    return features, reference
+
+
+def rsa(features: Any, labels: Any, reference_features: Any) -> float:
+    """Correlate the model's dissimilarities with those of a small network trained on the target.
+
+    Args:
+        features: Features, float (n, d).
+        labels: Class labels, integer (n); checked, not used.
+        reference_features: Features of the small network, float (n, e).
+    Returns:
+        Spearman's correlation.
+    Raises:
+        ValueError: Wrong shapes or label range.
+        Undefined: See the module.
+    """
+    features, reference = _pair(features, labels, reference_features)
+    return _spearman(dissimilarities(features), dissimilarities(reference, "reference_features"))
+
+
+def rsa_zscored(features: Any, labels: Any, reference_features: Any) -> float:
+    """Return RSA of z-scored features; as `rsa`."""
+    features, reference = _pair(features, labels, reference_features)
+    return _spearman(
+        dissimilarities(zscored(features)),
+        dissimilarities(zscored(reference), "reference_features"),
+    )
+
+
+def parc(features: Any, labels: Any) -> float:
+    """Correlate the dissimilarities of z-scored features with those of one-hot labels.
+
+    Args:
+        features: Features, float (n, d).
+        labels: Class labels, integer (n).
+    Returns:
+        100 times Spearman's correlation.
+    Raises:
+        ValueError: Wrong shapes or label range.
+        Undefined: See the module.
+    """
+    features, labels = checked(features, labels)
+    # Two values alone: rounding must not tell equal pairs apart.
+    of_labels = numpy.round(dissimilarities(one_hot(labels), "labels"), 6)
+    return 100 * _spearman(dissimilarities(zscored(features)), of_labels)
