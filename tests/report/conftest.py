@@ -101,6 +101,8 @@ class StudyTables:
         means = {key: float(numpy.mean(values)) for key, values in metric.items()}
         for target in self.targets:
             self._scores(tables, target, means)
+        self._efficiency(tables)
+        self._minimisers(tables)
         for stage, jobs, seconds in (
             ("manifest", 4, 1.1),
             ("pretrain", 7, 14.0),
@@ -302,6 +304,69 @@ class StudyTables:
                     "relative": reached / best,
                     "seconds": 30.0 + 36.0 * k,
                 }
+            )
+
+    def _efficiency(self, tables: dict) -> None:
+        rows = [row for row in tables["gains"] if row["method"] in ("lfc", "random")]
+        for row in rows:
+            tables["efficiency"].append(
+                {name: row[name] for name in ("target", "shots", "metric", "method", "variant")}
+                | {"strategy": "zoo", "recipe": "gentle", "runs": row["k"]}
+                | {"value": row["best_of_k"], "seconds": row["seconds"]}
+            )
+        for target in {row["target"]: None for row in rows}:
+            for runs, value in ((1, 0.7), (2, 0.75)):
+                tables["efficiency"].append(
+                    {"target": target, "shots": "full", "strategy": "search", "method": "random"}
+                    | {"metric": "map" if self.task(target) == "retrieval" else "accuracy"}
+                    | {"model": self.models[0], "variant": "", "runs": runs, "value": value}
+                    | {"seconds": 36.0 * runs}
+                )
+
+    def _minimisers(self, tables: dict) -> None:
+        models = self.models[:3]
+        for model in models:
+            for probe in ("noise", "mask", "fgsm", "energy"):
+                for intensity in (0.1, 0.2, 0.3):
+                    for measure in ("error", "loss") if probe == "energy" else ("accuracy", "loss"):
+                        value = WORTH[model] - intensity
+                        tables["minimisers"].append(
+                            {"phase": "pretrained", "dataset": "digits_low", "model": model}
+                            | {"seed": 0, "split": "test", "probe": probe, "measure": measure}
+                            | {"intensity": intensity, "value": value, "low": value - 0.02}
+                            | {"high": value + 0.02, "interval": "repeats", "repeats": 5}
+                            | {"images": 200, "refreshed": False}
+                        )
+        for first in models:
+            for second in models:
+                if first == second:
+                    continue
+                tables["distances"].append(
+                    {"first": first, "second": second, "normalisation": True, "distance": 12.0}
+                    | {"norm_first": 10.0, "norm_second": 11.0, "cosine": 0.2}
+                )
+                for kind in ("straight", "bezier"):
+                    for step in range(5):
+                        hump = step * (4 - step) / 4
+                        tables["paths"].append(
+                            {"first": first, "second": second, "kind": kind, "split": "test"}
+                            | {"t": step / 4, "refreshed": True, "error": hump / 4, "loss": hump}
+                            | {"error_barrier": 0.2, "loss_barrier": 1.0, "images": 200}
+                        )
+            for trained in (1, 2, 3):
+                for part in (1, 2, 3):
+                    tables["forgetting"].append(
+                        {"target": self.targets[0], "model": first, "recipe": "gentle", "seed": 0}
+                        | {"part_by": "classes", "trained": trained, "part": part}
+                        | {"split": "test", "accuracy": 0.9 - 0.2 * abs(trained - part)}
+                        | {"loss": 0.5, "forgotten": 0.1, "images": 60}
+                    )
+        for variant in ("noise accuracy 0.2", "energy loss 0.1"):
+            tables["partial_correlations"].append(
+                {"target": self.targets[0], "shots": "full", "recipe": "gentle", "models": 3}
+                | {"metric": "accuracy", "method": "minimiser", "variant": variant}
+                | {"given": "source_accuracy", "spearman": 0.6, "partial": 0.3, "low": -0.4}
+                | {"high": 0.8}
             )
 
     def write(self, folder: Path, *, leave_out: tuple[str, ...] = ()) -> Path:

@@ -12,6 +12,16 @@ import pyarrow.parquet
 from xferpipe.config import ReportJob
 from xferpipe.records import TABLES, RecordError, empty, read_table
 
+#: Tables that only some studies ask for: their absence is nothing to warn of.
+_ON_DEMAND = (
+    "camera_pairs",
+    "minimisers",
+    "distances",
+    "paths",
+    "forgetting",
+    "partial_correlations",
+)
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -109,6 +119,8 @@ def load(job: ReportJob, tables: Path) -> Evidence:
             )
         except RecordError as error:
             read[name] = empty(name)
+            if name in _ON_DEMAND and not path.exists():
+                continue
             # The folder is a detail of one machine, and the page travels.
             missing[name] = str(error).replace(f"{path}", f"{name}.parquet")
     keys = ("xferpipe.version", "xferpipe.study")

@@ -1,0 +1,216 @@
+"""The page in a real Chromium: drawn, quiet, self-contained, and its parts can be worked with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+_CHROMIUM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if not (_CHROMIUM and _DRIVER):
+    pytest.skip(
+        "needs Chromium and its driver: apt-get install chromium chromium-driver",
+        allow_module_level=True,
+    )
+
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+
+@pytest.fixture(scope="module")
+def page(study_tables, tmp_path_factory):
+    """Write the page of the fixture study."""
+    from xferpipe.config import ReportJob
+    from xferpipe.config.study import Selection
+    from xferpipe.report import report
+
+    folder = tmp_path_factory.mktemp("page")
+    tables = study_tables().write(folder / "tables")
+    job = ReportJob(study="fixture", selection=Selection())
+    report(job, tables=tables, output=folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Start Chromium with an empty profile."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = _CHROMIUM
+    for argument in ARGUMENTS:
+        options.add_argument(argument)
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(_DRIVER))
+    driver.set_script_timeout(60)
+    yield driver
+    driver.quit()
+
+
+def open_page(browser, page, size):
+    """Open the page at a size and wait until its charts are drawn; return how many are."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    width, height = size
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == PHONE},
+    )
+    browser.get(page.as_uri())
+    WebDriverWait(browser, 60).until(
+        lambda b: b.execute_script("return document.documentElement.dataset.drawn")
+    )
+    return int(browser.execute_script("return document.documentElement.dataset.drawn"))
+
+
+def requests_of(browser):
+    """Return the addresses that the browser asked for since the last call."""
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_page_opened_from_disk_draws_all_and_asks_nothing(browser, page, size):
+    browser.get_log("browser")
+    requests_of(browser)
+    drawn = open_page(browser, page, size)
+    charts = browser.execute_script("return document.querySelectorAll('.chart').length")
+    marks = browser.execute_script(
+        "return [...document.querySelectorAll('.chart')].map("
+        "c => c.querySelectorAll('svg path, svg text').length)"
+    )
+    assert drawn == charts >= 20
+    assert min(marks) > 5
+    assert browser.get_log("browser") == []
+    outside = [url for url in requests_of(browser) if not url.startswith(("file:", "data:"))]
+    assert outside == []
+    overflow = browser.execute_script(
+        "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert overflow <= 0
+
+
+def test_page_first_screen_holds_an_answer_for_every_target(browser, page):
+    open_page(browser, page, DESKTOP)
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('.answer .verdict')].map("
+        "e => [e.textContent, e.getBoundingClientRect().bottom])"
+    )
+    assert len(boxes) == 3
+    assert all("Fine-tune digits_low_resnet14" in text for text, _ in boxes)
+    assert all(bottom < DESKTOP[1] for _, bottom in boxes)
+
+
+def test_table_filter_and_sort_work(browser, page):
+    open_page(browser, page, DESKTOP)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    field = browser.find_element("css selector", "input[data-filter=finetunes]")
+    rows = "return [...document.querySelectorAll('#table-finetunes tbody tr')]"
+    field.send_keys("vehicles high_lr")
+    shown = browser.execute_script(f"{rows}.filter(r => !r.hidden).map(r => r.textContent)")
+    assert len(shown) == 24
+    assert all("vehicles" in text and "high_lr" in text for text in shown)
+    count = browser.find_element("css selector", "[data-count=finetunes]").text
+    assert count.startswith("24 of 144")
+    field.clear()
+    field.send_keys(" ")
+    head = browser.find_element(
+        "xpath", "//table[@id='table-finetunes']//button[.='test_accuracy']"
+    )
+    for direction in ("ascending", "descending"):
+        browser.execute_script("arguments[0].click()", head)
+        cells = browser.execute_script(
+            f"{rows}.map(r => +r.cells[arguments[0].parentElement.cellIndex].dataset.key)", head
+        )
+        assert cells == sorted(cells, reverse=direction == "descending")
+        sort = browser.execute_script("return arguments[0].parentElement.ariaSort", head)
+        assert sort == direction
+
+
+def test_score_menu_changes_the_scatter(browser, page):
+    open_page(browser, page, DESKTOP)
+    paths = (
+        "return [...document.querySelectorAll('#chart-score_scatter-0 .mark-symbol path')]"
+        ".map(p => p.getAttribute('transform'))"
+    )
+    before = browser.execute_script(paths)
+    browser.execute_async_script(
+        "const menu = document.querySelector('[data-parameter=chosen_score]');"
+        "menu.value = 'parameters'; menu.dispatchEvent(new Event('change'));"
+        "setTimeout(arguments[0], 400);"
+    )
+    after = browser.execute_script(paths)
+    assert len(before) == len(after) == 8
+    assert before != after
+
+
+def test_legend_click_dims_the_other_scores(browser, page):
+    open_page(browser, page, DESKTOP)
+    entry = browser.find_element("css selector", "[data-figure=gain_at_k][data-highlight=knn]")
+    browser.execute_script("arguments[0].click()", entry)
+    opacities = browser.execute_async_script(
+        "setTimeout(() => arguments[0]([...document.querySelectorAll("
+        "'#chart-gain_at_k-0 .mark-line path')].map(p => p.getAttribute('opacity'))), 400)"
+    )
+    assert sorted(set(opacities)) == ["0.12", "1"]
+    assert opacities.count("1") == 1
+
+
+def test_tooltip_names_the_model_and_the_run(browser, page):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    open_page(browser, page, DESKTOP)
+    dot = browser.find_element("css selector", "#chart-models-0 .layer_1_marks path")
+    browser.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", dot
+    )
+    ActionChains(browser).move_to_element(dot).pause(0.5).perform()
+    tooltip = browser.find_element("id", "vg-tooltip-element")
+    assert "visible" in tooltip.get_attribute("class")
+    words = tooltip.text
+    assert "model" in words
+    assert "_resnet" in words
+    assert "run (seed)" in words
+
+
+def test_csv_link_holds_every_row(browser, page):
+    import base64
+
+    open_page(browser, page, DESKTOP)
+    link = browser.find_element("css selector", "a[download='finetunes.csv']")
+    text = base64.b64decode(link.get_attribute("href").split(",", 1)[1]).decode()
+    assert len(text.splitlines()) == 145
+
+
+def test_print_shows_the_charts_and_hides_the_controls(browser, page):
+    open_page(browser, page, DESKTOP)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        hidden = browser.execute_script(
+            "return getComputedStyle(document.querySelector('.top')).display"
+        )
+        drawn = browser.execute_script("return document.querySelectorAll('.chart svg').length")
+        pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert hidden == "none"
+    assert drawn >= 20
+    assert len(pdf["data"]) > 50_000

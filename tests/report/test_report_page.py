@@ -1,0 +1,188 @@
+"""The page and its figures from tables: what is said, what is missing, and nothing from outside."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import polars
+import pytest
+
+from xferpipe.records import empty, frame, write_table
+from xferpipe.report import FIGURES, figures, report
+from xferpipe.report.evidence import load
+from xferpipe.report.outcomes import answers, outcomes, share_best
+
+
+@pytest.fixture(scope="module")
+def full_tables(study_tables, tmp_path_factory):
+    return study_tables().write(tmp_path_factory.mktemp("tables"))
+
+
+def page_of(job, tables, folder):
+    report(job, tables=tables, output=folder / "report.html")
+    return (folder / "report.html").read_text()
+
+
+def test_answers_full_study_name_the_best_model_of_every_target(job, full_tables):
+    found = {answer.place: answer for answer in answers(load(job, full_tables))}
+    assert list(found) == ["digits_high", "digits_few", "vehicles"]
+    for answer in found.values():
+        assert (answer.model, answer.recipe) == ("digits_low_resnet14", "gentle")
+        assert answer.seeds == 3
+        assert answer.models == 8
+    assert found["vehicles"].metric == "map"
+    assert found["vehicles"].chosen_on == "test"
+    assert found["digits_high"].chosen_on == "validation"
+
+
+def test_outcomes_choose_on_validation_where_test_disagrees(job, tmp_path):
+    base = {"target": "t", "shots": "full", "recipe": "r", "task": "classification"}
+    rows = [
+        base
+        | {"model": "a", "seed": 0, "status": "finished", "validation_accuracy": v}
+        | {"test_accuracy": t}
+        for v, t in ((0.9, 0.5),)
+    ]
+    rows.append(rows[0] | {"model": "b", "validation_accuracy": 0.8, "test_accuracy": 0.99})
+    write_table("finetunes", frame("finetunes", rows), tmp_path / "finetunes.parquet")
+    table = outcomes(load(job, tmp_path))
+    assert table["model"].to_list() == ["a", "b"]
+    (answer,) = answers(load(job, tmp_path))
+    assert (answer.model, answer.value, answer.sureness) == ("a", 0.5, "single")
+    assert answer.margin == pytest.approx(-0.49)
+
+
+def test_outcomes_one_candidate_without_validation_choose_on_test(job, tmp_path):
+    base = {"target": "t", "shots": "full", "recipe": "r", "task": "classification"}
+    base |= {"seed": 0, "status": "finished"}
+    rows = [
+        base | {"model": "a", "validation_accuracy": 0.99, "test_accuracy": 0.5},
+        base | {"model": "b", "validation_accuracy": None, "test_accuracy": 0.6},
+    ]
+    write_table("finetunes", frame("finetunes", rows), tmp_path / "finetunes.parquet")
+    (answer,) = answers(load(job, tmp_path))
+    assert (answer.model, answer.chosen_on) == ("b", "test")
+
+
+@pytest.mark.parametrize(("gap", "low", "high"), [(0.0, 0.45, 0.55), (1.0, 0.999, 1.0)])
+def test_share_best_two_models_follow_the_gap(gap, low, high):
+    best = polars.DataFrame(
+        {"value": [0.5 + gap, 0.5], "spread": [0.01, 0.01], "seeds": [5, 5]},
+        schema_overrides={"seeds": polars.Int64},
+    )
+    assert low <= share_best(best, "test") <= high
+
+
+def test_share_best_two_models_equals_the_student_distribution():
+    """At many degrees of freedom the difference of two means is normal, which has a closed form."""
+    from scipy.stats import norm
+
+    best = polars.DataFrame({"value": [0.51, 0.5], "spread": [0.01, 0.01], "seeds": [400, 400]})
+    expected = norm.cdf(0.01 / (0.01 * (2 / 400) ** 0.5))
+    assert share_best(best, "law") == pytest.approx(expected, abs=1e-3)
+    best = best.with_columns(value=polars.Series([0.5005, 0.5]))
+    expected = norm.cdf(0.0005 / (0.01 * (2 / 400) ** 0.5))
+    assert share_best(best, "law") == pytest.approx(expected, abs=0.015)
+
+
+def test_share_best_single_runs_is_unknown():
+    best = polars.DataFrame({"value": [0.9, 0.5], "spread": [None, None], "seeds": [1, 1]})
+    assert share_best(best.cast({"spread": polars.Float64}), "test") is None
+
+
+def test_page_full_study_answers_first_and_asks_nothing_from_outside(job, full_tables, tmp_path):
+    page = page_of(job, full_tables, tmp_path)
+    order = ["targets", "scores", "recipes", "retrieval", "minimisers", "runs"]
+    places = [page.index(f'<section id="{name}"') for name in order]
+    assert places == sorted(places)
+    assert page.index("Fine-tune <strong>digits_low_resnet14</strong>") < places[0]
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", markup)
+    assert "url(" not in markup
+    assert "default-src 'none'" in markup
+
+
+def test_page_figures_have_one_sentence_words_and_data(job, full_tables, tmp_path):
+    page = page_of(job, full_tables, tmp_path)
+    pictures = re.findall(r'<figure class="picture.*?</figure>\s', page, flags=re.S)
+    assert len(pictures) >= 10
+    for picture in pictures:
+        caption = re.search(r"<figcaption>(.*?)</figcaption>", picture).group(1)
+        assert caption.endswith(".")
+        assert len(re.findall(r"\.(?:\s|$)", caption)) == 1
+        assert re.search(r'role="img" aria-label="[^"]{20,}"', picture)
+        assert 'href="data:text/csv;base64,' in picture
+
+
+def test_page_hostile_names_stay_text(job, study_tables, tmp_path):
+    name = '</script><script>alert("x")</script>'
+    tables = study_tables(targets=(name,), recipes=("gentle",), seeds=(0,)).write(tmp_path / "t")
+    page = page_of(job, tables, tmp_path)
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"models": ("digits_low_resnet8",)}, "nothing to choose from"),
+        ({"targets": ("digits_high",)}, "no re-identification target"),
+        ({"diverged": True}, "every fine-tune diverged"),
+        ({"seeds": (0,)}, "add seeds"),
+    ],
+)
+def test_page_odd_study_renders_and_says_what_is_missing(
+    job, study_tables, tmp_path, arguments, says
+):
+    tables = study_tables(**arguments).write(tmp_path / "tables")
+    assert says in page_of(job, tables, tmp_path)
+
+
+def test_page_empty_study_renders_and_says_what_to_run(job, tmp_path, study_tables):
+    for table in study_tables().rows():
+        write_table(table, empty(table), tmp_path / "t" / f"{table}.parquet")
+    page = page_of(job, tmp_path / "t", tmp_path)
+    assert "no fine-tunes and no scores yet" in page
+    assert "missing</summary>" not in page
+
+
+def test_page_no_tables_at_all_names_each(job, tmp_path):
+    page = page_of(job, tmp_path / "nowhere", tmp_path)
+    assert "<code>finetunes</code>: finetunes.parquet: no such table" in page
+    assert str(tmp_path) not in page
+
+
+@pytest.mark.parametrize(
+    "table", ["zoo", "scores", "finetunes", "epochs", "retrieval", "selection", "gains", "runtime"]
+)
+def test_page_one_table_missing_still_renders(job, study_tables, tmp_path, table):
+    tables = study_tables(models=("digits_low_resnet8", "random_resnet8"), seeds=(0,))
+    folder = tables.write(tmp_path / "tables", leave_out=(table,))
+    assert f"<code>{table}</code>" in page_of(job, folder, tmp_path)
+
+
+def test_page_unreadable_table_is_named(job, study_tables, tmp_path):
+    folder = study_tables(seeds=(0,)).write(tmp_path / "tables")
+    (folder / "scores.parquet").write_bytes(b"PAR1 cut short")
+    assert "scores.parquet: cannot be read as Parquet" in page_of(job, folder, tmp_path)
+
+
+def test_figures_are_all_written_even_without_anything_to_draw(job, tmp_path, full_tables):
+    for tables in (full_tables, tmp_path / "nowhere"):
+        output = tmp_path / tables.name
+        figures(job, tables=tables, output=output)
+        assert {path.stem for path in output.iterdir()} == set(FIGURES)
+        assert all(path.read_text().startswith("<svg") for path in output.iterdir())
+
+
+def test_report_same_tables_give_the_same_page(job, full_tables, tmp_path):
+    assert page_of(job, full_tables, tmp_path) == page_of(job, full_tables, tmp_path)
+
+
+def test_report_import_leaves_torch_and_altair_alone():
+    code = (
+        "import sys, xferpipe.report; print([m for m in ('torch', 'altair') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
