@@ -107,8 +107,8 @@ def _matrix(features: Any, name: str) -> Any:
         floating = features.dtype.kind == "f"
     if features.ndim != 2 or not floating:
         raise ValueError(
-            f"{name} has shape {tuple(features.shape)} and type {features.dtype}; expected floating "
-            "point (rows, features)"
+            f"{name} has shape {tuple(features.shape)} and type {features.dtype}; expected "
+            "floating point (rows, features)"
         )
     return features
 

@@ -1,39 +1,43 @@
-"""Who is who: identities and cameras of queries and gallery, and the rule that names junk."""
+"""Who is who: identities, cameras and sequences, and the rule that names junk."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy
 
-JUNK_RULES = ("same_camera", "index_lists", "none")
-#: Stand for "no camera". They differ, so that two unknown cameras are never the same one.
-_NO_QUERY_CAMERA, _NO_GALLERY_CAMERA = -(2**62), -(2**62) - 1
+JUNK_RULES = ("same_camera", "same_sequence", "index_lists", "none")
+#: Stand for "unknown". They differ, so that two unknown cameras are never the same one.
+_UNKNOWN = {"query": -(2**62), "gallery": -(2**62) - 1}
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Identities, cameras and junk of a comparison.
+    """What is known of the images of a comparison.
 
     Attributes:
         query_identity: int64 (q).
         gallery_identity: int64 (m).
         query_camera: int64 (q), or None where nobody has a camera.
         gallery_camera: int64 (m), or None.
-        junk_rule: "same_camera", "index_lists" or "none".
+        query_sequence: int64 (q), or None where nobody has a sequence.
+        gallery_sequence: int64 (m), or None.
         positives: For "index_lists": gallery rows of each query's hits, q int64 arrays.
         junk: For "index_lists": gallery rows that are left out, q int64 arrays.
+        junk_rule: "same_camera", "same_sequence", "index_lists" or "none".
     """
 
     query_identity: numpy.ndarray
     gallery_identity: numpy.ndarray
     query_camera: numpy.ndarray | None = None
     gallery_camera: numpy.ndarray | None = None
-    junk_rule: str = "none"
+    query_sequence: numpy.ndarray | None = None
+    gallery_sequence: numpy.ndarray | None = None
     positives: Sequence[numpy.ndarray] | None = None
     junk: Sequence[numpy.ndarray] | None = None
+    junk_rule: str = "none"
 
     @classmethod
     def of(
@@ -44,8 +48,7 @@ class Labels:
         gallery_camera: Any = None,
         *,
         junk_rule: str | None = None,
-        positives: Sequence[Any] | None = None,
-        junk: Sequence[Any] | None = None,
+        **others: Any,
     ) -> Labels:
         """Take labels as arrays, tensors or lists; cameras may hold NaN where they are unknown.
 
@@ -55,32 +58,31 @@ class Labels:
             query_camera: Integers (q), or None.
             gallery_camera: Integers (m), or None.
             junk_rule: None takes "same_camera" where both sides have cameras, else "none".
-            positives: For "index_lists": one list of gallery rows per query.
-            junk: For "index_lists": one list of gallery rows per query.
+            others: `query_sequence`, `gallery_sequence`, `positives` and `junk` likewise.
         Raises:
             ValueError: Labels are no integers, the rule is unknown, or what it needs is missing.
         """
+        given = {"query_camera": query_camera, "gallery_camera": gallery_camera, **others}
         if junk_rule is None:
-            both = query_camera is not None and gallery_camera is not None
-            junk_rule = "same_camera" if both else "none"
+            known = query_camera is not None and gallery_camera is not None
+            junk_rule = "same_camera" if known else "none"
         if junk_rule not in JUNK_RULES:
             raise ValueError(f"junk_rule is {junk_rule!r}; allowed: {', '.join(JUNK_RULES)}")
-        if junk_rule == "same_camera" and (query_camera is None or gallery_camera is None):
+        if missing := [name for name in _needs(junk_rule) if given.get(name) is None]:
             raise ValueError(
-                "junk_rule is same_camera but there are no cameras for "
-                f"{'the queries' if query_camera is None else 'the gallery'}; give both, or use "
+                f"junk_rule is {junk_rule}, which needs {' and '.join(missing)}; give them, or use "
                 "junk_rule none"
             )
-        if junk_rule == "index_lists" and (positives is None or junk is None):
-            raise ValueError("junk_rule is index_lists, which needs both positives and junk")
+        for name in ("query_camera", "gallery_camera", "query_sequence", "gallery_sequence"):
+            given[name] = _groups(given.get(name), name)
+        for name in ("positives", "junk"):
+            lists = given.get(name)
+            given[name] = None if lists is None else [integers(rows, name) for rows in lists]
         return cls(
             integers(query_identity, "query_identity"),
             integers(gallery_identity, "gallery_identity"),
-            _cameras(query_camera, "query_camera", _NO_QUERY_CAMERA),
-            _cameras(gallery_camera, "gallery_camera", _NO_GALLERY_CAMERA),
-            junk_rule,
-            None if positives is None else [integers(rows, "positives") for rows in positives],
-            None if junk is None else [integers(rows, "junk") for rows in junk],
+            junk_rule=junk_rule,
+            **given,
         )
 
     def check_sizes(self, queries: int, gallery: int) -> None:
@@ -89,17 +91,14 @@ class Labels:
         Raises:
             ValueError: A label vector has another length than its features.
         """
-        for name, values, rows in (
-            ("query_identity", self.query_identity, queries),
-            ("query_camera", self.query_camera, queries),
-            ("gallery_identity", self.gallery_identity, gallery),
-            ("gallery_camera", self.gallery_camera, gallery),
-        ):
-            if values is not None and len(values) != rows:
-                owner = name.partition("_")[0]
+        for field in fields(self):
+            values, owner = getattr(self, field.name), field.name.partition("_")[0]
+            rows = gallery if owner == "gallery" else queries
+            if field.name != "junk_rule" and values is not None and len(values) != rows:
                 raise ValueError(
-                    f"{owner} has {rows} rows but {name} has {len(values)}: both come from one "
-                    'manifest; rebuild it with "snakemake -R manifest"'
+                    f"{'gallery' if owner == 'gallery' else 'query'} has {rows} rows but "
+                    f"{field.name} has {len(values)}: both come from one manifest; rebuild it "
+                    'with "snakemake -R manifest"'
                 )
 
     def counts(self) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -110,57 +109,58 @@ class Labels:
         if self.junk_rule == "none":
             return same, numpy.zeros_like(same)
         identities = numpy.concatenate([self.query_identity, self.gallery_identity])
-        cameras = numpy.concatenate([self.query_camera, self.gallery_camera])
         _, identity = numpy.unique(identities, return_inverse=True)
-        names, camera = numpy.unique(cameras, return_inverse=True)
-        both = identity.astype(numpy.int64) * len(names) + camera
+        names, group = numpy.unique(numpy.concatenate(self.groups()), return_inverse=True)
+        both = identity.astype(numpy.int64) * len(names) + group
         junk = _matches(both[: len(same)], both[len(same) :])
         return same - junk, junk
 
+    def groups(self) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return what the rules same_camera and same_sequence compare: int64 (q) and (m)."""
+        kind = self.junk_rule.removeprefix("same_")
+        return getattr(self, f"query_{kind}"), getattr(self, f"gallery_{kind}")
+
     def queries(self, rows: numpy.ndarray) -> Labels:
         """Return the labels of some queries against the whole gallery."""
-        return Labels(
-            self.query_identity[rows],
-            self.gallery_identity,
-            None if self.query_camera is None else self.query_camera[rows],
-            self.gallery_camera,
-            self.junk_rule,
-            None if self.positives is None else [self.positives[row] for row in rows],
-            None if self.junk is None else [self.junk[row] for row in rows],
-        )
+        parts = {
+            name: _taken(getattr(self, name), rows)
+            for name in ("query_identity", "query_camera", "query_sequence")
+        }
+        for name in ("positives", "junk"):
+            lists = getattr(self, name)
+            parts[name] = None if lists is None else [lists[row] for row in rows]
+        return replace(self, **parts)
 
     def gallery(self, rows: numpy.ndarray) -> Labels:
         """Return the labels of all queries against a part of the gallery, rows ascending."""
         place = numpy.full(len(self.gallery_identity), -1)
         place[rows] = numpy.arange(len(rows))
-
-        def within(lists: Sequence[numpy.ndarray] | None) -> list[numpy.ndarray] | None:
-            if lists is None:
-                return None
-            moved = [place[own] for own in lists]
-            return [own[own >= 0] for own in moved]
-
-        return Labels(
-            self.query_identity,
-            self.gallery_identity[rows],
-            self.query_camera,
-            None if self.gallery_camera is None else self.gallery_camera[rows],
-            self.junk_rule,
-            within(self.positives),
-            within(self.junk),
-        )
+        parts: dict[str, Any] = {
+            name: _taken(getattr(self, name), rows)
+            for name in ("gallery_identity", "gallery_camera", "gallery_sequence")
+        }
+        for name in ("positives", "junk"):
+            lists = getattr(self, name)
+            moved = None if lists is None else [place[own] for own in lists]
+            parts[name] = None if moved is None else [own[own >= 0] for own in moved]
+        return replace(self, **parts)
 
     def as_arguments(self) -> dict[str, Any]:
-        """Return the arguments that the ranking ops take."""
+        """Return the arguments that the ranking ops take: a sequence is a camera to them."""
         arguments = {
             "query_identity": self.query_identity,
             "gallery_identity": self.gallery_identity,
             "junk_rule": self.junk_rule,
         }
-        if self.junk_rule == "same_camera":
-            arguments |= {"query_camera": self.query_camera, "gallery_camera": self.gallery_camera}
         if self.junk_rule == "index_lists":
             arguments |= {"positives": self.positives, "junk": self.junk}
+        elif self.junk_rule != "none":
+            query, gallery = self.groups()
+            arguments |= {
+                "query_camera": query,
+                "gallery_camera": gallery,
+                "junk_rule": "same_camera",
+            }
         return arguments
 
 
@@ -175,27 +175,37 @@ def integers(values: Any, name: str) -> numpy.ndarray:
         found = found.astype(numpy.int64)
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise ValueError(
-            f"{name} has shape {found.shape} and type {found.dtype}; expected one integer each: "
-            "number them"
+            f"{name} has shape {found.shape} and type {found.dtype}; expected a vector of "
+            "integers: number them"
         )
     return found.astype(numpy.int64)
 
 
-def _cameras(values: Any, name: str, unknown: int) -> numpy.ndarray | None:
+def _needs(junk_rule: str) -> tuple[str, ...]:
+    if junk_rule == "index_lists":
+        return "positives", "junk"
+    kind = junk_rule.removeprefix("same_")
+    return () if junk_rule == "none" else (f"query_{kind}", f"gallery_{kind}")
+
+
+def _groups(values: Any, name: str) -> numpy.ndarray | None:
+    """Return cameras or sequences as int64; None and NaN become a number that equals no other."""
     if values is None:
         return None
     found = numpy.asarray(values)
     if found.dtype.kind == "O":
-        found = numpy.array(
-            [numpy.nan if value is None else value for value in values], dtype=float
-        )
+        found = numpy.array([numpy.nan if value is None else value for value in values], float)
     if found.dtype.kind == "f":
-        missing = numpy.isnan(found)
-        whole = numpy.where(missing, 0, found)
-        if not (whole == numpy.round(whole)).all():
-            raise ValueError(f"{name} holds {whole[whole != numpy.round(whole)][0]}; number them")
-        found = numpy.where(missing, unknown, whole.astype(numpy.int64))
+        unknown = numpy.isnan(found)
+        if strange := [value for value in found[~unknown].tolist() if value != round(value)]:
+            raise ValueError(f"{name} holds {strange[0]}; expected integers: number them")
+        numbers = numpy.where(unknown, 0, found).astype(numpy.int64)
+        found = numpy.where(unknown, _UNKNOWN[name.partition("_")[0]], numbers)
     return integers(found, name)
+
+
+def _taken(values: numpy.ndarray | None, rows: numpy.ndarray) -> numpy.ndarray | None:
+    return None if values is None else values[rows]
 
 
 def _sizes(lists: Sequence[numpy.ndarray]) -> numpy.ndarray:

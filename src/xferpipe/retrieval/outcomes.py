@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.camera_pairs import camera_pairs
 from xferpipe.retrieval.comparison import compared

@@ -41,12 +41,13 @@ def ranked_lists(comparison: Comparison, labels: Labels, k: int) -> RankedLists:
 def judged(rows: numpy.ndarray, distances: numpy.ndarray, labels: Labels) -> RankedLists:
     """Say of ranked gallery rows (q, k) which match and which are junk."""
     match = labels.gallery_identity[rows] == labels.query_identity[:, None]
-    if labels.junk_rule == "same_camera":
-        junk = match & (labels.gallery_camera[rows] == labels.query_camera[:, None])
-    elif labels.junk_rule == "index_lists":
+    if labels.junk_rule == "index_lists":
         junk = numpy.stack([numpy.isin(*pair) for pair in zip(rows, labels.junk, strict=True)])
-    else:
+    elif labels.junk_rule == "none":
         junk = numpy.zeros_like(match)
+    else:
+        query, gallery = labels.groups()
+        junk = match & (gallery[rows] == query[:, None])
     return RankedLists(rows, distances, match, junk)
 
 

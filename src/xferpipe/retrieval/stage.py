@@ -36,7 +36,7 @@ def retrieval(
     retrieval: Path,
     queries: Path,
     ranked_lists: Path,
-    camera_pairs: Path | None = None,
+    camera_pairs: Path,
 ) -> None:
     """Rank the gallery for every query with one fine-tuned model.
 
@@ -49,7 +49,7 @@ def retrieval(
         retrieval: Written: table `retrieval`, one row, two with re-ranking.
         queries: Written: table `retrieval_queries`.
         ranked_lists: Written: table `ranked_lists`, of the first gallery where there are several.
-        camera_pairs: Written where given: table `camera_pairs`, of the first gallery.
+        camera_pairs: Written: table `camera_pairs`, of the first gallery; empty without cameras.
     Raises:
         DatasetError: The images or index lists cannot be used.
         WeightsError: The weights do not fit the architecture.
@@ -67,8 +67,7 @@ def retrieval(
     write_table("retrieval", figures, retrieval)
     write_table("retrieval_queries", collected.table("retrieval_queries"), queries)
     write_table("ranked_lists", collected.table("ranked_lists"), ranked_lists)
-    if camera_pairs is not None:
-        write_table("camera_pairs", collected.table("camera_pairs"), camera_pairs)
+    write_table("camera_pairs", collected.table("camera_pairs"), camera_pairs)
 
 
 class _Collected:
@@ -202,27 +201,21 @@ def _labels(
     gallery: numpy.ndarray,
     root: Path | None,
 ) -> Labels:
-    """Return identities, cameras and junk; without any camera nothing is junk by camera."""
+    """Return what is known of the images; without any camera nothing is junk by camera."""
     asked, answered = manifest[query], manifest[gallery]
+    known = {
+        f"{side}_{column}": rows[column].to_numpy()
+        for column in ("camera", "sequence")
+        for side, rows in (("query", asked), ("gallery", answered))
+        if asked[column].count() and answered[column].count()
+    }
     rule = job.retrieval.junk_rule
-    known = asked["camera"].count() and answered["camera"].count()
-    if rule == "same_camera" and not known:
+    if rule == "same_camera" and "query_camera" not in known:
         rule = "none"
-    lists: tuple[Any, Any] = (None, None)
     if rule == "index_lists":
         reader = reader_module(job.dataset.reader)
-        if not hasattr(reader, "index_lists"):
-            raise ValueError(
-                f"retrieval.junk_rule: index_lists, but reader {job.dataset.reader} has no such "
-                "lists (veri776 has); use same_camera or none"
-            )
-        lists = reader.index_lists(root, asked["path"].to_list(), answered["path"].to_list())
+        paths = (asked["path"].to_list(), answered["path"].to_list())
+        known["positives"], known["junk"] = reader.index_lists(root, *paths)
     return Labels.of(
-        asked["identity"].to_numpy(),
-        answered["identity"].to_numpy(),
-        asked["camera"].to_numpy() if known else None,
-        answered["camera"].to_numpy() if known else None,
-        junk_rule=rule,
-        positives=lists[0],
-        junk=lists[1],
+        asked["identity"].to_numpy(), answered["identity"].to_numpy(), junk_rule=rule, **known
     )

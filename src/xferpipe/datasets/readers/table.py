@@ -1,8 +1,9 @@
 """A table of the user's own: one row an image, as CSV or Parquet.
 
-Columns: `path`; `split` (train, validation or val, test, query, gallery; all empty splits the set by
-`test_fraction`); for classification `label` (numbers or names); for re-identification `identity`
-(numbers or names) and, where they are known, `camera` and `sequence`. Other columns are left alone.
+Columns: `path`; `split` (train, validation or val, test, query, gallery; all empty splits the set
+by `test_fraction`); for classification `label` (numbers or names); for re-identification
+`identity` (numbers or names) and, where they are known, `camera` and `sequence`. Other columns are
+left alone.
 """
 
 from __future__ import annotations
