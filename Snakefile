@@ -21,6 +21,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/zoo.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/finetune.smk"
+include: "workflow/rules/minimisers.smk"
 include: "workflow/rules/tables.smk"
 
 

@@ -98,6 +98,46 @@ def retrieval_inputs(wildcards):
     }
 
 
+def solution_inputs(wildcards):
+    """Return a pretrained solution and the images it was trained on."""
+    return {
+        **dataset_inputs(STUDY.zoo[wildcards.model].source),
+        "weights": f"results/zoo/{wildcards.model}/weights.safetensors",
+    }
+
+
+def finetuned_inputs(wildcards):
+    """Return one fine-tune's weights and row, and the images of its target."""
+    inputs = retrieval_inputs(wildcards)
+    return {**inputs, "run": str(Path(inputs["weights"]).with_name("run.parquet"))}
+
+
+def pair_inputs(wildcards):
+    """Return two pretrained solutions and the images they were trained on."""
+    return {
+        **dataset_inputs(STUDY.zoo[wildcards.first].source),
+        "first": f"results/zoo/{wildcards.first}/weights.safetensors",
+        "second": f"results/zoo/{wildcards.second}/weights.safetensors",
+    }
+
+
+def minimiser_tables(file, *stages):
+    """Return one file of every minimiser job of some stages; none where the study asks for none."""
+    jobs = STUDY.minimiser_jobs()
+    return [
+        "results/{}/{}/{}".format(stage, minimiser_folder(stage, wildcards), file)
+        for stage in stages
+        for wildcards in jobs[stage]
+    ]
+
+
+def minimiser_folder(stage, wildcards):
+    """Return the folder of a minimiser job below its stage; a seed is the last wildcard."""
+    if stage in ("probe", "path"):
+        return "/".join(wildcards)
+    return "/".join([*wildcards[:-1], f"seed{wildcards[-1]}"])
+
+
 def zoo_weights(file="weights.safetensors"):
     """Return one file of every zoo entry."""
     return [f"results/zoo/{model}/{file}" for model in STUDY.zoo]

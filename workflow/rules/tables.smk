@@ -13,6 +13,10 @@ rule aggregate:
         queries=finetune_tables("queries.parquet", "retrieval", "retrieval"),
         ranked_lists=finetune_tables("ranked_lists.parquet", "retrieval", "retrieval"),
         camera_pairs=finetune_tables("camera_pairs.parquet", "retrieval", "retrieval"),
+        minimisers=minimiser_tables("minimisers.parquet", "probe", "probe_finetuned"),
+        distances=minimiser_tables("distances.parquet", "path"),
+        paths=minimiser_tables("paths.parquet", "path"),
+        forgetting=minimiser_tables("forgetting.parquet", "continual"),
     output:
         directory("results/tables"),
     log:

@@ -141,6 +141,35 @@ class Study(Block):
         missing = [target for target in self.targets if not any(t == target for t, _ in pairs)]
         return [*pairs, *((target, "full") for target in missing)]
 
+    def minimiser_jobs(self) -> dict[str, list[tuple[str, ...]]]:
+        """Return the wildcards of every minimiser job by stage; empty lists where none is asked."""
+        jobs: dict[str, list[tuple[str, ...]]] = {
+            stage: [] for stage in ("probe", "path", "probe_finetuned", "continual")
+        }
+        asked = self.minimisers
+        if asked is None:
+            return jobs
+        probed = asked.probed(self.zoo)
+        classification = [
+            n for n, target in self.targets.items() if target.task == "classification"
+        ]
+        jobs["probe"] = [(model,) for model in probed]
+        jobs["path"] = asked.pairs(self.zoo)
+        if asked.finetuned:
+            jobs["probe_finetuned"] = [
+                (run.target, str(run.shots), run.model, run.recipe, str(run.seed))
+                for run in self.finetune_ids()
+                if run.target in classification and run.model in probed
+            ]
+        if asked.continual is not None:
+            jobs["continual"] = [
+                (target, model, str(seed))
+                for target in classification
+                for model in probed
+                for seed in asked.continual.seeds
+            ]
+        return jobs
+
     @model_validator(mode="after")
     def _references_exist(self) -> Study:
         def known(where: str, name: str, table: dict[str, Any]) -> None:

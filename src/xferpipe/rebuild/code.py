@@ -27,6 +27,10 @@ STAGE_MODULES = {
     "scores": "xferpipe.scores.stage",
     "finetune": "xferpipe.finetune",
     "retrieval": "xferpipe.retrieval.stage",
+    "probe": "xferpipe.minimisers.probe",
+    "path": "xferpipe.minimisers.path",
+    "probe_finetuned": "xferpipe.minimisers.probe_finetuned",
+    "continual": "xferpipe.minimisers.continual",
     "aggregate": "xferpipe.aggregate",
     "report": "xferpipe.report",
 }

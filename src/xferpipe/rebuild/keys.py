@@ -141,6 +141,20 @@ class Keys:
     ) -> list[str]:
         return [self("finetune", target, shots, model, recipe, seed).key]
 
+    def _above_probe(self, model: str) -> list[str]:
+        return [*self.data(self.study.zoo[model].source), self.zoo(model)]
+
+    def _above_path(self, first: str, second: str) -> list[str]:
+        return [*self._above_probe(first), self.zoo(second)]
+
+    def _above_probe_finetuned(
+        self, target: str, shots: str, model: str, recipe: str, seed: str
+    ) -> list[str]:
+        return [self("finetune", target, shots, model, recipe, seed).key]
+
+    def _above_continual(self, target: str, model: str, seed: str) -> list[str]:
+        return [*self.data(self.study.targets[target].dataset), self.zoo(model)]
+
     def _above_aggregate(self) -> list[str]:
         keys = [self.zoo(model) for model in self.study.zoo]
         for target, shots in self.study.scored():
@@ -149,6 +163,8 @@ class Keys:
             keys.append(self("finetune", *wildcards_of(run)).key)
             if self.study.targets[run.target].task == "retrieval":
                 keys.append(self("retrieval", *wildcards_of(run)).key)
+        for stage, jobs in self.study.minimiser_jobs().items():
+            keys += [self(stage, *wildcards).key for wildcards in jobs]
         return keys
 
     def _above_report(self) -> list[str]:
