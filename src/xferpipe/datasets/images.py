@@ -57,7 +57,7 @@ class PackedImages(Images):
         return len(self._packed)
 
     def batch(self, rows: Rows) -> torch.Tensor:  # noqa: D102
-        return torch.from_numpy(self._packed[numpy.asarray(rows)])
+        return torch.from_numpy(self._packed[numpy.asarray(rows, dtype=numpy.int64)])
 
 
 class FileImages(Images):

@@ -8,7 +8,7 @@ rows from 0 to n - 1, as in `LabelledRows`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import cycle, islice
 
 import numpy
 
@@ -95,8 +95,11 @@ class IdentityBatches(Sampler):
         identities = _turns(numpy.arange(len(self._members)), generator)
         images = [_turns(members, generator) for members in self._members]
         for _ in range(self._steps):
-            drawn = _distinct(identities, self._p)
-            yield numpy.array([next(images[i]) for i in drawn for _ in range(self._k)])
+            batch = []
+            for i in _distinct(identities, self._p):
+                drawn = _distinct(images[i], min(self._k, len(self._members[i])))
+                batch += islice(cycle(drawn), self._k)
+            yield numpy.array(batch)
 
 
 class BalancedDomains(Sampler):

@@ -9,6 +9,7 @@ import numpy
 import polars
 
 from xferpipe.config.datasets import Generated
+from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.generated import letters, shapes, textures
 from xferpipe.seeding import numpy_generator
 
@@ -36,6 +37,11 @@ def images(dataset: Generated, manifest: polars.DataFrame, *, seed: int) -> Iter
     draw = _KINDS[dataset.kind].draw
     for index in manifest["index"]:
         label, number = divmod(index, dataset.images_per_class)
+        if label >= dataset.classes:
+            raise DatasetError(
+                f"image {index} is in the manifest, but generated {dataset.kind} have "
+                f"{dataset.classes * dataset.images_per_class}; rebuild the manifest"
+            )
         label += dataset.first_class
         generator = numpy_generator(seed, "generated", dataset.kind, label, number)
         image = draw(label, dataset.image_px, generator)
