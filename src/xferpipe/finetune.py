@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import polars
 import torch
 
 from xferpipe.config.jobs import FinetuneJob
 from xferpipe.datasets import splits
-from xferpipe.datasets.images import Images, open_images
+from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import frame, write_table
-from xferpipe.training.checkpoint import Checkpoint, identity_of
 from xferpipe.training.compute import device_name, prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import evaluate
-from xferpipe.training.loop import Fit, fit
+from xferpipe.training.loop import Fit
 from xferpipe.training.overfitting import overfitting
-from xferpipe.zoo.build import replace_classifier
+from xferpipe.training.processes import processes, rank
+from xferpipe.training.stage import checkpoint_of, resolved, train
+from xferpipe.zoo.surgery import operate
 from xferpipe.zoo.weights import load_model, save_weights
 
 
@@ -50,49 +50,52 @@ def finetune(
         DatasetError: The images cannot be used.
         WeightsError: The weights do not fit the architecture.
     """
-    device = prepare(job.device, job.compute_threads)
-    rows = read_manifest(manifest)
-    opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
-    chosen = splits.training_rows(rows, job.target, job.shots, job.study_seed)
-    train = _labelled(opened, chosen, job, device)
-    held_out = splits.validation_rows(rows, job.target, job.study_seed)
-    validation = _labelled(opened, held_out, job, device)
+    with processes(prepare(job.device, job.compute_threads)) as device:
+        rows = read_manifest(manifest)
+        opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+        chosen = splits.training_rows(rows, job.target, job.shots, job.study_seed)
+        recipe = resolved(job.recipe, chosen, job.dataset.image_px)
 
-    model = load_model(job.spec, weights)
-    replace_classifier(model, len(chosen.class_names), seed=job.seed)
-    saved = Checkpoint(checkpoint, identity_of(job))
-    name = f"{job.target_name} {job.model} {job.recipe_name}"
-    result = fit(
-        model.to(device), job.recipe, train, validation, seed=job.seed, name=name, checkpoint=saved
-    )
-    row = {
-        "target": job.target_name,
-        "shots": str(job.shots),
-        "model": job.model,
-        "recipe": job.recipe_name,
-        "seed": job.seed,
-    }
-    figures = _figures(result, job)
-    if job.target.task == "classification" and result.diverged is None:
-        test = evaluate(model, _labelled(opened, splits.test_rows(rows, job.target), job, device))
-        figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
-    save_weights(model, tuned_weights)
-    write_table("epochs", _epochs(result, row), epochs)
-    about = {
-        "train_images": len(train),
-        "compute_threads": job.compute_threads,
-        "device": device_name(device),
-        "torch_version": torch.__version__,
-        "task": job.target.task,
-    }
-    write_table("finetunes", frame("finetunes", [row | figures | about]), run)
-    saved.remove()
+        def labelled(part: splits.LabelledRows) -> LabelledImages:
+            return LabelledImages(opened, part.rows, part.labels, job.spec, device, recipe)
 
-
-def _labelled(
-    images: Images, rows: splits.LabelledRows, job: FinetuneJob, device: torch.device
-) -> LabelledImages:
-    return LabelledImages(images, rows.rows, rows.labels, job.spec, device)
+        model = load_model(job.spec, weights)
+        operate(model, recipe.surgery, outputs=len(chosen.class_names), seed=job.seed)
+        saved = checkpoint_of(job, checkpoint)
+        result = train(
+            job,
+            model.to(device),
+            recipe,
+            labelled(chosen),
+            labelled(splits.validation_rows(rows, job.target, job.study_seed)),
+            checkpoint=saved,
+            name=f"{job.target_name} {job.model} {job.recipe_name}",
+        )
+        figures = _figures(result, job)
+        if job.target.task == "classification" and result.diverged is None:
+            test = evaluate(model, labelled(splits.test_rows(rows, job.target)))
+            figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        if rank() > 0:
+            return
+        save_weights(model, tuned_weights)
+        name = {
+            "target": job.target_name,
+            "shots": str(job.shots),
+            "model": job.model,
+            "recipe": job.recipe_name,
+            "seed": job.seed,
+        }
+        about = {
+            "task": job.target.task,
+            "train_images": len(chosen),
+            "compute_threads": job.compute_threads,
+            "device": device_name(device),
+            "torch_version": torch.__version__,
+        }
+        lines = [{"stage": "finetune", **name, **epoch} for epoch in result.rows]
+        write_table("epochs", frame("epochs", lines), epochs)
+        write_table("finetunes", frame("finetunes", [name | figures | about]), run)
+        saved.remove()
 
 
 def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
@@ -117,7 +120,3 @@ def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
             **overfitting([epoch["validation_accuracy"] for epoch in result.rows]),
         }
     return figures
-
-
-def _epochs(result: Fit, row: dict[str, object]) -> polars.DataFrame:
-    return frame("epochs", [{"stage": "finetune", **row, **epoch} for epoch in result.rows])

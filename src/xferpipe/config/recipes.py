@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from xferpipe.config.augmentation import Augmentation
+from xferpipe.config.base import Block
+from xferpipe.config.presets import PRESETS
+from xferpipe.config.surgery import Surgery
+
+
+class Swa(Block):
+    """Stochastic weight averaging: after training, a constant rate and a mean at intervals."""
+
+    start_train_accuracy: float = Field(
+        0.95, gt=0, le=1, description="Averaging begins after the epoch that reaches this."
+    )
+    anneal_epochs: int = Field(2, ge=0, description="Epochs of the linear change to `lr`.")
+    lr: float = Field(0.05, gt=0, description="Constant learning rate while averaging.")
+    epochs: int = Field(10, ge=1, description="Epochs of averaging, the anneal excluded.")
+    interval_epochs: int = Field(1, ge=1, description="Epochs between two averaged weights.")
+
+
+class Rsgd(Block):
+    """Replicated SGD: copies that are drawn to their mean (Pittorino et al. 2021)."""
+
+    replicas: int = Field(3, ge=2, description="Copies of the model.")
+    coupling: float = Field(0.01, gt=0, description="First strength of the pull to the mean.")
+    growth: float = Field(1.001, ge=1, description="Factor of the strength at each step.")
+    interval_steps: int = Field(1, ge=1, description="Steps between two pulls.")
 
 
 class Recipe(Augmentation):
     """How one model is trained, for pretraining and fine-tuning alike."""
 
+    preset: str | None = Field(
+        None, description="Published recipe that the other keys are laid over; see presets.py."
+    )
     epochs: int = Field(10, ge=1, description="Passes over the training split.")
+    steps: int | None = Field(
+        None, ge=1, description="Optimiser steps in all; set, it takes the place of `epochs`."
+    )
+    until_train_accuracy: float | None = Field(
+        None, gt=0, le=1, description="End after the epoch whose training accuracy reaches this."
+    )
+    hyperrule: Literal["paper", "code"] | None = Field(
+        None,
+        description="BiT-HyperRule: steps, schedule, sizes and mixup follow from the data set's "
+        "size, as the paper or its code has them.",
+    )
     batch_size: int = Field(32, ge=1, description="Images per optimiser step (the global batch).")
     opt: Literal["sgd", "sgd_nesterov", "adam", "adamw"] = Field("sgd", description="Optimiser.")
     lr: float = Field(0.01, gt=0, description="Peak learning rate.")
@@ -22,21 +60,75 @@ class Recipe(Augmentation):
         None, ge=0, description="Weight decay of normalisation layers; unset: `weight_decay`."
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Mass moved off the true class.")
-    lr_scheduler: Literal["constant", "step", "multistep", "cosine"] = Field(
-        "cosine", description="Schedule after warm-up."
+    label_smoothing_over: Literal["all", "others"] = Field(
+        "all", description="It goes to all K classes (eps/K) or to the others (eps/(K-1))."
+    )
+    lr_scheduler: Literal["constant", "step", "multistep", "cosine", "supports"] = Field(
+        "cosine", description="Schedule after warm-up; `supports` is BiT's, of `lr_supports`."
+    )
+    lr_by: Literal["epoch", "step"] = Field(
+        "epoch", description="The rate moves once an epoch (torchvision) or at every step."
+    )
+    lr_supports: tuple[int, ...] = Field(
+        (), description="Steps of `supports`: end of the warm-up, drops, end."
+    )
+    layer_lrs: dict[str, float] = Field(
+        default_factory=dict, description="Peak rate by layer, named as in `train_layers`."
     )
     lr_step_size: int = Field(30, ge=1, description="Epochs between drops of `step`.")
     lr_milestones: tuple[int, ...] = Field((), description="Epochs at which `multistep` drops.")
     lr_gamma: float = Field(0.1, gt=0, description="Factor of a drop.")
     lr_min: float = Field(0.0, ge=0, description="Final learning rate of `cosine`.")
     lr_warmup_epochs: int = Field(0, ge=0, description="Epochs of warm-up.")
+    lr_warmup_steps: int | None = Field(
+        None, ge=1, description="Warm-up in steps; set, it takes the place of `lr_warmup_epochs`."
+    )
     lr_warmup_method: Literal["constant", "linear"] = Field("linear", description="Warm-up shape.")
     lr_warmup_decay: float = Field(0.01, gt=0, le=1, description="First factor of the warm-up.")
-    train_layers: Literal["all", "head"] = Field("all", description="What is trained.")
-    loss: Literal["cross_entropy", "cross_entropy_triplet"] = Field(
+    train_layers: Literal["all", "head"] | tuple[str, ...] = Field(
+        "all",
+        description="What is trained: all, head, or a list of head, stem, stem_convolution, "
+        "stage1 ..., norm, adapters (LoRA too) and patterns of parameter names such as "
+        "layer4.1.*.",
+    )
+    freeze_bn: Literal["frozen_layers", "all", "none"] = Field(
+        "frozen_layers",
+        description="Batch norms whose statistics stay: those of frozen layers, all (scale and "
+        "shift too), or none.",
+    )
+    cache_features: bool = Field(
+        False,
+        description="Compute the features once and train the head on them: a linear probe. Needs "
+        "train_layers: head and no augmentation.",
+    )
+    surgery: Surgery | None = Field(None, description="Changes of the model's structure.")
+    loss: Literal["cross_entropy", "cross_entropy_triplet", "cross_entropy_contrastive"] = Field(
         "cross_entropy", description="Loss; the triplet part is batch-hard, for identities."
     )
+    algorithm: Literal["plain", "sam", "swa", "rsgd"] = Field(
+        "plain", description="What a step does beyond the optimiser."
+    )
+    sam_rho: float = Field(0.05, gt=0, description="Radius of `sam`.")
+    swa: Swa | None = Field(None, description="Options of algorithm `swa`.")
+    rsgd: Rsgd | None = Field(None, description="Options of algorithm `rsgd`.")
+    model_ema: bool = Field(
+        False, description="Validate and keep an exponential average of the weights."
+    )
+    model_ema_decay: float = Field(0.99998, gt=0, lt=1, description="Decay of the average.")
+    model_ema_steps: int = Field(32, ge=1, description="Steps between two updates of it.")
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="Images of one pass; gradients accumulate to `batch_size`."
+    )
+    amp: Literal["none", "bf16"] = Field(
+        "none", description="Mixed precision: bf16 autocast, which needs no loss scaling."
+    )
+    channels_last: bool = Field(False, description="Memory format of images and convolutions.")
+    compile: bool = Field(False, description="torch.compile the model.")
+    fused: bool = Field(False, description="Fused optimiser kernels.")
     triplet_margin: float = Field(0.3, gt=0, description="Margin of the triplet part.")
+    contrastive_margin: float = Field(
+        1.0, gt=0, description="Distance beyond which different identities of a pair add no loss."
+    )
     sampler: Literal["shuffle", "pk"] = Field(
         "shuffle", description="`pk` draws a few images (K) of each of some identities (P)."
     )
@@ -50,8 +142,30 @@ class Recipe(Augmentation):
         "best", description="Epoch kept: best on the validation split, or the last."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, data: Any) -> Any:
+        """Lay the keys over the preset that `preset` names; the slice holds the result alone."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if (name := data.pop("preset", None)) is not None:
+            if name not in PRESETS:
+                raise ValueError(f"unknown preset {name!r}; allowed: {', '.join(sorted(PRESETS))}")
+            data = PRESETS[name] | data
+        # An algorithm's options are part of the slice exactly when it is used.
+        if (algorithm := data.get("algorithm")) in ("swa", "rsgd"):
+            data[algorithm] = data.get(algorithm) or {}
+        return data
+
     @model_validator(mode="after")
     def _possible(self) -> Recipe:
+        if self.lr_scheduler == "supports" and len(self.lr_supports) < 2 and not self.hyperrule:
+            raise ValueError("lr_scheduler: supports needs lr_supports of two steps or more")
+        if self.cache_features and (self.train_layers != "head" or self.augments()):
+            raise ValueError("cache_features needs train_layers: head and no augmentation")
+        if self.mixup_alpha or self.cutmix_alpha:
+            self._mixing_fits()
         if self.lr_warmup_epochs >= self.epochs and self.lr_warmup_epochs > 0:
             raise ValueError(
                 f"lr_warmup_epochs ({self.lr_warmup_epochs}) must be below epochs ({self.epochs})"
@@ -62,3 +176,18 @@ class Recipe(Augmentation):
                 f"({self.images_per_identity}) with the pk sampler"
             )
         return self
+
+    def _mixing_fits(self) -> None:
+        if self.loss != "cross_entropy":
+            raise ValueError(
+                f"mixup and cutmix give soft labels, loss {self.loss} needs identities; "
+                "set mixup_alpha and cutmix_alpha to 0"
+            )
+
+    def augments(self) -> bool:
+        """Say whether training images differ from showing to showing."""
+        random = (
+            "random_resized_crop crop_padding_px horizontal_flip rotation_degrees auto_augment "
+            "color_jitter pca_lighting noise_std random_erase mixup_alpha cutmix_alpha"
+        )
+        return any(getattr(self, name) for name in random.split())

@@ -1,24 +1,22 @@
-"""Labelled images in batches: normalised on the batch, on the device."""
+"""Labelled images in batches, prepared on the device as one model wants them."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
 import numpy
 import torch
 
+from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.datasets.augmentation import pipeline, preprocess
+from xferpipe.datasets.images import Images
 
-
-class Images(Protocol):
-    """Images by manifest row; see `datasets.images.open_images`."""
-
-    def batch(self, rows: numpy.ndarray) -> torch.Tensor:
-        """Return uint8 (b, 3, h, w) of b rows."""
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class LabelledImages:
-    """Some rows of a data set with their labels, fed as one model wants them.
+    """Some rows of a data set with their labels.
 
     Args:
         images: Images by manifest row.
@@ -26,6 +24,7 @@ class LabelledImages:
         labels: Labels, int64 (n).
         spec: Preprocessing of the model.
         device: Where batches are put.
+        recipe: Augmentation of training and sizes of evaluation.
     """
 
     def __init__(
@@ -35,35 +34,79 @@ class LabelledImages:
         labels: numpy.ndarray,
         spec: ModelSpec,
         device: torch.device,
+        recipe: Augmentation | None = None,
     ) -> None:
-        self.images = images
+        self.images, self.spec, self.recipe, self.device = images, spec, recipe, device
         self.rows = numpy.asarray(rows)
         self.labels = torch.as_tensor(numpy.asarray(labels), dtype=torch.int64)
-        self.device = device
-        mean = torch.tensor(spec.mean, device=device)[:, None, None]
-        std = torch.tensor(spec.std, device=device)[:, None, None]
-        self.scale, self.shift = 1 / (255 * std), -mean / std
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def pixels(self, positions: numpy.ndarray) -> torch.Tensor:
-        """Return the images at some positions, uint8 (b, 3, h, w), on the device."""
-        return self.images.batch(self.rows[positions]).to(self.device, non_blocking=True)
+    def training(
+        self, batches: Iterable[numpy.ndarray], *, classes: int, seed: int, first_step: int
+    ) -> Iterator[Batch]:
+        """Yield augmented batches.
 
-    def labels_of(self, positions: numpy.ndarray) -> torch.Tensor:
-        """Return the labels at some positions, int64 (b), on the device."""
-        return self.labels[torch.from_numpy(positions)].to(self.device)
+        Args:
+            batches: Positions of each step.
+            classes: Width of soft labels.
+            seed: Seed of the run.
+            first_step: Number of the first step since the run began.
+        Yields:
+            Normalised float (b, 3, h, w); labels int64 (b), or float (b, classes) after mixing.
+        """
+        augment = pipeline(self.recipe or Augmentation(), self.spec, classes=classes)
+        for step, (pixels, labels) in enumerate(self._raw(batches), start=first_step):
+            yield augment(pixels, labels, seed=seed, step=step)
 
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return float (b, 3, h, w) of uint8 pixels: (x / 255 - mean) / std."""
-        return pixels.float().mul_(self.scale).add_(self.shift)
-
-    def batch(self, positions: numpy.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return normalised images, float (b, 3, h, w), and labels, int64 (b)."""
-        return self.normalise(self.pixels(positions)), self.labels_of(positions)
-
-    def blocks(self, size: int) -> list[numpy.ndarray]:
-        """Return all positions in order, in blocks of at most `size`."""
+    def evaluation(self, size: int) -> Iterator[Batch]:
+        """Yield all images in order, normalised float (b, 3, h, w), and labels, int64 (b)."""
         order = numpy.arange(len(self))
-        return [order[i : i + size] for i in range(0, len(self), size)]
+        for pixels, labels in self._raw(order[i : i + size] for i in range(0, len(order), size)):
+            yield preprocess(pixels, self.spec, self.recipe), labels
+
+    def _raw(self, batches: Iterable[numpy.ndarray]) -> Iterator[Batch]:
+        positions = list(batches)
+        pixels = self.images.batches(self.rows[chosen] for chosen in positions)
+        for chosen, batch in zip(positions, pixels, strict=True):
+            labels = self.labels[torch.from_numpy(chosen)]
+            if self.device.type == "cuda":
+                # Pinned memory lets the copy run beside the computation.
+                batch, labels = batch.pin_memory(), labels.pin_memory()
+            yield (
+                batch.to(self.device, non_blocking=True),
+                labels.to(self.device, non_blocking=True),
+            )
+
+
+class LabelledFeatures:
+    """Features that were computed once, in the place of images: the data of a linear probe.
+
+    Args:
+        features: float (n, d), on the device.
+        labels: Labels, int64 (n), on the CPU.
+    """
+
+    def __init__(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        self.features, self.labels, self.device = features, labels, features.device
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def training(
+        self, batches: Iterable[numpy.ndarray], *, classes: int, seed: int, first_step: int
+    ) -> Iterator[Batch]:
+        """Yield features, float (b, d), and labels, int64 (b), of each step."""
+        for positions in batches:
+            chosen = torch.from_numpy(positions)
+            yield self.features[chosen.to(self.device)], self.labels[chosen].to(self.device)
+
+    def evaluation(self, size: int) -> Iterator[Batch]:
+        """Yield all features in order, float (b, d), and labels, int64 (b)."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield self.features[part], self.labels[part].to(self.device)
+
+
+Labelled = LabelledImages | LabelledFeatures

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from xferpipe.training.data import LabelledImages
+from xferpipe.training.data import Labelled
 from xferpipe.zoo.features import features_and_logits
 
 #: Images of one evaluation pass; no figure depends on it.
@@ -23,13 +23,12 @@ class Evaluation(NamedTuple):
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, split: LabelledImages, batch: int = BATCH) -> Evaluation:
+def evaluate(model: nn.Module, split: Labelled, batch: int = BATCH) -> Evaluation:
     """Evaluate a model on a split, in evaluation mode."""
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.device)
     right = torch.zeros((), dtype=torch.int64, device=split.device)
-    for positions in split.blocks(batch):
-        images, labels = split.batch(positions)
+    for images, labels in split.evaluation(batch):
         logits = model(images)
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
         right += (logits.argmax(1) == labels).sum()
@@ -38,10 +37,10 @@ def evaluate(model: nn.Module, split: LabelledImages, batch: int = BATCH) -> Eva
 
 @torch.inference_mode()
 def embed(
-    model: nn.Module, split: LabelledImages, batch: int = BATCH
+    model: nn.Module, split: Labelled, batch: int = BATCH
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features, float32 (n, d), and logits, float32 (n, c), of a split, on the CPU."""
     model.eval()
-    parts = [features_and_logits(model, split.batch(rows)[0]) for rows in split.blocks(batch)]
+    parts = [features_and_logits(model, images) for images, _ in split.evaluation(batch)]
     features, logits = zip(*parts, strict=True)
     return torch.cat(features).float().cpu(), torch.cat(logits).float().cpu()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import itertools
 import math
 import time
 from dataclasses import dataclass, field
@@ -13,15 +14,17 @@ import torch
 from torch import nn
 
 from xferpipe.config.recipes import Recipe
+from xferpipe.datasets.samplers import Sampler, sampler
 from xferpipe.seeding import stream
+from xferpipe.training.average import Average
 from xferpipe.training.checkpoint import Checkpoint
-from xferpipe.training.data import LabelledImages
-from xferpipe.training.evaluate import Evaluation, evaluate
-from xferpipe.training.losses import loss_of
-from xferpipe.training.parameters import freeze, optimiser, set_learning_rate, training_mode
+from xferpipe.training.data import Labelled
+from xferpipe.training.evaluate import BATCH, Evaluation, evaluate
+from xferpipe.training.parameters import freeze, optimiser, scheduled_rates, training_mode
+from xferpipe.training.processes import rank, total, world
 from xferpipe.training.progress import Progress, progress
-from xferpipe.training.sampling import batches
-from xferpipe.zoo.features import classifier_input
+from xferpipe.training.step import Step
+from xferpipe.zoo.build import outputs_of
 
 
 @dataclass
@@ -48,12 +51,13 @@ class Fit:
 def fit(
     model: nn.Module,
     recipe: Recipe,
-    train: LabelledImages,
-    validation: LabelledImages | None,
+    train: Labelled,
+    validation: Labelled | None,
     *,
     seed: int,
     name: str = "training",
     checkpoint: Checkpoint | None = None,
+    order: Sampler | None = None,
 ) -> Fit:
     """Train a model with a recipe.
 
@@ -66,10 +70,12 @@ def fit(
         name: Shown with the progress.
         checkpoint: Where to write at intervals and go on from; removed by the caller, when what
             the run came to is safely written.
+        order: Sampler of the training images; None takes the recipe's.
     Returns:
         What the run came to. A loss that is not finite ends the run and is no error.
     """
-    return _Run(model, recipe, train, validation, seed, checkpoint).all(name)
+    order = order or sampler(recipe, train.labels.numpy(), seed=seed)
+    return _Run(model, recipe, train, validation, seed, checkpoint, order).all(name)
 
 
 class _Run:
@@ -79,116 +85,139 @@ class _Run:
         self,
         model: nn.Module,
         recipe: Recipe,
-        train: LabelledImages,
-        validation: LabelledImages | None,
+        train: Labelled,
+        validation: Labelled | None,
         seed: int,
         checkpoint: Checkpoint | None,
+        order: Sampler,
     ) -> None:
         self.model, self.recipe, self.seed = model, recipe, seed
-        self.train, self.validation, self.checkpoint = train, validation, checkpoint
+        self.train, self.validation = train, validation
+        self.checkpoint, self.order = checkpoint, order
+        self.steps = len(order)
+        self.all_steps = recipe.steps or recipe.epochs * self.steps
+        self.epochs = math.ceil(self.all_steps / self.steps)
         freeze(model, recipe)
         self.initial = [parameter.detach().clone() for parameter in model.parameters()]
+        self.passes = Step(model, recipe)
         self.optimiser = optimiser(model, recipe)
-        module = importlib.import_module("xferpipe.training.algorithms.plain")
-        self.algorithm = module.Algorithm(model, self.optimiser, recipe, seed)
+        module = importlib.import_module(f"xferpipe.training.algorithms.{recipe.algorithm}")
+        self.algorithm = module.Algorithm(model, self.optimiser, recipe, self.plain_images)
+        self.average = Average(model, recipe, self.epochs) if recipe.model_ema else None
         self.fit = Fit()
         self.best = (-math.inf, -math.inf)
         self.kept = copy.deepcopy(model.state_dict())
         self.epoch = self.step = 0
+        # Sum of losses, images classified right, images: of the epoch so far.
         self.sums = torch.zeros(3, dtype=torch.float64, device=train.device)
         self.epoch_seconds = 0.0
         if checkpoint is not None and (state := checkpoint.read()) is not None:
             self.resume(state)
 
+    def plain_images(self) -> Any:
+        """Yield the training images as evaluation sees them, for batch-norm statistics."""
+        for images, _ in self.train.evaluation(BATCH):
+            yield images
+
     def all(self, name: str) -> Fit:
-        labels = self.train.labels.numpy()
-        steps = len(batches(self.recipe, labels, self.seed, 0))
-        done = self.epoch * steps + self.step
-        with progress(name, epochs=self.recipe.epochs, steps=steps, done=done) as shown:
-            while self.epoch < self.recipe.epochs and self.fit.diverged is None:
-                self.one_epoch(batches(self.recipe, labels, self.seed, self.epoch), shown)
-                accuracy = self.fit.rows[-1]["train_accuracy"] if self.fit.rows else 0.0
-                if self.algorithm.finished(self.epoch - 1, accuracy):
-                    break
+        """Train to the end."""
+        done = self.epoch * self.steps + self.step
+        with progress(name, steps=self.all_steps, done=done, quiet=rank() > 0) as shown:
+            while self.epoch < self.epochs and self.fit.diverged is None:
+                self.one_epoch(shown)
+                if self.fit.diverged is None:
+                    accuracy = self.fit.rows[-1]["train_accuracy"]
+                    if self.algorithm.finished(self.epoch - 1, accuracy):
+                        break
         self.model.load_state_dict(self.kept)
         self.model.eval()
         return self.fit
 
-    def one_epoch(self, order: list, shown: Progress) -> None:
+    def one_epoch(self, shown: Progress) -> None:
+        """Train on one pass, or what is left of it, and validate."""
         started = time.monotonic() - self.epoch_seconds
-        training_mode(self.model)
-        rows = (self.train.rows[positions] for positions in order[self.step :])
-        pixels = self.train.images.batches(rows)
-        rate = self.optimiser.param_groups[0]["lr"]
-        for positions in order[self.step :]:
-            rate = set_learning_rate(self.optimiser, self.recipe, self.epoch)
-            loss = self.one_step(next(pixels), positions)
-            if loss.device.type == "cpu" and not math.isfinite(loss):
+        training_mode(self.model, self.recipe)
+        first = self.epoch * self.steps
+        batches = itertools.islice(
+            self.order.batches(self.epoch, self.step), self.all_steps - first - self.step
+        )
+        data = self.train.training(
+            batches,
+            classes=outputs_of(self.model),
+            seed=self.seed,
+            first_step=first + self.step,
+        )
+        for images, labels in data:
+            scheduled_rates(self.optimiser, self.recipe, self.epoch, self.step, self.steps)
+            self.algorithm.change_rates(self.epoch, self.step, self.steps)
+            loss = self.one_step(images, labels)
+            # On a GPU a look at the loss would wait for it; there the epoch's sum tells.
+            if loss.device.type == "cpu" and world() == 1 and not math.isfinite(loss):
                 self.fit.diverged = (
                     f"the loss is {loss.item()} at step {self.step + 1} of epoch {self.epoch + 1}, "
-                    f"learning rate {rate:g}"
+                    f"learning rate {self.optimiser.param_groups[0]['lr']:g}"
                 )
                 return
             self.step += 1
             shown.step()
-            if self.checkpoint is not None and self.checkpoint.due():
+            if self.checkpoint is not None and rank() == 0 and self.checkpoint.due():
                 self.epoch_seconds = time.monotonic() - started
                 self.checkpoint.write(self.state())
-        total, right, count = self.sums.tolist()
+        self.end_of_epoch(started, shown)
+
+    def one_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Train on one batch; return its mean loss, detached."""
+        # Dropout and its kind draw from torch's global state.
+        torch.manual_seed(stream(self.seed, "model", self.epoch, self.step))
+        results = []
+
+        def backward() -> torch.Tensor:
+            results.append(self.passes.backward(images, labels))
+            return results[-1][0] / results[-1][2].clamp(min=1)
+
+        loss = self.algorithm.update(backward)
+        self.sums += torch.stack(results[0])
+        if self.average is not None:
+            self.average.after_step(self.model, self.epoch, self.step)
+        return loss
+
+    def end_of_epoch(self, started: float, shown: Progress) -> None:
+        """Validate, keep the best weights, note the epoch."""
+        loss, right, count = total(self.sums).tolist()
         trained_seconds = time.monotonic() - started
+        self.algorithm.after_epoch(self.epoch, right / count)
         result = self.judged()
         seconds = time.monotonic() - started
-        if not math.isfinite(total + (result.loss if result else 0.0)):
-            self.fit.diverged = f"the loss is not finite after epoch {self.epoch + 1}"
+        if not math.isfinite(loss + (result.loss if result else 0.0)):
+            self.fit.diverged = f"the loss is not finite in epoch {self.epoch + 1}"
             return
-        row = {
-            "epoch": self.epoch + 1,
-            "learning_rate": rate,
-            "train_loss": total / count,
-            "train_accuracy": right / count,
-            "validation_loss": result.loss if result else None,
-            "validation_accuracy": result.accuracy if result else None,
-            "distance": self.distance(),
-            "seconds": seconds,
-        }
-        self.fit.rows.append(row)
+        self.fit.rows.append(
+            {
+                "epoch": self.epoch + 1,
+                "learning_rate": self.optimiser.param_groups[0]["lr"],
+                "train_loss": loss / count,
+                "train_accuracy": right / count,
+                "validation_loss": result.loss if result else None,
+                "validation_accuracy": result.accuracy if result else None,
+                "distance": self.distance(),
+                "seconds": seconds,
+            }
+        )
         self.fit.seconds += seconds
         self.fit.training_seconds += trained_seconds
         self.fit.images += int(count)
         self.keep(result)
-        self.algorithm.after_epoch(self.epoch, row["train_accuracy"], len(order))
         self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
         self.sums.zero_()
-        shown.epoch(_line(row, self.recipe.epochs))
+        shown.epoch(_line(self.fit.rows[-1], self.epochs))
 
-    def one_step(self, pixels: torch.Tensor, positions: Any) -> torch.Tensor:
-        """Train on one batch; return its loss, detached."""
-        torch.manual_seed(stream(self.seed, "model", self.epoch, self.step))
-        images = self.train.normalise(pixels.to(self.train.device, non_blocking=True))
-        images = self.algorithm.images(images, self.epoch, self.step)
-        labels = self.train.labels_of(positions)
-        seen: dict[str, torch.Tensor] = {}
-
-        def backward() -> torch.Tensor:
-            with classifier_input(self.model) as features:
-                logits = self.model(images)
-            loss = loss_of(self.recipe, logits, features[-1], labels)
-            loss.backward()
-            seen.setdefault("logits", logits.detach())
-            return loss.detach()
-
-        loss = self.algorithm.update(backward)
-        right = (seen["logits"].argmax(1) == labels).sum()
-        count = len(labels)
-        self.sums += torch.stack(
-            [loss.double() * count, right.double(), torch.full_like(loss.double(), count)]
-        )
-        return loss
+    def evaluated(self) -> nn.Module:
+        """Return the model that is validated and kept."""
+        return self.average.evaluated() if self.average else self.algorithm.evaluated()
 
     def judged(self) -> Evaluation | None:
-        if self.validation is None:
-            return None
-        return evaluate(self.algorithm.evaluated(), self.validation)
+        """Validate, where there is a validation split."""
+        return evaluate(self.evaluated(), self.validation) if self.validation else None
 
     def keep(self, result: Evaluation | None) -> None:
         """Keep this epoch's weights if it is the best: accuracy first, loss between equals."""
@@ -197,12 +226,12 @@ class _Run:
             if figure <= self.best:
                 return
             self.best = figure
-        self.kept = copy.deepcopy(self.algorithm.evaluated().state_dict())
+        self.kept = copy.deepcopy(self.evaluated().state_dict())
         self.fit.best_epoch = self.epoch + 1
 
     @torch.no_grad()
     def distance(self) -> float:
-        """Return the Euclidean distance of the weights from the initial ones."""
+        """Return the Euclidean distance of the trained weights from the initial ones."""
         squares = [
             (now.double() - before.double()).square().sum()
             for now, before in zip(self.model.parameters(), self.initial, strict=True)
@@ -211,11 +240,12 @@ class _Run:
         return torch.stack(squares).sum().sqrt().item()
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
+        """Return what a checkpoint holds; random streams are named by `epoch` and `step`."""
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "algorithm": self.algorithm.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
             "kept": self.kept,
             "fit": vars(self.fit),
             "best": list(self.best),
@@ -230,6 +260,8 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.algorithm.load_state_dict(state["algorithm"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.kept = state["kept"]
         self.fit = Fit(**state["fit"])
         self.best = tuple(state["best"])

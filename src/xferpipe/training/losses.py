@@ -9,15 +9,21 @@ from xferpipe.config.recipes import Recipe
 
 
 def cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0
+    logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0, over: str = "all"
 ) -> torch.Tensor:
     """Return the mean cross-entropy in nats.
 
     Args:
         logits: float (n, c).
-        labels: Labels, int64 (n).
-        smoothing: Mass spread evenly over all c classes.
+        labels: Labels, int64 (n), or class probabilities, float (n, c).
+        smoothing: Mass eps that is moved off the true class.
+        over: `all` gives eps/c to each of the c classes, the true one included; `others` gives
+            eps/(c-1) to each of the others.
     """
+    if over == "others":
+        # eps/(c-1) to the others is eps' = eps c/(c-1) spread over all c.
+        classes = logits.shape[1]
+        smoothing = smoothing * classes / (classes - 1)
     return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
@@ -42,6 +48,23 @@ def batch_hard_triplet(features: torch.Tensor, labels: torch.Tensor, margin: flo
     return loss(features, labels, triplets)
 
 
+def contrastive(features: torch.Tensor, labels: torch.Tensor, margin: float) -> torch.Tensor:
+    """Return the contrastive loss on Euclidean distances of unit features.
+
+    Args:
+        features: float (n, d), scaled to unit length here.
+        labels: Identities, int64 (n).
+        margin: Distance beyond which two identities add no loss.
+    Source:
+        Hadsell et al., CVPR 2006, with distances instead of squares.
+    """
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.losses import ContrastiveLoss
+
+    loss = ContrastiveLoss(pos_margin=0, neg_margin=margin, distance=LpDistance())
+    return loss(features, labels)
+
+
 def loss_of(
     recipe: Recipe, logits: torch.Tensor, features: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
@@ -50,10 +73,12 @@ def loss_of(
     Args:
         recipe: Names the loss and its options.
         logits: float (n, c).
-        features: Input of the classifier, float (n, d).
-        labels: int64 (n).
+        features: Features that metric losses compare, float (n, d).
+        labels: int64 (n), or probabilities (n, c) after mixing.
     """
-    loss = cross_entropy(logits, labels, recipe.label_smoothing)
+    loss = cross_entropy(logits, labels, recipe.label_smoothing, recipe.label_smoothing_over)
     if recipe.loss == "cross_entropy_triplet":
-        loss = loss + batch_hard_triplet(features, labels, recipe.triplet_margin)
+        return loss + batch_hard_triplet(features, labels, recipe.triplet_margin)
+    if recipe.loss == "cross_entropy_contrastive":
+        return loss + contrastive(features, labels, recipe.contrastive_margin)
     return loss

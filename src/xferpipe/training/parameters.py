@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
 import torch
 from torch import nn
 
@@ -10,58 +13,132 @@ from xferpipe.training.schedules import learning_rate
 from xferpipe.zoo.build import anatomy_of
 from xferpipe.zoo.normalisation import NORMALISATIONS
 
+#: Part of the names of low-rank and parallel updates; see zoo.updates.
+UPDATES = ".parametrizations."
+
+
+def named(model: nn.Module, layer: str) -> set[str]:
+    """Return the names of the parameters that one word of `train_layers` means.
+
+    Args:
+        model: A model of `build_model`.
+        layer: all, head, stem (its normalisation too), stem_convolution, stage1 ..., norm,
+            adapters, or a pattern of parameter names.
+    Raises:
+        ValueError: The model has no such parameter.
+    """
+    anatomy = anatomy_of(model)
+    names = [name for name, _ in model.named_parameters()]
+    stages = {f"stage{i + 1}": parts for i, parts in enumerate(anatomy.stages)}
+    words = {
+        "head": (anatomy.head,),
+        "stem": (anatomy.stem, anatomy.stem_norm),
+        "stem_convolution": (anatomy.stem,),
+        **stages,
+    }
+    if layer == "all":
+        found = set(names)
+    elif layer == "norm":
+        found = {
+            f"{name}.{own}"
+            for name, module in model.named_modules()
+            if isinstance(module, NORMALISATIONS)
+            for own, _ in module.named_parameters(recurse=False)
+        }
+    elif layer == "adapters":
+        found = {name for name in names if UPDATES in name and not name.endswith(".original")}
+    elif layer in words:
+        beginnings = tuple(f"{part}." for part in words[layer] if part)
+        found = {name for name in names if beginnings and name.startswith(beginnings)}
+    else:
+        found = {name for name in names if fnmatchcase(name, layer)}
+    if not found:
+        raise ValueError(
+            f"train_layers: {layer!r} names no parameter of {type(model).__name__}; allowed: all, "
+            f"norm, adapters, {', '.join(words)}, or a pattern such as {names[0]!r}"
+        )
+    return found
+
 
 def freeze(model: nn.Module, recipe: Recipe) -> None:
     """Mark the parameters that the recipe trains; the others get no gradient."""
-    head = f"{anatomy_of(model).head}."
+    layers = recipe.train_layers
+    words: Iterable[str] = (layers,) if isinstance(layers, str) else layers
+    trained = set().union(*(named(model, word) for word in words))
+    if recipe.freeze_bn == "all":
+        trained -= {
+            f"{name}.{own}"
+            for name, module in model.named_modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+            for own, _ in module.named_parameters(recurse=False)
+        }
+    if not trained:
+        raise ValueError("train_layers and freeze_bn leave nothing to train; name one more layer")
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(recipe.train_layers == "all" or name.startswith(head))
+        parameter.requires_grad_(name in trained)
 
 
-def training_mode(model: nn.Module) -> None:
-    """Set training mode, but leave batch statistics of frozen layers as they are."""
+def training_mode(model: nn.Module, recipe: Recipe) -> None:
+    """Set training mode, but keep the statistics that the recipe freezes."""
     model.train()
+    if recipe.freeze_bn == "none":
+        return
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             weights = list(module.parameters(recurse=False))
-            if weights and not any(weight.requires_grad for weight in weights):
+            frozen = weights and not any(weight.requires_grad for weight in weights)
+            if frozen or recipe.freeze_bn == "all":
                 module.eval()
 
 
 def groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
-    """Return the optimiser's parameter groups: normalisation layers may decay differently."""
-    norm_decay = (
-        recipe.weight_decay if recipe.norm_weight_decay is None else recipe.norm_weight_decay
+    """Return the optimiser's parameter groups: one for each peak rate and decay.
+
+    Raises:
+        ValueError: Two keys of `layer_lrs` mean the same parameter.
+    """
+    peaks: dict[str, float] = {}
+    for layer, rate in recipe.layer_lrs.items():
+        names = named(model, layer)
+        if twice := names & set(peaks):
+            raise ValueError(
+                f"layer_lrs: {layer!r} and another key both mean {min(twice)}; name it once"
+            )
+        peaks |= dict.fromkeys(names, rate)
+    decay_of_norms = recipe.norm_weight_decay
+    norms = (
+        named(model, "norm")
+        if decay_of_norms is not None
+        and any(isinstance(m, NORMALISATIONS) for m in model.modules())
+        else set()
     )
-    decays: dict[float, list[nn.Parameter]] = {}
-    for module in model.modules():
-        decay = norm_decay if isinstance(module, NORMALISATIONS) else recipe.weight_decay
-        for parameter in module.parameters(recurse=False):
-            if parameter.requires_grad:
-                decays.setdefault(decay, []).append(parameter)
+    made: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = decay_of_norms if name in norms else recipe.weight_decay
+            made.setdefault((peaks.get(name, recipe.lr), decay), []).append(parameter)
     return [
-        {"params": parameters, "weight_decay": decay, "peak": recipe.lr}
-        for decay, parameters in decays.items()
+        {"params": parameters, "weight_decay": decay, "peak": peak}
+        for (peak, decay), parameters in made.items()
     ]
 
 
 def optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimiser over the parameters that are trained.
-
-    Raises:
-        ValueError: Nothing is trained.
-    """
+    """Build the recipe's optimiser over the parameters that are trained."""
     made = groups(model, recipe)
-    if not made:
-        raise ValueError("train_layers leaves nothing to train; name at least one layer")
+    fused = True if recipe.fused else None
     if recipe.opt in ("sgd", "sgd_nesterov"):
         nesterov = recipe.opt == "sgd_nesterov"
-        return torch.optim.SGD(made, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.opt](made, lr=recipe.lr)
+        return torch.optim.SGD(
+            made, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused
+        )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.opt]
+    return kind(made, lr=recipe.lr, fused=fused)
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, epoch: int) -> float:
-    """Set every group's rate for an epoch; return that of the first."""
+def scheduled_rates(
+    optimiser: torch.optim.Optimizer, recipe: Recipe, epoch: int, step: int, steps: int
+) -> None:
+    """Set every group's learning rate for one step."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate(recipe, epoch, group["peak"])
-    return optimiser.param_groups[0]["lr"]
+        group["lr"] = learning_rate(recipe, epoch, step, steps, group["peak"])

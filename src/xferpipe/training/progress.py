@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
-
-log = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
@@ -21,24 +18,32 @@ class Progress(Protocol):
         """One epoch is done."""
 
 
-class _Lines:
+class _Nothing:
     def step(self) -> None:
         pass
 
+    def epoch(self, text: str) -> None:
+        pass
+
+
+class _Lines(_Nothing):
     def epoch(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager
-def progress(name: str, *, epochs: int, steps: int, done: int = 0) -> Iterator[Progress]:
+def progress(name: str, *, steps: int, done: int = 0, quiet: bool = False) -> Iterator[Progress]:
     """Show a run's progress.
 
     Args:
         name: What is trained.
-        epochs: Epochs of the run.
-        steps: Optimiser steps of an epoch.
+        steps: Optimiser steps of the run.
         done: Steps that a resumed run has behind it.
+        quiet: Show nothing: another process does.
     """
+    if quiet:
+        yield _Nothing()
+        return
     if not sys.stderr.isatty():
         yield _Lines()
         return
@@ -53,7 +58,7 @@ def progress(name: str, *, epochs: int, steps: int, done: int = 0) -> Iterator[P
         rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=epochs * steps, completed=done)
+        task = bar.add_task(name, total=steps, completed=done)
 
         class Bar:
             def step(self) -> None:

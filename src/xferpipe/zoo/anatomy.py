@@ -16,24 +16,29 @@ class Anatomy:
         classifier: The last linear layer, inside `head` or `head` itself; its input is the feature
             vector of every score.
         stem: First convolution.
+        stem_norm: Normalisation right after it; empty without one.
         stem_pool: Pooling right after the stem; empty without one.
         global_pool: Pooling from maps to vectors; empty without one.
         last_convolution: Last convolution, or the last linear layer of the last block where there
             is none; the layer of the gradient scores.
-        stages: Groups of blocks from input to output; names or beginnings of names.
+        stages: Groups of modules from input to output.
+        metric: Layer whose input metric losses compare; empty for the classifier.
     """
 
     head: str
     classifier: str
     stem: str
+    stem_norm: str
     stem_pool: str
     global_pool: str
     last_convolution: str
-    stages: tuple[str, ...]
+    stages: tuple[tuple[str, ...], ...]
+    metric: str = ""
 
-    def with_classifier(self, classifier: str) -> Anatomy:
-        """Return a copy for a head whose last linear layer has another name."""
-        return replace(self, classifier=classifier)
+    def with_head(self, classifier: str, metric: str = "") -> Anatomy:
+        """Return a copy for a new head; names are inside `head`."""
+        inside = f"{self.head}.{classifier}" if classifier else self.head
+        return replace(self, classifier=inside, metric=metric)
 
 
 def last_named(model: nn.Module, kinds: type | tuple[type, ...], *, outside: str = "") -> str:

@@ -12,14 +12,14 @@ from xferpipe.zoo.build import classifier_of
 
 
 @contextmanager
-def classifier_input(model: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collect the input of the classifier, float (n, d), of every forward pass inside the block."""
+def layer_input(layer: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect the input of a layer, float (n, d), of every forward pass inside the block."""
     seen: list[torch.Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         seen.append(inputs[0].flatten(1))
 
-    handle = classifier_of(model).register_forward_pre_hook(keep)
+    handle = layer.register_forward_pre_hook(keep)
     try:
         yield seen
     finally:
@@ -37,6 +37,6 @@ def features_and_logits(
     Returns:
         Features, the input of the classifier, float (n, d); logits, float (n, c).
     """
-    with classifier_input(model) as seen:
+    with layer_input(classifier_of(model)) as seen:
         logits = model(images)
     return seen[-1], logits.flatten(1)

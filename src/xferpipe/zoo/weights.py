@@ -11,7 +11,8 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.records import atomic_path
-from xferpipe.zoo.build import anatomy_of, build_model, outputs_of
+from xferpipe.zoo.build import anatomy_of, build_model, outputs_of, replace_classifier
+from xferpipe.zoo.surgery import restructure
 
 
 class WeightsError(ValueError):
@@ -106,5 +107,8 @@ def load_model(spec: ModelSpec, path: Path | str) -> nn.Module:
             f"{path} was not written by xferpipe; load it through a zoo entry with weights: file"
         )
     model = build_model(spec, int(description["outputs"]))
+    if description.get("surgery"):
+        restructure(model, description["surgery"])
+        replace_classifier(model, int(description["outputs"]))
     load_state(model, state, origin=str(path))
     return model.eval()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -18,46 +18,51 @@ class Algorithm:
         model: The model being trained.
         optimiser: Its optimiser.
         recipe: The resolved recipe.
-        seed: Seed of the run; draws come from streams named by epoch and step, so that a resumed
-            run draws what an undisturbed one does.
+        images: Gives the training images in batches, normalised and unaugmented, for statistics
+            of batch norms.
     """
 
     def __init__(
-        self, model: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, seed: int
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        recipe: Recipe,
+        images: Callable[[], Iterable[torch.Tensor]],
     ) -> None:
         self.model = model
         self.optimiser = optimiser
         self.recipe = recipe
-        self.seed = seed
+        self.images = images
 
-    def images(self, images: torch.Tensor, epoch: int, step: int) -> torch.Tensor:
-        """Change the normalised images, float (n, 3, h, w), of one step."""
-        return images
+    def change_rates(self, epoch: int, step: int, steps: int) -> None:
+        """Change the scheduled learning rates of the optimiser's groups before a step.
 
-    def learning_rate(self, scheduled: float, epoch: int, step: int, steps: int) -> float:
-        """Change the learning rate of one step; `steps` are those of an epoch."""
-        return scheduled
+        Args:
+            epoch: Epoch, 0-based.
+            step: Step in the epoch, 0-based.
+            steps: Steps of an epoch.
+        """
 
     def update(self, backward: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Take one optimiser step.
 
         Args:
-            backward: Computes the loss of the batch, adds its gradients and returns it.
+            backward: Computes the loss of the batch, adds its gradients and returns it, detached.
         Returns:
-            The loss before the step, float (), detached. A loss that is not finite moves nothing.
+            The loss before the step, float ().
         """
         self.optimiser.zero_grad(set_to_none=True)
         loss = backward()
-        if torch.isfinite(loss):
-            self.optimiser.step()
+        self.optimiser.step()
         return loss
 
-    def after_epoch(self, epoch: int, train_accuracy: float, steps: int) -> None:
-        """Look at the epoch that ended; `epoch` counts from 0."""
+    def after_epoch(self, epoch: int, train_accuracy: float) -> None:
+        """Look at the epoch that ended, 0-based, before it is validated."""
 
     def finished(self, epoch: int, train_accuracy: float) -> bool:
-        """Say whether training ends before its last epoch."""
-        return False
+        """Say whether training ends with this epoch."""
+        target = self.recipe.until_train_accuracy
+        return target is not None and train_accuracy >= target
 
     def evaluated(self) -> nn.Module:
         """Return the model that is validated and kept: the trained one, or an average of it."""

@@ -59,10 +59,11 @@ def anatomy(model: nn.Module, architecture: str) -> Anatomy:
         head="fc",
         classifier="fc",
         stem="conv1",
+        stem_norm="" if model.preactivation else "bn1",
         stem_pool="",
         global_pool="avgpool",
         last_convolution=f"layer3.{len(model.layer3) - 1}.conv{last.convolutions}",
-        stages=("layer1", "layer2", "layer3"),
+        stages=(("layer1",), ("layer2",), ("layer3",)),
     )
 
 

@@ -1,0 +1,68 @@
+"""What the stages that train share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from xferpipe.config.jobs import FinetuneJob, PretrainJob
+from xferpipe.config.recipes import Recipe
+from xferpipe.datasets import samplers
+from xferpipe.datasets.splits import LabelledRows
+from xferpipe.training.checkpoint import Checkpoint, identity_of
+from xferpipe.training.data import LabelledFeatures, LabelledImages
+from xferpipe.training.evaluate import embed
+from xferpipe.training.loop import Fit, fit
+from xferpipe.training.resolve import resolve
+from xferpipe.zoo.anatomy import Anatomy
+from xferpipe.zoo.build import classifier_of
+from xferpipe.zoo.updates import merge
+
+
+def resolved(recipe: Recipe, rows: LabelledRows, image_px: int) -> Recipe:
+    """Return the recipe for a data set, and warn of what its loss and sampler will not find."""
+    for warning in samplers.warnings(recipe, rows.labels, rows.class_names):
+        print(f"warning: {warning}", file=sys.stderr)
+    return resolve(recipe, images=len(rows), image_px=image_px)
+
+
+def train(
+    job: FinetuneJob | PretrainJob,
+    model: nn.Module,
+    recipe: Recipe,
+    images: LabelledImages,
+    validation: LabelledImages,
+    *,
+    checkpoint: Checkpoint,
+    name: str,
+) -> Fit:
+    """Run the loop for a job and merge what the recipe added to the weights."""
+    options = {"seed": job.seed, "name": name, "checkpoint": checkpoint}
+    if recipe.cache_features:
+        head, parts = _probe(model, images, validation)
+        result = fit(head, recipe, *parts, **options)
+    else:
+        result = fit(model, recipe, images, validation, **options)
+    merge(model)
+    return result
+
+
+def checkpoint_of(job: FinetuneJob | PretrainJob, path: Path) -> Checkpoint:
+    """Return the checkpoint of a job."""
+    return Checkpoint(path, identity_of(job))
+
+
+def _probe(
+    model: nn.Module, images: LabelledImages, validation: LabelledImages
+) -> tuple[nn.Module, tuple[LabelledFeatures, LabelledFeatures]]:
+    """Return the classifier as a model of its own, sharing its weights, and its data."""
+    head = nn.Sequential()
+    head.add_module("classifier", classifier_of(model))
+    head.anatomy = Anatomy("classifier", "classifier", "", "", "", "", "classifier", ())
+    parts = []
+    for split in (images, validation):
+        features, _ = embed(model, split)
+        parts.append(LabelledFeatures(features.to(split.device), split.labels))
+    return head, (parts[0], parts[1])

@@ -1,0 +1,87 @@
+"""The forward and backward pass of one batch: precision, memory format, parts, processes."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from xferpipe.config.recipes import Recipe
+from xferpipe.training.losses import loss_of
+from xferpipe.training.processes import parallel, share, world
+from xferpipe.zoo.build import anatomy_of
+from xferpipe.zoo.features import layer_input
+
+
+class Step:
+    """Computes losses and gradients as the recipe says.
+
+    Args:
+        model: The model being trained, on its device.
+        recipe: The resolved recipe.
+    Raises:
+        ValueError: The recipe compares images that several processes do not share.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.format = torch.channels_last if recipe.channels_last else torch.preserve_format
+        # Metric losses look at the features, which a hook costs a little to collect.
+        self.metric = recipe.loss != "cross_entropy"
+        if self.metric and world() > 1:
+            raise ValueError(
+                f"loss {recipe.loss} compares the images of a batch, which {world()} processes "
+                "share out; use one process"
+            )
+        anatomy = anatomy_of(model)
+        self.layer = model.get_submodule(anatomy.metric or anatomy.classifier)
+        if recipe.channels_last:
+            model.to(memory_format=torch.channels_last)
+        network = parallel(model)
+        self.network = torch.compile(network) if recipe.compile else network
+
+    def backward(
+        self, images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Add the gradients of a batch's mean loss.
+
+        Args:
+            images: Normalised, float (b, 3, h, w).
+            labels: int64 (b), or probabilities (b, c).
+        Returns:
+            Sum of the loss over this process's images, float64 (); those classified right, int64
+            (); their number, int64 (). All detached.
+        """
+        part, factor = share(len(images))
+        images, labels = images[part].to(memory_format=self.format), labels[part]
+        size = self.recipe.micro_batch_size or len(images)
+        sums = torch.zeros(2, dtype=torch.float64, device=images.device)
+        pieces = list(zip(images.split(size), labels.split(size), strict=True))
+        for i, (some, wanted) in enumerate(pieces):
+            more = world() > 1 and i < len(pieces) - 1
+            with self.network.no_sync() if more else nullcontext():
+                loss, logits = self._forward(some, wanted)
+                (loss * (factor * len(some) / len(images))).backward()
+            with torch.no_grad():
+                truth = wanted.argmax(1) if wanted.ndim == 2 else wanted
+                right = (logits.argmax(1) == truth).sum()
+                sums += torch.stack([loss.detach().double() * len(some), right.double()])
+        count = len(images) if factor else 0
+        return sums[0] * (factor > 0), sums[1] * (factor > 0), sums.new_tensor(float(count))
+
+    def _forward(
+        self, images: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        precision = (
+            torch.autocast(images.device.type, torch.bfloat16)
+            if self.recipe.amp == "bf16"
+            else nullcontext()
+        )
+        with precision:
+            if not self.metric:
+                logits = self.network(images).flatten(1)
+                return loss_of(self.recipe, logits, logits, labels), logits
+            with layer_input(self.layer) as features:
+                logits = self.network(images).flatten(1)
+        return loss_of(self.recipe, logits.float(), features[-1].float(), labels), logits
