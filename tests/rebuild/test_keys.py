@@ -1,0 +1,75 @@
+"""Cumulative keys: a change reaches every job below it and no other."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from xferpipe.config import load_study
+from xferpipe.config.default import DEFAULT
+from xferpipe.rebuild.keys import Keys, environment_hash, matches, wildcards_of
+
+ENVIRONMENT = Path(__file__).parents[2] / "workflow" / "envs" / "xferpipe.yaml"
+
+
+def all_keys(content):
+    study = load_study(content)
+    keys = Keys(study, ENVIRONMENT)
+    keys("report")
+    return {name: keyed.key for name, keyed in keys._cache.items()}
+
+
+def changed_jobs(*path, value):
+    content = copy.deepcopy(DEFAULT)
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    before, after = all_keys(DEFAULT), all_keys(content)
+    return {name for name in before if after.get(name) != before[name]}
+
+
+def test_change_of_a_source_reaches_everything_below_it():
+    changed = changed_jobs("datasets", "shapes", "images_per_class", value=50)
+    assert ("pretrain", "resnet8_shapes") in changed
+    assert ("features", "digits_5_to_9", "full", "resnet8_shapes") in changed
+    assert ("retrieval", "vehicles", "full", "resnet8_shapes", "identities", "0") in changed
+    assert not any("resnet8_letters" in name or "resnet8_textures" in name for name in changed)
+
+
+def test_change_of_initial_weights_reaches_the_model_that_starts_from_them():
+    changed = changed_jobs("zoo", "resnet8_letters", "width", value=8)
+    assert ("pretrain", "resnet8_shapes_from_letters") in changed
+    assert ("pretrain", "resnet8_shapes") not in changed
+
+
+def test_change_of_the_retrieval_options_reaches_rankings_only():
+    changed = changed_jobs("retrieval", "distance", value="cosine")
+    assert {name[0] for name in changed} == {"retrieval", "aggregate", "report"}
+
+
+def test_every_job_has_its_own_key():
+    keys = all_keys(DEFAULT)
+    assert len(set(keys.values())) == len(keys)
+
+
+def test_comment_in_the_environment_file_changes_no_key(tmp_path):
+    file, script = tmp_path / "env.yaml", tmp_path / "env.post-deploy.sh"
+    file.write_text("dependencies: [python]\n")
+    script.write_text("pip install x\n")
+    before = environment_hash(file)
+    file.write_text("# why\ndependencies:\n  - python\n")
+    script.write_text("# why\npip install x\n")
+    assert environment_hash(file) == before
+    script.write_text("pip install y\n")
+    assert environment_hash(file) != before
+
+
+def test_wildcards_follow_the_order_of_the_result_path():
+    run = next(load_study(DEFAULT).finetune_ids())
+    assert wildcards_of(run) == ("digits_5_to_9", "full", "resnet8_digits", "sgd", "0")
+
+
+@pytest.mark.parametrize(("names", "expected"), [(["a.b", "c"], r"a\.b|c"), ([], "(?!)")])
+def test_constraint_allows_exactly_the_names(names, expected):
+    assert matches(names) == expected
