@@ -101,7 +101,7 @@ def test_probe_writes_every_probe_of_both_splits_and_repeats_itself(done, tmp_pa
     for i in range(2):
         output = tmp_path / f"{i}.parquet"
         probe(jobs.probe("first"), **data["letters"], weights=weights["first"], output=output)
-        tables.append(read_table("minimisers", output))
+        tables.append(read_table("minimisers", output).drop("seconds"))
     assert tables[0].equals(tables[1])
     table = tables[0]
     expected = {("clean", 0.0), ("noise", 0.2), ("mask", 0.5), ("fgsm", 0.02)}

@@ -38,8 +38,20 @@ METHODS: dict[str, str] = {
     "random": "baselines",
 }
 
+#: Properties of pretrained solutions that are judged beside the scores, where a study probes them.
+PROPERTIES = (
+    "noise_accuracy",
+    "mask_accuracy",
+    "fgsm_accuracy",
+    "local_energy",
+    "weight_norm",
+    "weight_travel",
+    "weight_distance",
+    "path_barrier",
+)
+
 #: Scores that need no pass of the probe images through the model, so its seconds are not theirs.
-WITHOUT_FEATURES = frozenset({"source_accuracy", "parameters", "random"})
+WITHOUT_FEATURES = frozenset({"source_accuracy", "parameters", "random", *PROPERTIES})
 
 #: Entry-point group by which a distribution of the user's own adds scores.
 ENTRY_POINT_GROUP = "xferpipe.scores"

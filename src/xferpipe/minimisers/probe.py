@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
 
-from xferpipe.config.jobs import ProbeJob
+from xferpipe.config.jobs import ProbeFinetunedJob, ProbeJob
 from xferpipe.minimisers.distances import norms
 from xferpipe.minimisers.energy import local_energy
 from xferpipe.minimisers.images import PixelClassifier, ProbeImages, figures_of
@@ -67,16 +68,10 @@ def probe_rows(
         job: Intensities, repeats and seed.
     """
     splits = {name: part for name, part in parts.items() if part is not None}
-    rows = [
-        as_row(reading, split)
-        for split, part in splits.items()
-        for reading in input_probes(
-            classifier, part, job.inputs, seed=job.seed, confidence=job.confidence
-        )
-    ]
+    rows = [row for name, part in splits.items() for row in input_rows(classifier, part, name, job)]
     refresh_images = splits["train"].in_batches_of(job.sample.refresh_batch_size)
-
-    for reading in local_energy(
+    started = time.monotonic()
+    readings = local_energy(
         classifier,
         figures_of(splits),  # splits share the perturbed weights and their refresh
         job.energy,
@@ -84,16 +79,32 @@ def probe_rows(
         images=0,
         refresh=(lambda m: refresh_batch_norm(m, refresh_images)) if job.energy.refresh else None,
         confidence=job.confidence,
-    ):
+    )
+    seconds = time.monotonic() - started
+    for reading in readings:
         split, name = reading.measure.split()
-        row = as_row(reading, split)
+        row = _row(reading, split, seconds)
         rows.append(row | {"measure": name, "images": len(splits[split])})
     return rows
 
 
-def as_row(reading: Reading, split: str | None) -> dict[str, object]:
-    """Return a reading as columns of table `minimisers`."""
-    return dataclasses.asdict(reading) | {"split": split}
+def input_rows(
+    classifier: nn.Module,
+    images: ProbeImages,
+    split: str,
+    job: ProbeJob | ProbeFinetunedJob,
+) -> list[dict[str, object]]:
+    """Return the rows of every perturbation of the images, under the study's draws."""
+    # The study's seed: fine-tunes of all seeds see the same noise.
+    seed = job.study_seed if isinstance(job, ProbeFinetunedJob) else job.seed
+    started = time.monotonic()
+    readings = input_probes(classifier, images, job.inputs, seed=seed, confidence=job.confidence)
+    seconds = time.monotonic() - started
+    return [_row(reading, split, seconds) for reading in readings]
+
+
+def _row(reading: Reading, split: str, seconds: float) -> dict[str, object]:
+    return dataclasses.asdict(reading) | {"split": split, "seconds": seconds}
 
 
 def _weight_rows(model: nn.Module) -> list[dict[str, object]]:
@@ -107,6 +118,7 @@ def _weight_rows(model: nn.Module) -> list[dict[str, object]]:
             "repeats": 1,
             "images": 0,
             "refreshed": False,
+            "seconds": 0.0,
         }
         for measure, value in norms(model).items()
     ]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from xferpipe.config.jobs import ProbeFinetunedJob
 from xferpipe.minimisers.images import PixelClassifier
-from xferpipe.minimisers.inputs import input_probes
-from xferpipe.minimisers.probe import as_row
+from xferpipe.minimisers.probe import input_rows
 from xferpipe.minimisers.sample import SourceImages
 from xferpipe.records import empty, frame, read_table, write_table
 from xferpipe.training.compute import prepare
@@ -54,13 +53,6 @@ def probe_finetuned(
         "recipe": job.recipe_name,
         "seed": job.seed,
     }
-    # The study's seed: runs of all seeds see the same noise.
-    readings = input_probes(
-        classifier.to(device),
-        target.test(),
-        job.inputs,
-        seed=job.study_seed,
-        confidence=job.confidence,
-    )
-    rows = [about | as_row(reading, "test") for reading in readings]
+    found = input_rows(classifier.to(device), target.test(), "test", job)
+    rows = [about | row for row in found]
     write_table("minimisers", frame("minimisers", rows), output)

@@ -260,6 +260,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("repeats", INTEGER, "count", "Draws behind the figure."),
         ("images", INTEGER, "count", "Images behind the figure."),
         ("refreshed", FLAG, "", "Batch-norm statistics were recomputed."),
+        ("seconds", REAL, "s", "Time of the pass over intensities and repeats that gave it."),
     ),
     "distances": _columns(
         ("first", TEXT, "", "Zoo entry."),
