@@ -65,7 +65,8 @@ class Figure:
 
     `caption` is one sentence; `alternative` says in words what the picture shows; `missing` says,
     where there are no panels, what would have to run for it to have some. With `highlight`, a click
-    on a name of the legend sets the Vega parameter `highlight` in every panel.
+    on a name of the legend sets the Vega parameter `highlight` in every panel. `summary` is a short
+    table that stands open under the picture.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Figure:
     missing: str = ""
     wide: bool = False
     highlight: bool = False
+    summary: polars.DataFrame | None = None
 
 
 def absent(name: str, title: str, reason: str) -> Figure:

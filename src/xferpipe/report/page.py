@@ -108,6 +108,9 @@ def _figure(figure: Figure) -> dict[str, Any]:
         "figure": figure,
         "panels": [(f"{figure.name}-{i}", panel) for i, panel in enumerate(figure.panels)],
         "table": _table(figure.name, figure.data),
+        "summary": None
+        if figure.summary is None
+        else _table(f"{figure.name}_summary", figure.summary),
     }
 
 

@@ -151,7 +151,9 @@ def efficiency_figure(evidence: Evidence, order: list[str]) -> Figure:
         (polars.col("strategy") == "zoo") & polars.col("score").is_in([*order[:1], "random"])
     )
     zoo = zoo.join(here, on=["place", "metric"], maintain_order="left").with_columns(
-        line=polars.format("zoo in the order of {}", "score")
+        line=polars.when(polars.col("method") == "random")
+        .then(polars.lit("zoo, in random order"))
+        .otherwise(polars.format("zoo, in the order of {}", "score"))
     )
     data = polars.concat(
         [zoo, search.with_columns(line=polars.format("recipes of {}", "model"))]

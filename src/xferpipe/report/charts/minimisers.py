@@ -208,9 +208,7 @@ def _distances(table: polars.DataFrame) -> Figure:
     }
     middle = float((data["distance"].min() + data["distance"].max()) / 2)
     cells = base.mark_rect(stroke="white").encode(
-        color=altair.Color(
-            "distance:Q", scale=altair.Scale(scheme="blues"), legend=altair.Legend(title="distance")
-        ),
+        color=altair.Color("distance:Q", scale=altair.Scale(scheme="blues"), legend=None),
         tooltip=[
             "first:N",
             "second:N",
@@ -265,9 +263,8 @@ def _forgetting(table: polars.DataFrame) -> Figure:
 
 
 def _forgetting_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
-    axis = altair.Axis(tickMinStep=1, format="d")
     encode = {
-        "x": altair.X("trained:Q", title="part trained last", axis=axis),
+        "x": altair.X("trained:O", title="part trained last", axis=altair.Axis(labelAngle=0)),
         "y": altair.Y("accuracy:Q", title="accuracy on a part", scale=altair.Scale(zero=False)),
         "color": coloured("model", colours, "model"),
         "opacity": altair.condition(_LIT.format("model"), altair.value(1), altair.value(0.1)),

@@ -188,6 +188,19 @@ def _agreement(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
             "seconds",
         ),
         panels=panels,
+        summary=_correlations(data, order),
+    )
+
+
+def _correlations(data: polars.DataFrame, order: list[str]) -> polars.DataFrame:
+    """Return one row per score: its mean Spearman correlation, and that on each target."""
+    wide = data.pivot("place", index="score", values="spearman", aggregate_function="first")
+    mean = data.group_by("score").agg(mean=polars.mean("spearman"))
+    rank = {name: i for i, name in enumerate(order)}
+    return (
+        mean.join(wide, on="score")
+        .sort(polars.col("score").replace_strict(rank, default=len(rank)))
+        .rename({"mean": "mean Spearman"})
     )
 
 
