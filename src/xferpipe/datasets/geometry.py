@@ -86,8 +86,9 @@ def random_resized_crop(
     """
     height, width = images.shape[-2:]
     top, left, tall, wide = _boxes(len(images), height, width, area, (3 / 4, 4 / 3), draw)
-    rows = resize_matrices(top, tall, height, side, interpolation).to(images.device)
-    columns = resize_matrices(left, wide, width, side, interpolation).to(images.device)
+    top, left, tall, wide = (value.to(images.device) for value in (top, left, tall, wide))
+    rows = resize_matrices(top, tall, height, side, interpolation)
+    columns = resize_matrices(left, wide, width, side, interpolation)
     pixels = rows[:, None] @ images.float() @ columns[:, None].transpose(-1, -2)
     return _bytes(pixels)
 
@@ -98,7 +99,7 @@ def resize_matrices(
     """Return the matrices that cut [start, start + length) out of `size` pixels and resize it.
 
     Args:
-        start: First pixel of each crop, int64 (b).
+        start: First pixel of each crop, int64 (b), on the device of the result.
         length: Pixels of each crop, int64 (b).
         size: Pixels of the whole line.
         side: Pixels of the result.
@@ -108,8 +109,9 @@ def resize_matrices(
     """
     scale = (length.double() / side).view(-1, 1, 1)
     stretch = scale.clamp(min=1)
-    centre = (torch.arange(side).view(1, -1, 1) + 0.5) * scale + start.view(-1, 1, 1)
-    pixel = torch.arange(size).view(1, 1, -1)
+    centre = (torch.arange(side, device=start.device).view(1, -1, 1) + 0.5) * scale
+    centre = centre + start.view(-1, 1, 1)
+    pixel = torch.arange(size, device=start.device).view(1, 1, -1)
     x = ((pixel + 0.5 - centre) / stretch).abs()
     if interpolation == "bilinear":
         weights = (1 - x).clamp(min=0)
