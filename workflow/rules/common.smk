@@ -70,16 +70,6 @@ def target_inputs(wildcards):
     }
 
 
-def picture_folders():
-    """Return target -> folder of its image files, for the report's pictures."""
-    folders = {}
-    for name, target in STUDY.targets.items():
-        own = getattr(STUDY.datasets[target.dataset], "root", None)
-        if folder := dataset_root(target.dataset) or own:
-            folders[name] = str(folder)
-    return dict(sorted(folders.items()))
-
-
 def source_inputs(wildcards):
     """Return the images that a zoo entry is pretrained on and the weights it starts from."""
     entry = STUDY.zoo[wildcards.model]

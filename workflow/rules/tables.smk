@@ -41,7 +41,6 @@ rule aggregate:
 rule report:
     input:
         tables="results/tables",
-        pictures=[dataset_root(block.dataset) for block in STUDY.targets.values()],
     output:
         page=report(
             "results/report.html", caption="../report/report.rst", category="Report"
@@ -61,7 +60,6 @@ rule report:
         job=slice_of("report"),
         code=code_of("report"),
         key=key_of("report"),
-        pictures=picture_folders(),
     script:
         "../scripts/report.py"
 

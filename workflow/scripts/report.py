@@ -8,9 +8,4 @@ from xferpipe.rebuild.job_script import job_script
 with job_script(snakemake, ReportJob) as job:
     from xferpipe.report import report
 
-    report(
-        job,
-        tables=Path(snakemake.input.tables),
-        output=Path(snakemake.output.page),
-        pictures={name: Path(folder) for name, folder in snakemake.params.pictures.items()},
-    )
+    report(job, tables=Path(snakemake.input.tables), output=Path(snakemake.output.page))
