@@ -1,0 +1,60 @@
+"""Every model of timm, as `timm:<name>`: BiT is `timm:resnetv2_50x1_bit` and its kind."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from xferpipe.config.jobs import ModelSpec
+from xferpipe.zoo.anatomy import Anatomy, last_named
+
+
+def build(spec: ModelSpec, outputs: int) -> nn.Module:
+    """Build a timm model with fresh weights.
+
+    Raises:
+        ValueError: timm has no such model.
+    """
+    import timm
+
+    name = spec.architecture.removeprefix("timm:")
+    if not timm.is_model(name):
+        near = timm.list_models(f"{name[:6]}*")[:8]
+        raise ValueError(
+            f"unknown architecture 'timm:{name}'; near it: {', '.join(near) or 'nothing'}"
+        )
+    return timm.create_model(name, pretrained=False, num_classes=outputs)
+
+
+def anatomy(model: nn.Module, architecture: str) -> Anatomy:
+    """Name the parts of a timm model, from its own description.
+
+    Raises:
+        ValueError: It has several classifiers.
+    """
+    classifier = model.default_cfg["classifier"]
+    if not isinstance(classifier, str):
+        raise ValueError(f"{architecture} has several classifiers: {', '.join(classifier)}")
+    stem = model.default_cfg.get("first_conv") or ""
+    stem = stem if isinstance(stem, str) else stem[0]
+    outside = classifier.rpartition(".")[0] or classifier
+    try:
+        last = last_named(model, nn.Conv2d, outside=outside)
+    except ValueError:
+        last = stem
+    if last == stem:
+        last = last_named(model, nn.Linear, outside=outside)
+    body = next((name for name in ("stages", "blocks", "layers") if hasattr(model, name)), "")
+    if body:
+        stages = tuple((f"{body}.{name}",) for name, _ in getattr(model, body).named_children())
+    else:
+        stages = tuple((f"layer{i}",) for i in range(1, 5) if hasattr(model, f"layer{i}"))
+    return Anatomy(
+        head=classifier,
+        classifier=classifier,
+        stem=stem,
+        stem_norm="bn1" if hasattr(model, "bn1") and hasattr(model, "layer1") else "",
+        stem_pool="maxpool" if hasattr(model, "maxpool") else "",
+        global_pool="",
+        last_convolution=last,
+        stages=stages,
+    )

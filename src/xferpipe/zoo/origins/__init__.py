@@ -1,0 +1,1 @@
+"""Where weights come from, one module each: `load(spec, name)` returns the model and its card."""

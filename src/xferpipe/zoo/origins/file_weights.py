@@ -1,0 +1,76 @@
+"""Weights of a file: safetensors, or a torch file that holds tensors alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from xferpipe.config.jobs import ModelSpec
+from xferpipe.zoo.build import anatomy_of, build_model, replace_classifier
+from xferpipe.zoo.surgery import restructure
+from xferpipe.zoo.weights import WeightsError, load_state, read_weights
+
+#: Keys under which training programs put the weights, in the order they are looked for.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema")
+#: What wrappers of a model put before its own names.
+BEGINNINGS = ("module.", "_orig_mod.")
+
+
+def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
+    """Return a model with the weights of a file, its classifier as wide as the file's.
+
+    Args:
+        spec: The architecture that the weights belong to.
+        name: Path of the file.
+    Raises:
+        WeightsError: The file is missing, holds more than tensors, or does not fit; every tensor
+            that does not fit is listed.
+    """
+    path = Path(name)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; put the weights there or correct 'name'")
+    description: dict[str, object] = {}
+    if path.suffix == ".safetensors":
+        state, description = read_weights(path)
+    else:
+        state = _torch_file(path)
+    model = build_model(spec, 1)
+    if description.get("surgery"):
+        restructure(model, description["surgery"])
+    classifier = state.get(f"{anatomy_of(model).classifier}.weight")
+    outputs = 0 if classifier is None else len(classifier)
+    replace_classifier(model, outputs)
+    load_state(model, state, origin=str(path), classifier=classifier is not None)
+    return model, {"source_classes": outputs or None}
+
+
+def _torch_file(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for files it will not read
+        raise WeightsError(
+            f"{path}: cannot be read as tensors alone ({type(error).__name__}); nothing else is "
+            "unpickled. Save its state dict, best as safetensors"
+        ) from None
+    for key in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError(f"{path}: expected a state dict, found {type(content).__name__}")
+    strange = [key for key, value in content.items() if not isinstance(value, torch.Tensor)]
+    if strange:
+        raise WeightsError(
+            f"{path}: expected tensors, but {', '.join(map(str, strange[:5]))} are none; save the "
+            "state dict alone"
+        )
+    return {_own_name(name): value for name, value in content.items()}
+
+
+def _own_name(name: str) -> str:
+    for beginning in BEGINNINGS:
+        name = name.removeprefix(beginning)
+    return name
