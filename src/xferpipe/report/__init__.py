@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from xferpipe.config import ReportJob
-from xferpipe.records import atomic_path
 
 #: Every figure by name, in the page's order. Each always becomes a file: a workflow asks for them
 #: before it knows what the study holds.
@@ -39,6 +38,7 @@ def report(job: ReportJob, *, tables: Path, output: Path) -> None:
         tables: Folder with the result tables; those that are absent are named on the page.
         output: HTML file to write.
     """
+    from xferpipe.records import atomic_path
     from xferpipe.report.evidence import load
     from xferpipe.report.page import html
 
@@ -54,6 +54,7 @@ def figures(job: ReportJob, *, tables: Path, output: Path) -> None:
         tables: Folder with the result tables.
         output: Folder to write to.
     """
+    from xferpipe.records import atomic_path
     from xferpipe.report.drawing import svg
     from xferpipe.report.evidence import load
     from xferpipe.report.sections import SECTIONS, figures_of

@@ -1,0 +1,129 @@
+"""One look for all commands: tables, JSON, progress. Results go to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+#: A task that ends sooner shows no progress.
+QUIET_SECONDS = 2.0
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON for a program; numbers that JSON has no word for become null."""
+    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, str | int | bool) or value is None:
+        return value
+    return str(value)
+
+
+def cell(value: Any) -> str:
+    """Write one value of a table for a person: four digits, a dash for nothing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows in aligned columns, numbers to the right; the same text in a pipe as on a screen.
+
+    Args:
+        columns: Head of each column.
+        rows: Values; any type.
+    """
+    texts = [[cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    numbers = [
+        bool(rows)
+        and all(row[i] is None or isinstance(row[i], int | float) for row in rows)
+        and not all(isinstance(row[i], bool) for row in rows)
+        for i in range(len(columns))
+    ]
+
+    def line(words: Sequence[str]) -> str:
+        parts = [
+            word.rjust(width) if number else word.ljust(width)
+            for word, width, number in zip(words, widths, numbers, strict=True)
+        ]
+        return "  ".join(parts).rstrip()
+
+    head = line(columns)
+    typer.echo(typer.style(head, bold=True) if sys.stdout.isatty() else head)
+    for row in texts:
+        typer.echo(line(row))
+
+
+def say(text: str) -> None:
+    """Tell a person something that is not the result; programs read stdout alone."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def progress(words: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show progress and time left in a terminal, from two seconds on; nothing elsewhere.
+
+    Args:
+        words: What is being done.
+        total: Number of steps, or None where nobody knows it.
+    Yields:
+        A function that takes the number of steps done since its last call.
+    """
+    if not sys.stderr.isatty():
+        yield lambda steps: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}" + ("/{task.total}" if total else "")),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task(words, total=total)
+    began = time.monotonic()
+    shown = False
+
+    def advance(steps: int) -> None:
+        nonlocal shown
+        bar.advance(task, steps)
+        if not shown and time.monotonic() - began > QUIET_SECONDS:
+            bar.start()
+            shown = True
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            bar.stop()

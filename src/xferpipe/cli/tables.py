@@ -1,0 +1,169 @@
+"""`xferpipe tables`: which result tables there are, what is in them, and their rows as CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xferpipe.cli import look
+
+if TYPE_CHECKING:
+    import polars
+
+tables = typer.Typer(
+    help="List, explain, show and export the result tables.",
+    no_args_is_help=True,
+    epilog="Example: xferpipe tables head selection --rows 5",
+)
+
+Folder = Annotated[Path, typer.Option("--folder", "-f", help="Folder that holds the tables.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+Table = Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table; see `tables list`.")]
+
+_FOLDER = Path("results/tables")
+
+
+@tables.command("list")
+def list_(folder: Folder = _FOLDER, as_json: Json = False) -> None:
+    """List the tables of a study: rows, size, and what each holds.
+
+    Example: xferpipe tables list --folder results/tables
+    """
+    import pyarrow.parquet
+
+    from xferpipe.records import TABLES
+
+    found = []
+    for name, columns in TABLES.items():
+        path = folder / f"{name}.parquet"
+        if not path.is_file():
+            continue
+        rows = pyarrow.parquet.read_metadata(path).num_rows
+        found.append(
+            {"table": name, "rows": rows, "columns": len(columns), "bytes": path.stat().st_size}
+        )
+    if not found:
+        raise FileNotFoundError(2, "no tables here; run `snakemake --cores all`", str(folder))
+    if as_json:
+        look.print_json(found)
+    else:
+        look.print_table(list(found[0]), [list(row.values()) for row in found])
+
+
+@tables.command()
+def schema(table: Table, as_json: Json = False) -> None:
+    """Explain the columns of a table: type, unit and meaning.
+
+    Example: xferpipe tables schema selection
+    """
+    columns = [
+        {
+            "column": column.name,
+            "type": str(column.type),
+            "unit": column.unit,
+            "meaning": column.meaning,
+        }
+        for column in _columns(table)
+    ]
+    if as_json:
+        look.print_json(columns)
+    else:
+        look.print_table(list(columns[0]), [list(column.values()) for column in columns])
+
+
+@tables.command()
+def head(
+    table: Table,
+    folder: Folder = _FOLDER,
+    rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="Rows to show.")] = 10,
+    columns: Annotated[
+        str | None, typer.Option(help="Columns to show, with commas; unset: those that fit.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the first rows of a table.
+
+    Example: xferpipe tables head selection --columns target,method,spearman --rows 5
+    """
+    data = _read(table, folder)
+    names = _chosen(data.columns, columns)
+    part = data.select(names).head(rows)
+    if as_json:
+        look.print_json(part.to_dicts())
+        return
+    if columns is None:
+        names = _fitting(part)
+        part = part.select(names)
+    look.print_table(names, part.rows())
+    hidden = len(data.columns) - len(names)
+    left = f"; {hidden} more columns: --columns, or --json for all" if hidden else ""
+    look.say(f"{part.height} of {data.height} rows{left}")
+
+
+@tables.command()
+def export(
+    table: Table,
+    folder: Folder = _FOLDER,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV file; unset: standard output.")
+    ] = None,
+) -> None:
+    """Write a table as CSV; pictures (binary columns) are left out.
+
+    Example: xferpipe tables export finetunes --output finetunes.csv
+    """
+    import polars
+
+    from xferpipe.records import atomic_path
+
+    data = _read(table, folder)
+    data = data.drop(name for name, kind in data.schema.items() if kind == polars.Binary)
+    if output is None:
+        typer.echo(data.write_csv(), nl=False)
+        return
+    with atomic_path(output) as temporary:
+        data.write_csv(temporary)
+    look.say(f"{data.height} rows written to {output}")
+
+
+def _columns(table: str) -> tuple:
+    from xferpipe.records import TABLES
+
+    if table not in TABLES:
+        raise ValueError(f"there is no table {table!r}; allowed: {', '.join(TABLES)}")
+    return TABLES[table]
+
+
+def _read(table: str, folder: Path) -> polars.DataFrame:
+    from xferpipe.records import read_table
+
+    _columns(table)
+    return read_table(table, folder / f"{table}.parquet")
+
+
+def _chosen(known: list[str], columns: str | None) -> list[str]:
+    if columns is None:
+        return known
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"no column {', '.join(unknown)}; allowed: {', '.join(known)}")
+    return names
+
+
+def _fitting(part: polars.DataFrame) -> list[str]:
+    """Take columns from the left as long as they fit the terminal; empty ones are passed over."""
+    import shutil
+
+    width = shutil.get_terminal_size((120, 24)).columns
+    names, used = [], 0
+    for name in part.columns:
+        if part.height and part[name].null_count() == part.height:
+            continue
+        need = max([len(name), *(len(look.cell(value)) for value in part[name])]) + 2
+        if names and used + need > width:
+            break
+        names.append(name)
+        used += need
+    return names
