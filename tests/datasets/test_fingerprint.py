@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 
+import polars
 import pytest
 
+from xferpipe.config.datasets import Digits, ImageFolder, ImageTable
 from xferpipe.datasets import fingerprint as module
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.datasets.fingerprint import fingerprint, fingerprint_of
+from xferpipe.datasets.fingerprint import dataset_fingerprint, fingerprint, fingerprint_of
 
 OLD = 1_600_000_000
 
@@ -100,6 +102,8 @@ def test_fingerprint_folder_linked_into_itself_ends(tree, mark):
     before = mark(tree)
     (tree / "a" / "loop").symlink_to(tree)
     assert mark(tree) == before
+    (tree / "a" / "more").symlink_to(tree / "b")
+    assert mark(tree) != before
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a/1.jpg": []}'])
@@ -131,3 +135,32 @@ def test_fingerprint_single_file_and_missing_root(tree, tmp_path, mark):
     assert mark(tree / "a/1.jpg") != mark(tree / "a/2.jpg")
     with pytest.raises(DatasetError, match="nowhere: no such folder"):
         mark(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_dataset_fingerprint_table_sees_its_images_and_nothing_else_below_its_root(
+    tree, tmp_path, suffix
+):
+    table = tree / f"images{suffix}"
+    rows = polars.DataFrame({"path": ["a/1.jpg", "b/1.jpg"], "label": [0, 1]})
+    rows.write_csv(table) if suffix == ".csv" else rows.write_parquet(table)
+    dataset = ImageTable(path=table, root=tree)
+
+    def mark():
+        return dataset_fingerprint(dataset, cache=tmp_path / "cache")
+
+    before = mark()
+    (tree / "results").mkdir()
+    (tree / "results" / "figure.png").write_text("x")
+    assert mark() == before
+    (tree / "b/1.jpg").write_text("x")
+    changed = mark()
+    assert changed != before
+    table.write_bytes(table.read_bytes() + b"\n")
+    assert mark() != changed
+
+
+def test_dataset_fingerprint_sets_without_files_of_the_user_are_empty(tmp_path):
+    assert dataset_fingerprint(Digits()) == ""
+    assert dataset_fingerprint(ImageFolder(root=tmp_path / "nowhere")) == ""
+    assert dataset_fingerprint(ImageTable(path=tmp_path / "nowhere.csv")) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from xferpipe.config.base import Block
 
@@ -32,8 +32,39 @@ class DatasetBlock(Block):
     )
     licence: str | None = Field(None, description="Licence of the images, shown beside results.")
 
+    def class_sizes(self) -> dict[str, int] | None:
+        """Return the images of each class, all splits together, where the study alone tells."""
+        return None
 
-class Digits(DatasetBlock):
+    def training_images(self, validation_fraction: float) -> dict[str, int] | None:
+        """Foretell the training images of each class after both hold-outs; None: not known yet.
+
+        The manifest is what counts; this is for an error before any job starts.
+        """
+        sizes = self.class_sizes()
+        if sizes is None:
+            return None
+        most = self.maximum_images_per_class
+        after_test = {name: n - _held_out(n, self.test_fraction) for name, n in sizes.items()}
+        kept = {name: n if most is None else min(n, most) for name, n in after_test.items()}
+        return {name: n - _held_out(n, validation_fraction) for name, n in kept.items()}
+
+
+def _held_out(count: int, fraction: float) -> int:
+    return min(max(round(count * fraction), 1), count - 1)
+
+
+class PackedOnly(DatasetBlock):
+    """Images that are no files: there is nothing to decode in every epoch."""
+
+    pack: Literal[True] = Field(True, description="These images are no files: always packed.")
+
+
+#: Images of each digit in the UCI set.
+_DIGITS = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)
+
+
+class Digits(PackedOnly):
     """The UCI optical digits: 1,797 real 8 x 8 scans that ship with scikit-learn."""
 
     reader: Literal["digits"] = "digits"
@@ -42,8 +73,21 @@ class Digits(DatasetBlock):
     )
     image_px: int = Field(16, ge=8, le=1024, description="Side in pixels after bilinear resizing.")
 
+    @field_validator("classes")
+    @classmethod
+    def _digits(cls, classes: tuple[int, ...]) -> tuple[int, ...]:
+        if unknown := [digit for digit in classes if not 0 <= digit <= 9]:
+            raise ValueError(f"{unknown} are no digits; allowed: 0 to 9")
+        if len(set(classes)) != len(classes) or len(classes) < 2:
+            raise ValueError(f"{list(classes)}: two or more different digits are needed")
+        return classes
 
-class Generated(DatasetBlock):
+    def class_sizes(self) -> dict[str, int]:
+        """Return the images of each digit that is kept."""
+        return {str(digit): _DIGITS[digit] for digit in self.classes}
+
+
+class Generated(PackedOnly):
     """Images drawn by this package: sources near to and far from the targets."""
 
     reader: Literal["generated"] = "generated"
@@ -54,6 +98,22 @@ class Generated(DatasetBlock):
     )
     images_per_class: int = Field(100, ge=4, description="Images drawn for each class.")
     image_px: int = Field(16, ge=8, le=1024, description="Side in pixels.")
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Generated:
+        if self.first_class + self.classes > 26:
+            raise ValueError(
+                f"first_class ({self.first_class}) and classes ({self.classes}) ask for class "
+                f"{self.first_class + self.classes - 1}; allowed: 0 to 25"
+            )
+        return self
+
+    def class_sizes(self) -> dict[str, int]:
+        """Return the images drawn of each class."""
+        return {
+            f"{self.kind} {self.first_class + label}": self.images_per_class
+            for label in range(self.classes)
+        }
 
 
 class ImageFolder(DatasetBlock):

@@ -215,6 +215,8 @@ class Study(Block):
                 known(f"{where}.recipes", name, self.finetuning_recipes)
         for run in self.finetune_ids():
             self._recipe_fits(run)
+        for target, shots in dict.fromkeys((run.target, run.shots) for run in self.finetune_ids()):
+            self._shots_fit(target, shots)
         if self.minimisers is not None:
             self.minimisers.check(self.zoo, self.finetuning_recipes)
         if self.selection.reference_model is not None:
@@ -237,6 +239,19 @@ class Study(Block):
                 f"finetuning_recipes.{run.recipe}: its loss or sampler needs identities, but "
                 f"target {run.target!r} is a classification target; "
                 "allowed there: loss: cross_entropy, sampler: shuffle"
+            )
+
+    def _shots_fit(self, name: str, shots: Shots) -> None:
+        target = self.targets[name]
+        images = self.datasets[target.dataset].training_images(target.validation_fraction)
+        if shots == "full" or images is None:
+            return
+        rarest = min(images, key=images.__getitem__)
+        if shots > images[rarest]:
+            raise ValueError(
+                f"finetunes: shots {shots} asks target {name!r} for {shots} training "
+                f"images of class {rarest!r}, which has {images[rarest]} after the test and "
+                f"validation parts; allowed: 1 to {images[rarest]}, or full"
             )
 
 

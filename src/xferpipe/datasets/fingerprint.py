@@ -14,11 +14,16 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import polars
+
+from xferpipe.config.datasets import Dataset, ImageTable
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.records import atomic_path
 
 #: A file whose date is this fresh may be written again within the clock's grain: never remembered.
 _SETTLED_NS = 2_000_000_000
+#: Files that one thread looks at before it takes the next.
+_BLOCK = 256
 
 
 def fingerprint(root: Path | str, *, cache: Path | None = None) -> str:
@@ -34,66 +39,98 @@ def fingerprint(root: Path | str, *, cache: Path | None = None) -> str:
     """
     root = Path(root)
     if root.is_file():
-        return _fingerprint(root, [(root.name, root)], cache)
+        return _fingerprint(root, [root.name], root.parent, cache)
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder; check 'root' of the data set")
-    return _fingerprint(root, _walk(root), cache)
+    return _fingerprint(root, list(_walk(str(root), "", set())), root, cache)
 
 
 def fingerprint_of(root: Path | str, paths: Iterable[str], *, cache: Path | None = None) -> str:
     """Hash some files below a folder, as `fingerprint` does; a missing one counts as missing."""
-    root = Path(root)
-    return _fingerprint(root, [(path, root / path) for path in set(paths)], cache)
+    return _fingerprint(Path(root), list(set(paths)), Path(root), cache)
 
 
-def _walk(root: Path) -> Iterator[tuple[str, Path]]:
-    seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        # A link to a folder above itself would be walked for ever.
-        place = os.path.realpath(folder)
-        if place in seen:
-            folders.clear()
+def dataset_fingerprint(dataset: Dataset, *, cache: Path | None = None) -> str:
+    """Hash the files that a data set of the study reads; empty where it reads none of the user's.
+
+    A table's images are those it lists: its root may be a folder that holds much else. A table
+    that cannot be read counts as it is, and the manifest stage says what is wrong with it.
+    """
+    if isinstance(dataset, ImageTable):
+        return _table_fingerprint(dataset, cache)
+    root = getattr(dataset, "root", None)
+    return fingerprint(root, cache=cache) if root is not None and root.exists() else ""
+
+
+def _table_fingerprint(dataset: ImageTable, cache: Path | None) -> str:
+    if not dataset.path.is_file():
+        return ""
+    table = fingerprint(dataset.path, cache=cache)
+    try:
+        if dataset.path.suffix.lower() == ".csv":
+            paths = polars.read_csv(dataset.path, columns=["path"], infer_schema=False)["path"]
+        else:
+            paths = polars.read_parquet(dataset.path, columns=["path"])["path"].cast(polars.String)
+    except (OSError, polars.exceptions.PolarsError):
+        return table
+    return table + fingerprint_of(dataset.root, paths.drop_nulls(), cache=cache)
+
+
+def _walk(folder: str, prefix: str, above: set[tuple[int, int]]) -> Iterator[str]:
+    """Yield the files below a folder, relative to the first; links are followed, not in circles."""
+    state = os.stat(folder)
+    place = (state.st_dev, state.st_ino)
+    if place in above:
+        return
+    for item in os.scandir(folder):
+        if item.name.startswith("."):
             continue
-        seen.add(place)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith("."):
-                path = Path(folder, name)
-                yield path.relative_to(root).as_posix(), path
+        if item.is_dir():
+            yield from _walk(item.path, f"{prefix}{item.name}/", above | {place})
+        else:
+            yield prefix + item.name
 
 
-def _fingerprint(root: Path, files: Iterable[tuple[str, Path]], cache: Path | None) -> str:
-    store = _store(root, cache)
+def _fingerprint(place: Path, names: list[str], base: Path, cache: Path | None) -> str:
+    store = _store(place, cache)
     known = _known(store)
-    entries = sorted(files)
+    names.sort()
     # Hashing lets go of the interpreter's lock, and network folders answer many requests at once.
+    parts = [names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda entry: _entry(*entry, known), entries, chunksize=64))
-    remembered = {
-        name: entry for (name, _), (_, entry) in zip(entries, found, strict=True) if entry
-    }
+        blocks = list(pool.map(lambda part: _entries(part, str(base), known), parts))
+    remembered = {}
+    total = hashlib.sha256()
+    for part, block in zip(parts, blocks, strict=True):
+        for name, (content, entry) in zip(part, block, strict=True):
+            total.update(f"{len(name)}:{name}\x1f{content}\n".encode(errors="surrogateescape"))
+            if entry is not None:
+                remembered[name] = entry
     if remembered != known:
         _remember(store, remembered)
-    total = hashlib.sha256()
-    for (name, _), (content, _) in zip(entries, found, strict=True):
-        total.update(f"{len(name)}:{name}\x1f{content}\n".encode())
     return total.hexdigest()
 
 
-def _entry(name: str, path: Path, known: dict[str, list]) -> tuple[str, list | None]:
-    """Return a file's size and hash as text, and what to remember of it."""
-    try:
-        state = path.stat()
-        key = [state.st_size, state.st_mtime_ns, state.st_ino]
-        entry = known.get(name)
-        if entry is None or entry[:3] != key:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            entry = [*key, digest, time.time_ns()]
-    except FileNotFoundError:
-        return "missing", None
-    settled = entry[4] - state.st_mtime_ns > _SETTLED_NS
-    return f"{state.st_size}:{entry[3]}", entry if settled else None
+def _entries(
+    names: list[str], base: str, known: dict[str, list]
+) -> list[tuple[str, list[int | str] | None]]:
+    """Return each file's size and hash as text, and what to remember of it."""
+    found = []
+    for name in names:
+        path = os.path.join(base, name)
+        try:
+            state = os.stat(path)
+            entry = known.get(name)
+            if entry is None or entry[:3] != [state.st_size, state.st_mtime_ns, state.st_ino]:
+                with open(path, "rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                entry = [state.st_size, state.st_mtime_ns, state.st_ino, digest, time.time_ns()]
+        except FileNotFoundError:
+            found.append(("missing", None))
+            continue
+        settled = entry[4] - state.st_mtime_ns > _SETTLED_NS
+        found.append((f"{state.st_size}:{entry[3]}", entry if settled else None))
+    return found
 
 
 def _store(root: Path, cache: Path | None) -> Path:
