@@ -88,11 +88,11 @@ def _item(
     return [f"{head} {_inline(item)}"]
 
 
-def config_yaml(content: dict[str, Any] = DEFAULT) -> str:
-    """Return a study as commented YAML."""
+def config_yaml(content: dict[str, Any] = DEFAULT, head: str = _HEAD) -> str:
+    """Return a study as commented YAML, under a head of comment lines."""
     content = dict(content)
     smoke = content.pop("smoke", None)
-    lines = [_HEAD]
+    lines = [head]
     seen: set = set()
     for key, value in content.items():
         lines += [*_yaml({key: value}, Study, None, 0, seen), ""]
