@@ -189,7 +189,7 @@ def _galleries(
         yield from reader.galleries(job.dataset, manifest, seed=job.study_seed)
         return
     yield tuple(
-        manifest.filter(polars.col("split") == split)["row"].to_numpy()
+        manifest.filter(polars.col("split") == split)["row"].to_numpy().copy()
         for split in ("query", "gallery")
     )
 

@@ -24,10 +24,10 @@ def mean_row(means: list[dict[str, float | int]]) -> dict[str, Any]:
     Returns:
         The columns of table `retrieval` that are measured; counts are those of the first gallery.
     """
-    counts = ("queries", "queries_without_positive")
-    row: dict[str, Any] = {name: means[0][name] for name in counts} | {"draws": len(means)}
-    for name in means[0].keys() - set(counts):
+    row: dict[str, Any] = dict(means[0])
+    for name in row.keys() - {"queries", "queries_without_positive"}:
         row[name] = statistics.fmean(found[name] for found in means)
+    row["draws"] = len(means)
     if len(means) > 1:
         for name in _DEVIATIONS:
             row[f"{name}_deviation"] = statistics.stdev(found[name] for found in means)

@@ -1,0 +1,152 @@
+"""`xferpipe retrieve`: figures and ranked lists for features from anywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from xferpipe.retrieval.figures import Progress
+
+
+class Distance(StrEnum):
+    """Distances that features can be compared by."""
+
+    EUCLIDEAN = "euclidean"
+    COSINE = "cosine"
+
+
+class AveragePrecision(StrEnum):
+    """Kinds of average precision."""
+
+    STEP = "step"
+    TRAPEZOID = "trapezoid"
+
+
+class JunkRule(StrEnum):
+    """Rules that leave gallery images out."""
+
+    SAME_CAMERA = "same_camera"
+    SAME_SEQUENCE = "same_sequence"
+    NONE = "none"
+
+
+def retrieve(
+    query: Annotated[
+        Path, typer.Option(help="Features of the queries: .parquet, or .npy with a table beside.")
+    ],
+    gallery: Annotated[Path, typer.Option(help="Features of the gallery, likewise.")],
+    distance: Annotated[
+        Distance, typer.Option(help="Distance between features.")
+    ] = Distance.EUCLIDEAN,
+    ap_kind: Annotated[
+        AveragePrecision, typer.Option(help="The field's usual, or VeRi-776's own script.")
+    ] = AveragePrecision.STEP,
+    junk_rule: Annotated[
+        JunkRule | None,
+        typer.Option(
+            help="Gallery images of the query's identity to leave out; unset: same_camera where "
+            "there are cameras."
+        ),
+    ] = None,
+    normalised: Annotated[bool, typer.Option(help="Scale features to unit length first.")] = False,
+    query_expansion: Annotated[
+        int, typer.Option(min=0, help="Nearest images averaged into each query first.")
+    ] = 0,
+    rerank: Annotated[
+        bool, typer.Option(help="Re-rank by k-reciprocal neighbours too; takes more memory.")
+    ] = False,
+    camera_pairs: Annotated[
+        bool, typer.Option(help="Break the figures down by cameras; takes more memory.")
+    ] = False,
+    list_length: Annotated[int, typer.Option(min=1, help="Gallery images listed a query.")] = 10,
+    output: Annotated[Path | None, typer.Option(help="Folder to write the tables to.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Rank a gallery for each query; print CMC, mAP and mINP and write the tables.
+
+    Files are Parquet with columns identity, camera and feature (lists of numbers), or NPY (rows,
+    features) with identity and camera in a .csv or .parquet of the same name. They are mapped from
+    disk, so a gallery may be larger than memory.
+
+    Example: xferpipe retrieve --query q.parquet --gallery g.parquet --distance cosine
+    """
+    from xferpipe.config.retrieval import Retrieval
+    from xferpipe.retrieval.feature_files import opened
+    from xferpipe.retrieval.files import ranked_files
+
+    options = Retrieval(
+        distance=distance.value,
+        normalised=normalised,
+        ap_kind=ap_kind.value,
+        query_expansion=query_expansion,
+        rerank=rerank,
+        ranked_list_length=list_length,
+    )
+    try:
+        with opened(query) as queries, opened(gallery) as answers, _progress() as progress:
+            result = ranked_files(
+                queries,
+                answers,
+                options,
+                junk_rule=junk_rule.value if junk_rule else None,
+                camera_pairs=camera_pairs,
+                lists=output is not None,
+                run={"target": gallery.stem, "model": query.stem},
+                progress=progress,
+            )
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if output is not None:
+        result.write(output)
+    if as_json:
+        *plain, last = result.figures
+        typer.echo(json.dumps(last | ({"without_reranking": plain[0]} if plain else {})))
+    else:
+        typer.echo("\n".join(_text(row) for row in result.figures))
+        if output is not None:
+            typer.echo(f"tables: {output}")
+
+
+def _text(row: dict[str, Any]) -> str:
+    names = ("rank1", "rank5", "rank10", "rank20", "map", "minp")
+    figures = "  ".join(f"{name} {row[name]:.4f}" for name in names)
+    kind = ", re-ranked" if row["reranked"] else ""
+    return (
+        f"{figures}\n{row['queries']} queries, {row['queries_without_positive']} without a "
+        f"positive, {row['gallery']} gallery images; {row['distance']}, "
+        f"{'normalised, ' if row['normalised'] else ''}ap_kind {row['ap_kind']}, junk_rule "
+        f"{row['junk_rule']}{kind}"
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show queries done: a bar in a terminal, a line every few seconds in a log."""
+    if sys.stderr.isatty():
+        import rich.console
+        import rich.progress
+
+        bar = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
+        with bar:
+            task = bar.add_task("queries", total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    last = time.monotonic()
+
+    def line(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 5:
+            last = time.monotonic()
+            print(f"{done} of {total} queries ranked", file=sys.stderr, flush=True)
+
+    yield line

@@ -1,0 +1,112 @@
+"""Evaluation of two files of features: figures, and the same tables that the workflow writes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars
+
+from xferpipe.config.retrieval import Retrieval
+from xferpipe.records import frame, write_table
+from xferpipe.retrieval import tables
+from xferpipe.retrieval.feature_files import FeatureFile, numbered
+from xferpipe.retrieval.figures import Progress
+from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.outcomes import outcomes
+
+
+@dataclass(frozen=True)
+class RankedFiles:
+    """Figures, one row per ranking, and the tables by name."""
+
+    figures: list[dict[str, Any]]
+    tables: dict[str, polars.DataFrame]
+
+    def write(self, output: Path) -> None:
+        """Write every table into a folder."""
+        for name, rows in self.tables.items():
+            write_table(name, rows, Path(output) / f"{name}.parquet")
+
+
+def ranked_files(
+    query: FeatureFile,
+    gallery: FeatureFile,
+    options: Retrieval,
+    *,
+    junk_rule: str | None = None,
+    camera_pairs: bool = False,
+    lists: bool = True,
+    run: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> RankedFiles:
+    """Rank one file of features for each row of another.
+
+    Args:
+        query: Queries.
+        gallery: Gallery; a mapped one is read block by block.
+        options: Distance, expansion, re-ranking, average precision, length of lists. Its junk rule
+            is not used.
+        junk_rule: "same_camera", "same_sequence" or "none"; None takes "same_camera" where both
+            sides have cameras.
+        camera_pairs: Break the figures down by cameras.
+        lists: Make the ranked lists.
+        run: Values of the columns that name a run.
+        progress: Called with queries done and queries to do.
+    Raises:
+        ValueError: The files do not fit each other, or no query has a positive.
+    """
+    started = time.monotonic()
+    identities = numbered(query.labels, gallery.labels, "identity")
+    given = {}
+    for column in ("camera", "sequence"):
+        sides = numbered(query.labels, gallery.labels, column)
+        given |= {f"query_{column}": sides[0], f"gallery_{column}": sides[1]}
+    labels = Labels.of(*identities, junk_rule=junk_rule, **given)
+    found = outcomes(
+        query.features,
+        gallery.features,
+        labels,
+        options,
+        reranked=(False, True) if options.rerank else (False,),
+        lists=lists,
+        pairs=camera_pairs,
+        progress=progress,
+    )
+    asked = query.labels.with_columns(
+        polars.Series("identity", labels.query_identity),
+        polars.Series("camera", given["query_camera"], dtype=polars.Int64, strict=False)
+        if given["query_camera"] is not None
+        else polars.lit(None, polars.Int64).alias("camera"),
+    )
+    made: dict[str, list[polars.DataFrame]] = {"retrieval_queries": [], "ranked_lists": []}
+    figures, pairs = [], []
+    for outcome in found:
+        figures.append(
+            {
+                **tables.mean_row([outcome.figures.means()]),
+                "gallery": len(gallery.features),
+                "distance": options.distance,
+                "normalised": options.normalised,
+                "ap_kind": options.ap_kind,
+                "junk_rule": labels.junk_rule,
+                "query_expansion": options.query_expansion,
+                "reranked": outcome.reranked,
+                "seconds": time.monotonic() - started,
+            }
+        )
+        pairs += outcome.pairs
+        made["retrieval_queries"].append(tables.query_rows(outcome, asked))
+        if outcome.lists is not None:
+            made["ranked_lists"].append(tables.list_rows(outcome, asked, gallery.labels))
+    run = dict(run or {})
+    whole = {"retrieval": frame("retrieval", [run | row for row in figures])}
+    for name, parts in made.items():
+        if parts:
+            whole[name] = tables.with_run(name, polars.concat(parts), run)
+    if camera_pairs:
+        whole["camera_pairs"] = frame("camera_pairs", [run | row for row in pairs])
+    return RankedFiles(figures, whole)
