@@ -22,7 +22,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
-from scipy.linalg import cho_factor, cho_solve, eigvalsh
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse.linalg import eigsh
 from scipy.special import logsumexp, softmax
 
 from xferpipe.scores.inputs import Undefined, checked, one_hot
@@ -37,8 +38,12 @@ def within_covariance(features: numpy.ndarray, labels: numpy.ndarray) -> numpy.n
 
 def shrinkage_of(covariance: numpy.ndarray) -> float:
     """Return the shrinkage for a within-class covariance (d, d)."""
-    last = len(covariance) - 1
-    largest = eigvalsh(covariance, subset_by_index=[last, last])[0]
+    if len(covariance) < 3:
+        largest = numpy.linalg.eigvalsh(covariance)[-1]
+    else:
+        # A fixed start makes the iteration the same in every run.
+        start = numpy.ones(len(covariance))
+        largest = eigsh(covariance, k=1, v0=start, return_eigenvectors=False)[0]
     return max(float(numpy.exp(-5 * largest)), 1e-10)
 
 

@@ -42,7 +42,8 @@ def ncti(features: Any, labels: Any) -> dict[str, float]:
     if labels.max() + 1 == len(labels):
         raise Undefined("every probe image has a class of its own")
     components = min(COMPONENTS, *features.shape)
-    analysis = PCA(components, svd_solver="covariance_eigh")
+    few = components < min(features.shape)
+    analysis = PCA(components, svd_solver="arpack" if few else "full", random_state=0)
     points = analysis.fit_transform(features)
     shrinkage = float(numpy.exp(-analysis.explained_variance_[:32].sum()))
     if shrinkage > 1e-10:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy
 from scipy.stats import rankdata
 
-from xferpipe.scores.inputs import Undefined, checked, matrix, one_hot
+from xferpipe.scores.inputs import Undefined, checked, matrix
 
 
 def zscored(features: numpy.ndarray) -> numpy.ndarray:
@@ -42,12 +42,15 @@ def dissimilarities(features: numpy.ndarray, name: str = "features") -> numpy.nd
 
 
 def _spearman(first: numpy.ndarray, second: numpy.ndarray) -> float:
-    ranks = [rankdata(values) for values in (first, second)]
-    ranks = [values - values.mean() for values in ranks]
-    scale = numpy.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1]))
+    return _correlation(rankdata(first), rankdata(second))
+
+
+def _correlation(first: numpy.ndarray, second: numpy.ndarray) -> float:
+    first, second = first - first.mean(), second - second.mean()
+    scale = numpy.sqrt((first @ first) * (second @ second))
     if not scale > 0:
         raise Undefined("all pairs of images are equally dissimilar")
-    return float(ranks[0] @ ranks[1] / scale)
+    return float(first @ second / scale)
 
 
 def _pair(features: Any, labels: Any, reference_features: Any) -> tuple[numpy.ndarray, ...]:
@@ -100,6 +103,6 @@ def parc(features: Any, labels: Any) -> float:
         Undefined: See the module.
     """
     features, labels = checked(features, labels)
-    # Two values alone: rounding must not tell equal pairs apart.
-    of_labels = numpy.round(dissimilarities(one_hot(labels), "labels"), 6)
-    return 100 * _spearman(dissimilarities(zscored(features)), of_labels)
+    # One-hot rows have two dissimilarities, and ranks of two values are a straight line of them.
+    differ = (labels[:, None] != labels)[numpy.triu_indices(len(labels), 1)]
+    return 100 * _correlation(rankdata(dissimilarities(zscored(features))), differ.astype(float))

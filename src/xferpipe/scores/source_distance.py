@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy
 from ot import emd2
+from scipy.spatial.distance import cdist
 
 from xferpipe.scores.inputs import Undefined, checked, matrix, one_hot
 
@@ -64,6 +65,6 @@ def domain_similarity(
     own, own_counts = own[own_counts >= least], own_counts[own_counts >= least]
     if not len(source) or not len(own):
         raise Undefined(f"no class of source or target has {least} images")
-    distance = numpy.linalg.norm(source[:, None] - own[None], axis=2)
+    distance = cdist(source, own)
     moved = emd2(counts / counts.sum(), own_counts / own_counts.sum(), distance, numItermax=10**7)
     return float(numpy.exp(-GAMMA * moved))
