@@ -70,6 +70,14 @@ class BuildNative(build_ext):
             say(f"native extension NOT built: {error}")
             say("the package works without it, on slower torch twins (see `xferpipe doctor`)")
 
+    def copy_extensions_to_source(self):
+        """Put the extension beside the sources of an editable install; drop older builds."""
+        super().copy_extensions_to_source()
+        name = self.extensions[0].name.rsplit(".", 1)[1]
+        for old in (ROOT / "src/xferpipe/ops").glob("_native_*.so"):
+            if not old.name.startswith(name):
+                old.unlink()
+
     def _build(self, ext):
         try:
             import pybind11
@@ -154,8 +162,6 @@ class BuildNative(build_ext):
         run = subprocess.run(link, capture_output=True, text=True)
         if run.returncode:
             raise RuntimeError(f"the extension does not link:\n{run.stderr}")
-        for old in target.parent.glob("_native_*.so"):
-            old.unlink()
         os.replace(f"{target}.tmp", target)
 
 

@@ -6,10 +6,6 @@
 
 namespace xferpipe {
 
-// Rows per slab: float32 sums of this many products are added to float64, so that the error does
-// not grow with n. Blocks of a stream are multiples of this.
-constexpr int64_t kSlabRows = 1024;
-
 // gram (d x d, float64; only j >= i is kept) += F^T F and class_sums (classes x d) += sums of rows,
 // F = features - shift, rounded to float32 once.
 void label_correlation_columns(const Matrix& features, const int64_t* labels, const double* shift,
@@ -18,9 +14,6 @@ void label_correlation_columns(const Matrix& features, const int64_t* labels, co
 // The same for few samples: gram (n x n) = F F^T.
 void label_correlation_rows(const Matrix& features, const int64_t* labels, const double* shift,
                             double* gram, double* class_sums);
-
-// Squared Frobenius norm of a symmetric matrix of which j >= i is given.
-double symmetric_square(const double* gram, int64_t size);
 
 double label_correlation_finish(const double* gram, int64_t size, const double* class_sums,
                                 const int64_t* class_counts, int64_t classes, int64_t features);

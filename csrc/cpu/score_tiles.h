@@ -15,7 +15,7 @@ namespace xferpipe {
 
 // Values per step of the register tile that keep one left and one right block in the second-level
 // cache together with the tile of scores.
-constexpr int64_t kDepthBlock = 256;
+constexpr int64_t kDepthBlock = 512;
 constexpr int64_t kTileColumns = 256;
 
 int64_t round_up(int64_t value, int64_t multiple);

@@ -4,6 +4,7 @@
 #include "counting.h"
 #include "multiply.h"
 #include "pack.h"
+#include "sketching.h"
 
 #define XFERPIPE_JOIN(a, b) a##b
 #define XFERPIPE_TABLE(isa) XFERPIPE_JOIN(kernels_, isa)
@@ -25,6 +26,7 @@ const Kernels* XFERPIPE_TABLE(XFERPIPE_ISA)() {
 #endif
       isa::pack_rows,
       isa::pack_pairs,
+      isa::pack_step,
       isa::multiply,
 #if defined(__AVX512F__)
       isa::multiply_pairs,
@@ -34,6 +36,8 @@ const Kernels* XFERPIPE_TABLE(XFERPIPE_ISA)() {
       isa::count_above,
       isa::select_above,
       isa::squared_norm,
+      isa::scatter,
+      isa::add_signed,
       isa::add_to_double,
   };
   return &table;

@@ -22,6 +22,10 @@ struct Kernels {
   // The same for pairs of bfloat16 values, kept as they are: out[panel][k / 2][row] holds two.
   void (*pack_pairs)(const char* const* rows, int64_t count, int64_t depth, int64_t width,
                      float* out);
+  // One step of both operands of a symmetric product: `columns` values (a multiple of both panel
+  // widths) into left[panel][step][row in panel] and right[panel][step][column in panel].
+  void (*pack_step)(const float* values, int64_t columns, int64_t depth, int64_t step, float* left,
+                    float* right);
   // c[i][j] = (c[i][j] + sum over k of a[i][k] b[j][k]) + bias[j] for whole panels; the sum starts
   // from 0 and takes k in order. `bias` may be null. With `skip_below`, register tiles entirely below the diagonal are left alone;
   // the diagonal starts `diagonal` columns to the right of column 0.
@@ -41,6 +45,13 @@ struct Kernels {
   int64_t (*select_above)(const float* scores, int64_t columns, float threshold, int32_t* out);
   // Sum of squares of a row in float64: finite exactly when every value of a float32 row is.
   double (*squared_norm)(const char* row, int64_t columns, bool bfloat16);
+  // sums[bucket][sample] += +-rows[sample][j] for up to 16 samples; table[j] holds bucket and sign
+  // (top bit). `sums` has 16 floats per bucket, `buffer` room for 16 * 1024.
+  void (*scatter)(const char* const* rows, int64_t count, int64_t columns, bool bfloat16,
+                  const uint32_t* table, float* sums, float* buffer);
+  // into[j] += +-row[first + j], minus where bit first_bit + j is set.
+  void (*add_signed)(const char* row, int64_t first, int64_t count, bool bfloat16,
+                     const uint32_t* bits, int64_t first_bit, float* into);
   // into[j] += from[j]
   void (*add_to_double)(const float* from, int64_t count, double* into);
 };

@@ -137,6 +137,18 @@ static void pack_pairs(const char* const* rows, int64_t count, int64_t depth, in
   }
 }
 
+static void pack_step(const float* values, int64_t columns, int64_t depth, int64_t step,
+                      float* left, float* right) {
+  for (int64_t c = 0; c < columns; c += kColumnPanel) {
+    float* out = right + c * depth + step * kColumnPanel;
+    for (int v = 0; v < kColumnVectors; ++v) store(out + v * kWidth, load(values + c + v * kWidth));
+  }
+  for (int64_t r = 0; r < columns; r += kRowPanel) {
+    float* out = left + r * depth + step * kRowPanel;
+    for (int i = 0; i < kRowPanel; ++i) out[i] = values[r + i];
+  }
+}
+
 static double squared_norm(const char* row, int64_t columns, bool bfloat16) {
   double sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
   int64_t k = 0;

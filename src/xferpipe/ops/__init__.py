@@ -4,14 +4,20 @@ Each op runs on a native kernel where there is one for the device, and on a torc
 `native_status()` says which and why.
 """
 
+from .gradient_gram import gradient_gram
+from .gradient_sketch import GradientPlan, gradient_plan, gradient_sketch
 from .label_correlation import label_correlation
 from .loading import NativeStatus, native_status
 from .nearest import nearest
 from .rank_metrics import RankMetrics, rank_metrics, rank_metrics_from_distances
 
 __all__ = [
+    "GradientPlan",
     "NativeStatus",
     "RankMetrics",
+    "gradient_gram",
+    "gradient_plan",
+    "gradient_sketch",
     "label_correlation",
     "native_status",
     "nearest",

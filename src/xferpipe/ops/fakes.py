@@ -56,6 +56,34 @@ def _label_correlation_finish(gram, class_sums, class_counts):
     return gram.new_empty((), dtype=torch.float64)
 
 
+def _gradient_gram(gradients, gram):
+    return None
+
+
+def _gradient_gram_factors(outputs, inputs, gram):
+    return None
+
+
+def _gradient_sketch_sparse(gradients, seed, first, out):
+    return None
+
+
+def _gradient_sketch_fold(gradients, seed, first, folded):
+    return None
+
+
+def _gradient_sketch_hadamard(folded, chosen, scale):
+    return folded.new_empty((folded.shape[0], chosen.shape[0]), dtype=torch.float32)
+
+
+def _gradient_sketch_dense(gradients, seed, first, p_total, normal, scale, out):
+    return None
+
+
+def _gradient_sketch_kronecker(outputs, inputs, k1, k2, k, seed):
+    return outputs.new_empty((outputs.shape[0], k), dtype=torch.float32)
+
+
 FAKES = {
     "squared_norms": _squared_norms,
     "rank_metrics_scores": _rank_metrics_scores,
@@ -67,4 +95,11 @@ FAKES = {
     "label_correlation_columns": _label_correlation_accumulate,
     "label_correlation_rows": _label_correlation_accumulate,
     "label_correlation_finish": _label_correlation_finish,
+    "gradient_gram": _gradient_gram,
+    "gradient_gram_factors": _gradient_gram_factors,
+    "gradient_sketch_sparse": _gradient_sketch_sparse,
+    "gradient_sketch_fold": _gradient_sketch_fold,
+    "gradient_sketch_hadamard": _gradient_sketch_hadamard,
+    "gradient_sketch_dense": _gradient_sketch_dense,
+    "gradient_sketch_kronecker": _gradient_sketch_kronecker,
 }

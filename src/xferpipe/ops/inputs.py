@@ -50,10 +50,14 @@ def as_labels(labels, rows, name, owner, device="cpu"):
 
 
 def native(block, device):
-    """Return a block as the kernels take it: float32 or bfloat16, columns adjacent, on device."""
+    """Return a block as the kernels take it: float32 or bfloat16, columns adjacent, on device.
+
+    Without a device it stays where it is.
+    """
     if block.dtype not in NATIVE_DTYPES:
         block = block.float()
-    block = block.to(device)
+    if device is not None:
+        block = block.to(device)
     if block.shape[1] > 1 and block.stride(1) != 1:
         block = block.contiguous()
     return block

@@ -8,6 +8,16 @@ import itertools
 
 import torch
 
+from .reference_gradients import (  # noqa: F401
+    gradient_gram,
+    gradient_gram_factors,
+    gradient_sketch_dense,
+    gradient_sketch_fold,
+    gradient_sketch_hadamard,
+    gradient_sketch_kronecker,
+    gradient_sketch_sparse,
+)
+
 EUCLIDEAN, COSINE = 0, 1
 STEP, TRAPEZOID = 0, 1
 BLOCK_ENTRIES = 1 << 24

@@ -1,0 +1,58 @@
+// Inner loops of the random projections.
+#pragma once
+#include "pack.h"
+
+namespace xferpipe::XFERPIPE_ISA {
+
+// sums[bucket][sample] += +-value for up to sixteen samples; the table's top bit is the sign.
+static void scatter(const char* const* rows, int64_t count, int64_t columns, bool bfloat16,
+                    const uint32_t* table, float* sums, float* buffer) {
+  constexpr int64_t kLanes = 16, kPiece = 1024;
+  for (int64_t start = 0; start < columns; start += kPiece) {
+    const int64_t here = columns - start < kPiece ? columns - start : kPiece;
+    const char* shifted[kLanes];
+    for (int64_t i = 0; i < kLanes; ++i) {
+      shifted[i] = i < count ? rows[i] + (bfloat16 ? 2 : 4) * start : nullptr;
+    }
+    pack_rows(shifted, nullptr, kLanes, here, kLanes, bfloat16, buffer);
+    for (int64_t j = 0; j < here; ++j) {
+      const uint32_t entry = table[start + j];
+      float* bucket = sums + static_cast<int64_t>(entry & 0x7fffffffu) * kLanes;
+#if defined(__AVX512F__)
+      const __m512i sign = _mm512_set1_epi32(static_cast<int32_t>(entry & 0x80000000u));
+      const __m512i value = _mm512_loadu_si512(buffer + j * kLanes);
+      const __m512 moved = _mm512_castsi512_ps(_mm512_xor_si512(value, sign));
+      _mm512_storeu_ps(bucket, _mm512_add_ps(_mm512_loadu_ps(bucket), moved));
+#else
+      const float sign = entry >> 31 ? -1.0f : 1.0f;
+      for (int64_t i = 0; i < kLanes; ++i) bucket[i] += sign * buffer[j * kLanes + i];
+#endif
+    }
+  }
+}
+
+// into[j] += +-row[first + j], the sign from bit first_bit + j.
+static void add_signed(const char* row, int64_t first, int64_t count, bool bfloat16,
+                       const uint32_t* bits, int64_t first_bit, float* into) {
+  int64_t j = 0;
+#if defined(__AVX512F__)
+  // Sixteen bits at a time from wherever they start.
+  for (; j + 16 <= count; j += 16) {
+    const int64_t bit = first_bit + j;
+    uint64_t window = bits[bit / 32];
+    if (bit % 32 > 16) window |= static_cast<uint64_t>(bits[bit / 32 + 1]) << 32;
+    const __mmask16 minus = static_cast<__mmask16>(window >> (bit % 32));
+    const __m512 value = load_16(row, first + j, first + j + 16, bfloat16);
+    const __m512 sum = _mm512_loadu_ps(into + j);
+    _mm512_storeu_ps(into + j, _mm512_mask_sub_ps(_mm512_add_ps(sum, value), minus, sum, value));
+  }
+#endif
+  for (; j < count; ++j) {
+    const int64_t bit = first_bit + j;
+    const bool minus = bits[bit / 32] >> (bit % 32) & 1;
+    const float value = element(row, first + j, bfloat16);
+    into[j] += minus ? -value : value;
+  }
+}
+
+}  // namespace xferpipe::XFERPIPE_ISA

@@ -1,0 +1,29 @@
+// Symmetric products with float64 sums, shared by label_correlation and gradient_gram.
+#pragma once
+#include <cstdint>
+
+namespace xferpipe {
+
+// Steps per slab: float32 sums of this many products are added to float64, so that the error does
+// not grow with the depth.
+constexpr int64_t kSlabRows = 1024;
+
+// Both operands of a symmetric product over `depth` steps, packed: left[panel][k][row_panel] and
+// right[panel][k][column_panel].
+struct Operands {
+  float* left;
+  float* right;
+  int64_t depth;
+};
+
+// gram += left^T right on and above the diagonal, in float32 slabs added to float64.
+
+void add_symmetric_product(const Operands& packed, int64_t size, double* gram);
+
+// Makes the left panels from the right ones.
+void left_from_right(const Operands& packed, int64_t size);
+
+// Squared Frobenius norm of a symmetric matrix of which j >= i is given.
+double symmetric_square(const double* gram, int64_t size);
+
+}  // namespace xferpipe

@@ -1,0 +1,70 @@
+"""Exact Gram matrix of per-sample gradients (LGC)."""
+
+import torch
+
+from . import inputs
+from .loading import call
+
+
+def check_factors(factors):
+    """Return the two factors of a convolution's gradients as contiguous float32 tensors."""
+    if not isinstance(factors, (tuple, list)) or len(factors) != 2:
+        raise ValueError(
+            "factors must be a pair (output gradients, input patches), or one tensor (n, p) of "
+            "gradients"
+        )
+    outputs, patches = (
+        part if isinstance(part, torch.Tensor) else torch.as_tensor(part) for part in factors
+    )
+    if outputs.dim() != 3 or patches.dim() != 3:
+        raise ValueError(
+            f"factors have shapes {tuple(outputs.shape)} and {tuple(patches.shape)} but must be "
+            "(n, output channels, positions) and (n, input channels x kernel, positions)"
+        )
+    if (outputs.shape[0], outputs.shape[2]) != (patches.shape[0], patches.shape[2]):
+        raise ValueError(
+            f"factors have shapes {tuple(outputs.shape)} and {tuple(patches.shape)}: samples "
+            "(first dimension) and positions (last) must agree"
+        )
+    outputs, patches = (part.detach().float().contiguous() for part in (outputs, patches))
+    for name, part in (("output gradients", outputs), ("input patches", patches)):
+        flat = part.reshape(part.shape[0], -1)
+        inputs.require_finite(call("squared_norms", flat), name)
+    return outputs, patches.to(outputs.device)
+
+
+def gradient_gram(gradients):
+    """Compute all inner products of per-sample gradients, exactly.
+
+    From a convolution's factors the gradients D_i A_i^T are built tile by tile, used and discarded;
+    with one position (a linear layer) the product of two small Gram matrices is used instead.
+
+    Args:
+        gradients: One tensor or memory-mapped array (n, p), floating point; or a pair of factors:
+            gradients before the activation (n, output channels, positions) and input patches
+            (n, input channels x kernel, positions).
+
+    Returns:
+        Inner products, float64 (n, n), symmetric.
+
+    Raises:
+        ValueError: shapes do not fit or a row holds NaN or infinity.
+
+    Source:
+        Deshpande et al., arXiv 2102.00084, section 4; the factor form is in docs/performance.md.
+    """
+    if isinstance(gradients, (tuple, list)):
+        outputs, patches = check_factors(gradients)
+        n = outputs.shape[0]
+        if outputs.shape[2] == 1:
+            return gradient_gram(outputs[:, :, 0]) * gradient_gram(patches[:, :, 0])
+        gram = torch.zeros((n, n), dtype=torch.float64, device=outputs.device)
+        call("gradient_gram_factors", outputs, patches, gram)
+    else:
+        rows = inputs.native(inputs.as_matrix(gradients, "gradients"), None)
+        inputs.require_finite(call("squared_norms", rows), "gradients")
+        n = rows.shape[0]
+        gram = torch.zeros((n, n), dtype=torch.float64, device=rows.device)
+        call("gradient_gram", rows, gram)
+    upper = gram.triu()
+    return upper + gram.triu(1).T
