@@ -9,7 +9,7 @@ import pytest
 
 from xferpipe.config.datasets import ImageFolder
 from xferpipe.config.jobs import ManifestJob, PackJob
-from xferpipe.datasets import checks
+from xferpipe.datasets import checks, decoding
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import manifest, read_manifest
@@ -154,6 +154,35 @@ def test_open_images_truncated_jpeg_stops_the_epoch_with_its_name(image_tree, tm
     with pytest.raises(DatasetError, match=re.escape(str(broken))):
         list(images.batches([[0, 1], [2, 7], [3, 4]]))
     assert images.batch([0, 1]).shape == (2, 3, 8, 8)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+def test_manifest_unpacked_set_with_a_truncated_file_is_refused(
+    image_tree, tmp_path, listing, suffix
+):
+    root = image_tree({"a": 5, "b": 5}, suffix=suffix)
+    dataset = ImageFolder(root=root, image_px=8, pack=False)
+    assert len(listing(dataset, root=root)) == 10
+    (tmp_path / "manifest.parquet").unlink()
+    broken = root / "b" / f"002{suffix}"
+    broken.write_bytes(broken.read_bytes()[:-300])
+    with pytest.raises(DatasetError, match=rf"{re.escape(str(broken))}: cannot be decoded"):
+        listing(dataset, root=root)
+    assert not (tmp_path / "manifest.parquet").exists()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_manifest_unpacked_file_with_bytes_after_its_end_is_good(image_tree, listing, suffix):
+    root = image_tree({"a": 5, "b": 5}, suffix=suffix)
+    with (root / "a" / f"000{suffix}").open("ab") as file:
+        file.write(b"appended by a camera")
+    assert len(listing(ImageFolder(root=root, image_px=8, pack=False), root=root)) == 10
+
+
+def test_check_whole_good_files_are_not_decoded(image_tree, monkeypatch):
+    root = image_tree({"a": 3}, suffix=".jpg")
+    monkeypatch.setattr(decoding, "decode", lambda *_: pytest.fail("decoded"))
+    decoding.check_whole(sorted((root / "a").iterdir()))
 
 
 def test_pack_text_named_as_an_image_is_named(image_tree, tmp_path):

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xferpipe.config.datasets import Digits, Generated
 from xferpipe.config.scores import Probe
 from xferpipe.config.study import Target
 from xferpipe.datasets import splits
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.datasets.readers import digits
+from xferpipe.datasets.readers import digits, generated
+from xferpipe.records import empty
 
 CLASSES = st.dictionaries(
     st.sampled_from(["ant", "bee", "cat", "dog", "elk"]),
@@ -83,6 +85,42 @@ def test_training_rows_too_many_shots_names_class_count_and_allowed(rows_of, tar
     assert len(splits.training_rows(rows, target, 8, 0)) == 16
 
 
+@LAWS
+@given(
+    images=st.integers(4, 60),
+    test_fraction=st.floats(0.05, 0.9),
+    validation_fraction=st.floats(0.05, 0.9),
+    most=st.none() | st.integers(2, 30),
+)
+def test_training_images_foretold_by_the_study_are_those_of_the_manifest(
+    images, test_fraction, validation_fraction, most
+):
+    """The study refuses shots before any job starts; it must count as the splits do."""
+    dataset = Generated(
+        kind="letters",
+        classes=2,
+        images_per_class=images,
+        test_fraction=test_fraction,
+        maximum_images_per_class=most,
+    )
+    foretold = dataset.training_images(validation_fraction)
+    rows = polars.concat(
+        [empty("manifest").drop("row"), generated.read(dataset, root=None, seed=0)], how="diagonal"
+    )
+    rows = splits.at_most(splits.with_test_split(rows, test_fraction, 0), most, 0)
+    rows = rows.with_columns(row=polars.int_range(len(rows), dtype=polars.Int64))
+    target = Target(dataset="set", validation_fraction=validation_fraction)
+    train = splits.training_rows(rows, target, "full", 0)
+    assert numpy.bincount(train.labels).tolist() == list(foretold.values())
+
+
+def test_training_images_of_digits_are_those_of_the_manifest(listing, target):
+    dataset = Digits(classes=(8, 1, 5))
+    train = splits.training_rows(listing(dataset), target, "full", 0)
+    foretold = dataset.training_images(target.validation_fraction)
+    assert dict(zip(train.class_names, numpy.bincount(train.labels), strict=True)) == foretold
+
+
 def test_validation_rows_single_images_say_that_nothing_can_be_held_out(rows_of, target):
     rows = rows_of({name: {"train": 1, "test": 1} for name in "ab"})
     with pytest.raises(DatasetError, match="no class has two training images"):
@@ -134,7 +172,6 @@ def test_split_rows_untrained_class_is_named(rows_of):
 
 def test_with_test_split_other_classes_added_keeps_each_image_on_its_side():
     """A digit that tests one target must never train a source made of more digits."""
-    from xferpipe.config.datasets import Digits
 
     def testing(classes):
         rows = digits.read(Digits(classes=classes), root=None, seed=0)

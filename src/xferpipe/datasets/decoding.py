@@ -52,6 +52,44 @@ def decode(path: Path, px: int, fit: Fit = "crop") -> numpy.ndarray:
         ) from None
 
 
+def check_whole(paths: Sequence[Path]) -> None:
+    """Find files that were cut short, from their first and last bytes.
+
+    A file whose end is not the end of its format is decoded to be sure: cameras and editors append
+    what they like to good pictures.
+
+    Raises:
+        DatasetError: A file is truncated or no image.
+    """
+
+    def check(path: Path) -> None:
+        if not _ends_well(path):
+            decode(path, 8)
+
+    with ThreadPoolExecutor(processors()) as pool:
+        for start in range(0, len(paths), 4096):
+            list(pool.map(check, paths[start : start + 4096]))
+
+
+def _ends_well(path: Path) -> bool:
+    """Tell whether a file ends as its format does; False where that is not known."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 12))
+            tail = file.read()
+    except OSError:
+        return False
+    if head.startswith(b"\xff\xd8"):
+        return tail.endswith(b"\xff\xd9")
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return tail[4:8] == b"IEND"
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return size >= 8 + int.from_bytes(head[4:8], "little")
+    return False
+
+
 def fitted(image: Image.Image, px: int, fit: Fit) -> numpy.ndarray:
     """Bring a PIL image to RGB and px pixels a side: uint8 (3, px, px)."""
     if image.mode.startswith("I;16"):

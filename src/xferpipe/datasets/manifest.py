@@ -9,7 +9,7 @@ from types import ModuleType
 import polars
 
 from xferpipe.config.jobs import ManifestJob
-from xferpipe.datasets import checks, splits
+from xferpipe.datasets import checks, decoding, splits
 from xferpipe.records import empty, read_table, write_table
 
 
@@ -38,7 +38,12 @@ def manifest(job: ManifestJob, *, root: Path | None, output: Path) -> None:
     checks.check_rows(rows, where=where)
     paths = rows["path"].drop_nulls().to_list()
     if paths:
+        if root is None:
+            raise checks.DatasetError(f"{where}: its images are files, but no root folder is given")
         checks.check_files(paths, Path(root), where=where)
+        if not dataset.pack:
+            # Packing would decode every file; without it, a broken one would stop some later epoch.
+            decoding.check_whole([Path(root) / path for path in paths])
     write_table("manifest", rows, output)
 
 
