@@ -1,0 +1,176 @@
+"""`xferpipe init`: from a folder of images to a study that can be run."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from xferpipe.cli import look
+
+_HEAD = """\
+# A study of your own images, written by `xferpipe init`; docs/configuration.md explains every key.
+#
+#   xferpipe plan --configfile {path}                     what would run, and how long
+#   snakemake --cores all --configfile {path}             run it; the report is results/report.html
+"""
+#: A folder or file in a data set's place that gives its layout away, and the reader of it.
+_LAYOUTS = {
+    "image_train": "veri776",
+    "bounding_box_train": "market1501",
+    "train_test_split": "vehicleid",
+}
+_TABLES = (".csv", ".parquet")
+#: Fewer images than this in a class leave next to nothing to train on after the hold-outs.
+_FEW_IMAGES = 10
+
+
+def init(
+    output: Annotated[Path, typer.Argument(help="Study to write.")] = Path("study.yaml"),
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder with one folder per class, a re-ID set, or a CSV/Parquet table."),
+    ] = None,
+    task: Annotated[
+        Literal["classification", "retrieval"] | None,
+        typer.Option(help="Classes to tell apart, or identities to find again."),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            help="Models with commas: small (pretrained here, no download), torchvision names such "
+            "as resnet50, timm:<name>."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the study; unset: the folder's.")
+    ] = None,
+    image_px: Annotated[
+        int | None, typer.Option(min=8, max=1024, help="Side in pixels; unset: 32 or 224.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="Runs of each model.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing study.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Write a commented study of your own images, and check the images.
+
+    Asks for what no option says when it runs in a terminal.
+
+    Example: xferpipe init flowers.yaml --images photos/flowers --task classification --models small
+    """
+    from xferpipe.cli.first_study import content
+    from xferpipe.config import load_study
+    from xferpipe.config.document import config_yaml
+    from xferpipe.records import atomic_path
+
+    if output.exists() and not force:
+        raise ValueError(f"{output} is there already; give another name, or --force to replace it")
+    images = Path(images or _ask("images", "Where are the images?")).expanduser()
+    if not images.exists():
+        raise FileNotFoundError(2, "no such folder or table", str(images))
+    reader = _reader(images)
+    reidentification = reader in _LAYOUTS.values()
+    if task is None:
+        default = "retrieval" if reidentification else "classification"
+        task = _ask("task", "classification or retrieval?", default)
+    if reidentification and task == "classification":
+        raise ValueError(f"{images} is a {reader} set: its task is retrieval, not classification")
+    if task == "retrieval" and reader == "image_folder":
+        raise ValueError(
+            f"{images} has no re-identification layout ({', '.join(_LAYOUTS)}); give one, or a CSV "
+            "or Parquet table with path, identity, camera and split"
+        )
+    asked = models or _ask("models", "Which models?", "small")
+    wanted = [word.strip() for word in asked.split(",") if word.strip()]
+    with look.progress("looking up models"):
+        study = content(
+            name=name or _name(images),
+            images=images.resolve(),
+            reader=reader,
+            task=task,
+            models=wanted,
+            image_px=image_px,
+            seeds=seeds,
+        )
+    checked = load_study(study)
+    found = _check(checked, study["name"])
+    with atomic_path(output) as temporary:
+        temporary.write_text(config_yaml(study, _HEAD.format(path=output)))
+    facts = {
+        "study": str(output),
+        "task": task,
+        "models": list(study["zoo"]),
+        "finetunes": sum(1 for _ in checked.finetune_ids()),
+        **found,
+    }
+    if as_json:
+        look.print_json(facts)
+        return
+    _tell(facts)
+
+
+def _ask(option: str, question: str, default: str | None = None) -> str:
+    """Ask in a terminal; elsewhere nobody could answer."""
+    if not sys.stdin.isatty():
+        raise ValueError(f"--{option} is needed where there is no terminal to ask in")
+    return typer.prompt(question, default=default, err=True)
+
+
+def _reader(images: Path) -> str:
+    if images.is_file():
+        if images.suffix.lower() in _TABLES:
+            return "table"
+        raise ValueError(f"{images}: expected a folder, or a table ({', '.join(_TABLES)})")
+    return next(
+        (reader for entry, reader in _LAYOUTS.items() if (images / entry).is_dir()), "image_folder"
+    )
+
+
+def _name(images: Path) -> str:
+    words = re.sub(r"[^A-Za-z0-9_.-]+", "_", images.resolve().stem).strip("_.-")
+    return words or "study"
+
+
+def _check(study, target: str) -> dict:
+    """List the images as the workflow will, so that what is wrong is said now."""
+    import polars
+
+    from xferpipe.config.jobs import Jobs
+    from xferpipe.datasets.manifest import manifest, read_manifest
+
+    job = Jobs(study).manifest(target)
+    with tempfile.TemporaryDirectory() as folder, look.progress("reading the images"):
+        path = Path(folder) / "manifest.parquet"
+        manifest(job, root=job.root(None), output=path)
+        rows = read_manifest(path)
+    training = rows.filter(polars.col("split") == "train")
+    sizes = training["class_name"].value_counts().sort("count", "class_name")
+    return {
+        "images": rows.height,
+        "splits": dict(rows["split"].value_counts(sort=True).rows()),
+        "classes": sizes.height,
+        "smallest_class": sizes["class_name"][0],
+        "smallest_class_images": sizes["count"][0],
+    }
+
+
+def _tell(facts: dict) -> None:
+    splits = ", ".join(f"{count} {split}" for split, count in facts["splits"].items())
+    kind = "identities" if facts["task"] == "retrieval" else "classes"
+    typer.echo(f"images     {facts['images']} ({splits})")
+    typer.echo(f"{kind:<10} {facts['classes']}")
+    typer.echo(f"models     {len(facts['models'])}: {', '.join(facts['models'])}")
+    typer.echo(f"runs       {facts['finetunes']} fine-tunes")
+    typer.echo(f"written    {facts['study']}")
+    few = facts["smallest_class_images"]
+    if facts["task"] == "classification" and few < _FEW_IMAGES:
+        smallest = f"class {facts['smallest_class']!r} has {few} training images"
+        look.say(f"note: {smallest}, so answers will be unsure")
+    look.say(
+        f"\nNext:\n  xferpipe plan --configfile {facts['study']}\n"
+        f"  snakemake --cores all --configfile {facts['study']}"
+    )

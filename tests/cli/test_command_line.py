@@ -1,0 +1,339 @@
+"""The command line: help, exit codes, quiet pipes, and what `tables`, `doctor` and `init` do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+
+import numpy
+import pytest
+from PIL import Image
+
+from xferpipe.cli import DONE, NOT_IN_ORDER, WRONG_INPUT, main
+from xferpipe.config import load_study
+from xferpipe.records import TABLES, frame, write_table
+
+COMMANDS = ("init", "doctor", "plan", "tables", "score", "recommend", "retrieve")
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command line and return its exit code, output and messages."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words):
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return left.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Write two small tables."""
+    rows = [
+        {"target": "t", "shots": "full", "model": f"m{i}", "method": "lfc", "value": i / 10}
+        for i in range(12)
+    ]
+    write_table("scores", frame("scores", rows), tmp_path / "tables" / "scores.parquet")
+    queries = [{"target": "t", "query": 1, "ap": 0.5, "thumbnail": b"jpeg"}]
+    write_table(
+        "retrieval_queries",
+        frame("retrieval_queries", queries),
+        tmp_path / "tables" / "retrieval_queries.parquet",
+    )
+    return tmp_path / "tables"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Write three classes of small pictures."""
+    random = numpy.random.default_rng(0)
+    for name in ("ash", "birch tree", "oak"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = random.integers(0, 255, (20, 24, 3), dtype=numpy.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    return tmp_path / "photos"
+
+
+def test_help_names_every_command_and_the_exit_codes(run):
+    code, out, _ = run("--help")
+    assert code == DONE
+    for command in COMMANDS:
+        assert re.search(rf"\b{command}\b", out), command
+    assert "Exit codes: 0 done, 1 something is not in order, 2 wrong input" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_gives_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == DONE
+    assert f"Example: xferpipe {command}" in " ".join(out.replace("│", " ").split())
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from xferpipe.cli import application\n"
+        "application()\n"
+        "print([name for name in ('torch', 'torchvision', 'timm', 'sklearn', 'altair', 'snakemake')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("words", [("nonsense",), ("tables", "head"), ("tables", "list", "--no")])
+def test_usage_error_leaves_with_two(run, words):
+    assert run(*words)[0] == WRONG_INPUT
+
+
+def test_error_of_ours_is_one_message_without_traceback(run, tmp_path):
+    code, out, err = run("tables", "head", "nothing", "--folder", tmp_path)
+    assert (code, out) == (WRONG_INPUT, "")
+    assert err.startswith("error: there is no table 'nothing'; allowed: manifest, zoo")
+    assert "Traceback" not in err
+
+
+def test_error_of_a_library_keeps_its_traceback(monkeypatch):
+    import xferpipe.records
+
+    def broken(*_):
+        json.loads("{")
+
+    monkeypatch.setattr(xferpipe.records, "read_table", broken)
+    with pytest.raises(json.JSONDecodeError):
+        main(["tables", "head", "scores"])
+
+
+def test_traceback_variable_shows_where_an_error_comes_from(monkeypatch, tmp_path):
+    monkeypatch.setenv("XFERPIPE_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="there is no table"):
+        main(["tables", "head", "nothing"])
+
+
+def test_tables_list_counts_rows(run, results):
+    code, out, _ = run("tables", "list", "--folder", results, "--json")
+    assert code == DONE
+    assert {row["table"]: row["rows"] for row in json.loads(out)} == {
+        "scores": 12,
+        "retrieval_queries": 1,
+    }
+
+
+def test_tables_list_without_tables_says_what_to_run(run, tmp_path):
+    code, _, err = run("tables", "list", "--folder", tmp_path)
+    assert code == WRONG_INPUT
+    assert "snakemake --cores all" in err
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_tables_schema_explains_every_column(run, table):
+    code, out, _ = run("tables", "schema", table, "--json")
+    assert code == DONE
+    assert [column["column"] for column in json.loads(out)] == [c.name for c in TABLES[table]]
+
+
+def test_tables_head_aligns_and_keeps_messages_off_stdout(run, results):
+    arguments = ("--folder", results, "--columns", "model,value", "--rows", 3)
+    code, out, err = run("tables", "head", "scores", *arguments)
+    assert code == DONE
+    assert out.splitlines() == ["model  value", "m0         0", "m1       0.1", "m2       0.2"]
+    assert "3 of 12 rows" in err
+
+
+def test_tables_head_unknown_column_lists_those_allowed(run, results):
+    code, _, err = run("tables", "head", "scores", "--folder", results, "--columns", "modell")
+    assert code == WRONG_INPUT
+    assert "no column modell; allowed: target, shots, model" in err
+
+
+def test_tables_export_writes_all_rows_without_pictures(run, results, tmp_path):
+    code, out, _ = run("tables", "export", "scores", "--folder", results)
+    assert code == DONE
+    assert len(list(csv.DictReader(io.StringIO(out)))) == 12
+    target = tmp_path / "out.csv"
+    code, out, _ = run("tables", "export", "retrieval_queries", "-f", results, "-o", target)
+    assert (code, out) == (DONE, "")
+    header = target.read_text().splitlines()[0].split(",")
+    assert "thumbnail" not in header
+    assert "ap" in header
+
+
+def test_tables_unreadable_file_is_named(run, tmp_path):
+    (tmp_path / "scores.parquet").write_bytes(b"no parquet")
+    code, _, err = run("tables", "head", "scores", "--folder", tmp_path)
+    assert code == WRONG_INPUT
+    assert "scores.parquet: cannot be read as Parquet" in err
+
+
+def test_doctor_json_covers_what_it_promises(run, tmp_path):
+    _, out, _ = run("doctor", "--directory", tmp_path, "--json")
+    parts = {finding["part"]: finding for finding in json.loads(out)}
+    promised = {
+        "python",
+        "torch",
+        "kernels",
+        "gpu",
+        "disk",
+        "torchvision weights",
+        "conda",
+        "slurm",
+    }
+    assert promised <= set(parts)
+    assert all(finding["state"] in ("ok", "note", "problem") for finding in parts.values())
+
+
+def test_doctor_missing_folder_is_a_problem_with_exit_code_one(run, tmp_path):
+    code, out, _ = run("doctor", "--directory", tmp_path / "nowhere")
+    assert code == NOT_IN_ORDER
+    assert re.search(r"PROBLEM\s+disk", out)
+
+
+def test_doctor_without_kernels_says_why(tmp_path):
+    code = "from xferpipe.cli import main; main(['doctor', '--json'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "XFERPIPE_NO_NATIVE": "1"},
+    )
+    parts = {finding["part"]: finding for finding in json.loads(done.stdout)}
+    assert parts["kernels"]["state"] == "note"
+    assert "XFERPIPE_NO_NATIVE is set" in parts["kernels"]["text"]
+    assert parts["torchvision weights"]["text"].startswith("none in")
+
+
+def test_init_flags_write_a_study_that_loads_and_explains_itself(run, photos, tmp_path):
+    study = tmp_path / "trees.yaml"
+    arguments = ("--images", photos, "--task", "classification", "--models", "small", "--json")
+    code, out, _ = run("init", study, *arguments)
+    assert code == DONE
+    facts = json.loads(out)
+    assert (facts["images"], facts["classes"]) == (36, 3)
+    loaded = load_study(study)
+    assert list(loaded.targets) == ["photos"]
+    assert facts["finetunes"] == sum(1 for _ in loaded.finetune_ids()) == 5 * 2 * 2
+    text = study.read_text()
+    assert "# Data sets by name." in text
+    assert f"snakemake --cores all --configfile {study}" in text
+
+
+def test_init_torchvision_model_gets_its_newest_weights(run, photos, tmp_path):
+    arguments = ("--task", "classification", "--models", "resnet50,alexnet", "--seeds", 1)
+    code, _, _ = run("init", tmp_path / "s.yaml", "--images", photos, *arguments)
+    assert code == DONE
+    zoo = load_study(tmp_path / "s.yaml").zoo
+    assert {name: entry.name for name, entry in zoo.items()} == {
+        "resnet50": "IMAGENET1K_V2",
+        "alexnet": "IMAGENET1K_V1",
+    }
+
+
+def test_init_reidentification_layout_is_recognised(run, tmp_path):
+    from xferpipe.config.datasets import GeneratedVehicles, Veri776
+    from xferpipe.config.jobs import GenerateJob
+    from xferpipe.datasets.generate import generate
+
+    dataset = Veri776(generate=GeneratedVehicles(train_identities=4, test_identities=3, cameras=2))
+    generate(GenerateJob(dataset=dataset, seed=0), output=tmp_path / "cars")
+    arguments = ("--task", "retrieval", "--models", "small", "--json")
+    code, out, err = run("init", tmp_path / "s.yaml", "--images", tmp_path / "cars", *arguments)
+    assert code == DONE, err
+    assert json.loads(out)["splits"].keys() == {"train", "query", "gallery"}
+    assert load_study(tmp_path / "s.yaml").datasets["cars"].reader == "veri776"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--task", "classification", "--models", "small"), "--images is needed"),
+        (
+            ("--images", "nowhere", "--task", "classification", "--models", "small"),
+            "no such folder",
+        ),
+        (
+            ("--images", "photos", "--task", "retrieval", "--models", "small"),
+            "no re-identification",
+        ),
+        (("--images", "photos", "--task", "classification"), "--models is needed"),
+        (
+            ("--images", "photos", "--task", "classification", "--models", "resnet51"),
+            "'resnet51' is unknown",
+        ),
+        (
+            (
+                "--images",
+                "photos",
+                "--task",
+                "classification",
+                "--models",
+                "small",
+                "--name",
+                "shapes",
+            ),
+            "give another name",
+        ),
+    ],
+)
+def test_init_wrong_input_is_one_message_and_no_file(run, photos, monkeypatch, words, says):
+    monkeypatch.chdir(photos.parent)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    code, _, err = run("init", "s.yaml", *words)
+    assert code == WRONG_INPUT
+    assert says in err
+    assert "Traceback" not in err
+    assert not (photos.parent / "s.yaml").exists()
+
+
+def test_init_existing_study_is_not_replaced_without_force(run, photos, tmp_path):
+    (tmp_path / "s.yaml").write_text("mine")
+    arguments = ("--images", photos, "--task", "classification", "--models", "small")
+    code, _, err = run("init", tmp_path / "s.yaml", *arguments)
+    assert code == WRONG_INPUT
+    assert "--force" in err
+    assert (tmp_path / "s.yaml").read_text() == "mine"
+    assert run("init", tmp_path / "s.yaml", *arguments, "--force")[0] == DONE
+
+
+def test_init_bad_image_names_the_file(run, photos, tmp_path):
+    (photos / "oak" / "0.png").write_bytes(b"")
+    arguments = ("--images", photos, "--task", "classification", "--models", "small")
+    code, _, err = run("init", tmp_path / "s.yaml", *arguments)
+    assert code == WRONG_INPUT
+    assert "oak/0.png" in err
+
+
+def test_progress_outside_a_terminal_prints_nothing(capsys):
+    from xferpipe.cli.look import progress
+
+    with progress("working", 3) as advance:
+        advance(3)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_in_a_terminal_shows_only_after_two_seconds(monkeypatch):
+    from xferpipe.cli import look
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    now = iter((0.0, 1.0, 3.0, 3.5, 4.0))
+    monkeypatch.setattr(look.time, "monotonic", lambda: next(now))
+    for steps, shown in ((1, False), (2, True)):
+        screen = Terminal()
+        monkeypatch.setattr("sys.stderr", screen)
+        now = iter((0.0, 1.0, 3.0))
+        with look.progress("working", 3) as advance:
+            for _ in range(steps):
+                advance(1)
+        assert ("working" in screen.getvalue()) is shown
