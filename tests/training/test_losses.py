@@ -1,0 +1,56 @@
+"""Losses against their definitions, written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from xferpipe.config.recipes import Recipe
+from xferpipe.training.losses import batch_hard_triplet, contrastive, cross_entropy, loss_of
+
+
+@pytest.mark.parametrize("over", ["all", "others"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
+def test_label_smoothing_equals_its_definition(over, smoothing):
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(7, 5, generator=draw, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 3, 4, 0, 2])
+    true = torch.nn.functional.one_hot(labels, 5).double()
+    if over == "all":
+        target = (1 - smoothing) * true + smoothing / 5
+    else:
+        target = (1 - smoothing) * true + smoothing / 4 * (1 - true)
+    expected = -(target * logits.log_softmax(1)).sum(1).mean()
+    assert cross_entropy(logits, labels, smoothing, over).item() == pytest.approx(expected.item())
+
+
+def test_batch_hard_triplet_equals_a_loop_over_anchors():
+    draw = torch.Generator().manual_seed(1)
+    features = torch.randn(12, 6, generator=draw, dtype=torch.float64)
+    labels = torch.arange(12) % 4
+    margin = 0.3
+    distances = torch.cdist(features, features)
+    terms = []
+    for i in range(12):
+        same = (labels == labels[i]) & (torch.arange(12) != i)
+        hardest = distances[i][same].max() - distances[i][labels != labels[i]].min()
+        terms.append(max(0.0, hardest.item() + margin))
+    expected = sum(terms) / len(terms)
+    assert batch_hard_triplet(features, labels, margin).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_contrastive_pulls_equal_identities_and_pushes_the_others_to_the_margin():
+    features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]])
+    labels = torch.tensor([0, 0, 1, 1])
+    # Equal pairs: (0,1) at sqrt 2 and (2,3) at 2. Others within margin 1: (0,2) at 0 alone.
+    expected = (2**0.5 + 2) / 2 + 1.0
+    assert contrastive(features, labels, 1.0).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_loss_of_a_triplet_recipe_is_the_sum_of_both():
+    draw = torch.Generator().manual_seed(2)
+    logits, features = torch.randn(8, 4, generator=draw), torch.randn(8, 6, generator=draw)
+    labels = torch.arange(8) % 4
+    recipe = Recipe(loss="cross_entropy_triplet", label_smoothing=0.1)
+    expected = cross_entropy(logits, labels, 0.1) + batch_hard_triplet(features, labels, 0.3)
+    assert torch.equal(loss_of(recipe, logits, features, labels), expected)

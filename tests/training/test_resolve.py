@@ -1,0 +1,67 @@
+"""BiT-HyperRule's numbers, as its paper (section 3.3) and its code print them."""
+
+from __future__ import annotations
+
+import pytest
+
+from xferpipe.config.recipes import Recipe
+from xferpipe.training.resolve import resolve
+
+
+@pytest.mark.parametrize(
+    ("images", "supports", "mixup"),
+    [
+        (1_000, (0, 150, 300, 450, 500), 0.0),
+        (19_999, (0, 150, 300, 450, 500), 0.0),
+        (20_000, (0, 3000, 6000, 9000, 10_000), 0.1),
+        (499_999, (0, 3000, 6000, 9000, 10_000), 0.1),
+        (500_000, (0, 6000, 12_000, 18_000, 20_000), 0.1),
+        (1_000_000, (0, 6000, 12_000, 18_000, 20_000), 0.1),
+    ],
+)
+def test_hyperrule_of_the_paper_by_data_set_size(images, supports, mixup):
+    recipe = resolve(Recipe(preset="bit_hyperrule"), images=images, image_px=224)
+    assert (recipe.lr_supports, recipe.steps) == (supports, supports[-1])
+    assert recipe.mixup_alpha == mixup
+    assert (recipe.lr, recipe.momentum, recipe.batch_size) == (0.003, 0.9, 512)
+    assert (recipe.weight_decay, recipe.surgery.zero_head) == (0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("images", "supports"),
+    [
+        (1_000, (100, 200, 300, 400, 500)),
+        (20_000, (500, 3000, 6000, 9000, 10_000)),
+        (500_000, (500, 6000, 12_000, 18_000, 20_000)),
+        (1_000_000, (500, 6000, 12_000, 18_000, 20_000)),
+    ],
+)
+def test_hyperrule_of_the_code_by_data_set_size(images, supports):
+    recipe = resolve(Recipe(preset="bit_hyperrule_code"), images=images, image_px=224)
+    assert recipe.lr_supports == supports
+
+
+@pytest.mark.parametrize(
+    ("preset", "px", "resize", "crop"),
+    [
+        ("bit_hyperrule", 32, 160, 128),
+        ("bit_hyperrule", 95, 160, 128),
+        ("bit_hyperrule", 96, 448, 384),
+        ("bit_hyperrule_code", 32, 160, 128),
+        ("bit_hyperrule_code", 224, 512, 480),
+    ],
+)
+def test_hyperrule_resolution_by_image_area(preset, px, resize, crop):
+    recipe = resolve(Recipe(preset=preset), images=1000, image_px=px)
+    assert (recipe.train_resize_size, recipe.train_crop_size) == (resize, crop)
+    assert recipe.val_crop_size == crop
+
+
+def test_hyperrule_keeps_what_the_user_turned_off():
+    recipe = Recipe(preset="bit_hyperrule", horizontal_flip=0.0)
+    assert resolve(recipe, images=1000, image_px=32).horizontal_flip == 0.0
+
+
+def test_recipe_without_hyperrule_is_left_alone():
+    recipe = Recipe(lr=0.1)
+    assert resolve(recipe, images=10, image_px=32) is recipe

@@ -1,0 +1,115 @@
+"""Every schedule against torch's own schedulers, put together as torchvision's reference does."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from xferpipe.config.recipes import Recipe
+from xferpipe.training.schedules import learning_rate, supports_factor
+
+
+def reference_rates(recipe: Recipe) -> list[float]:
+    """Return the rate of each epoch as references/classification/train.py sets it."""
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=recipe.lr)
+    main_epochs = recipe.epochs - recipe.lr_warmup_epochs
+    main = {
+        "step": lambda: lr_scheduler.StepLR(optimiser, recipe.lr_step_size, recipe.lr_gamma),
+        "multistep": lambda: lr_scheduler.MultiStepLR(
+            optimiser, list(recipe.lr_milestones), recipe.lr_gamma
+        ),
+        "cosine": lambda: lr_scheduler.CosineAnnealingLR(
+            optimiser, T_max=main_epochs, eta_min=recipe.lr_min
+        ),
+        "constant": lambda: lr_scheduler.LambdaLR(optimiser, lambda epoch: 1.0),
+    }[recipe.lr_scheduler]()
+    scheduler = main
+    if recipe.lr_warmup_epochs:
+        if recipe.lr_warmup_method == "linear":
+            warmup = lr_scheduler.LinearLR(
+                optimiser,
+                start_factor=recipe.lr_warmup_decay,
+                total_iters=recipe.lr_warmup_epochs,
+            )
+        else:
+            warmup = lr_scheduler.ConstantLR(
+                optimiser, factor=recipe.lr_warmup_decay, total_iters=recipe.lr_warmup_epochs
+            )
+        scheduler = lr_scheduler.SequentialLR(
+            optimiser, [warmup, main], milestones=[recipe.lr_warmup_epochs]
+        )
+    rates = []
+    for _ in range(recipe.epochs):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("preset", ["torchvision_v1", "torchvision_v2", "s000_finetune_1"])
+@pytest.mark.parametrize("warmup", [0, 5])
+def test_schedule_of_a_preset_equals_torchvisions_reference(preset, warmup):
+    recipe = Recipe(preset=preset, lr_warmup_epochs=warmup)
+    ours = [learning_rate(recipe, epoch, 3, 10) for epoch in range(recipe.epochs)]
+    assert ours == pytest.approx(reference_rates(recipe), rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("scheduler", ["constant", "step", "multistep", "cosine"])
+@pytest.mark.parametrize("method", ["linear", "constant"])
+def test_schedule_after_warmup_equals_torchvisions_reference(scheduler, method):
+    recipe = Recipe(
+        epochs=23,
+        lr=0.4,
+        lr_scheduler=scheduler,
+        lr_warmup_epochs=4,
+        lr_warmup_method=method,
+        lr_warmup_decay=0.05,
+        lr_step_size=5,
+        lr_milestones=(6, 12),
+        lr_gamma=0.3,
+        lr_min=0.01,
+    )
+    ours = [learning_rate(recipe, epoch, 0, 7) for epoch in range(recipe.epochs)]
+    assert ours == pytest.approx(reference_rates(recipe), rel=1e-9, abs=1e-15)
+
+
+def test_schedule_by_step_equals_the_closed_cosine():
+    recipe = Recipe(epochs=4, lr=0.2, lr_by="step")
+    for epoch in range(4):
+        for step in range(5):
+            closed = 0.1 * (1 + math.cos(math.pi * (5 * epoch + step) / 20))
+            assert learning_rate(recipe, epoch, step, 5) == pytest.approx(closed, rel=1e-12)
+
+
+def test_schedule_with_warmup_steps_is_linear_and_moves_no_drop():
+    recipe = Recipe(preset="bit_upstream")
+    peak, steps = recipe.lr, 313
+    for step in (0, 1, 2500, 4999):
+        share = recipe.lr_warmup_decay + (1 - recipe.lr_warmup_decay) * step / 5000
+        rate = learning_rate(recipe, step // steps, step % steps, steps)
+        assert rate == pytest.approx(peak * share, rel=1e-9)
+    assert learning_rate(recipe, 29, 312, steps) == pytest.approx(peak)
+    assert learning_rate(recipe, 30, 0, steps) == pytest.approx(peak * 0.1)
+    assert learning_rate(recipe, 80, 0, steps) == pytest.approx(peak * 1e-3)
+
+
+def test_supports_factor_equals_the_published_function_at_every_step():
+    def published(step: int, supports: tuple[int, ...]) -> float | None:
+        # google-research/big_transfer, bit_hyperrule.get_lr, with base_lr 1.
+        rate = 1.0
+        if step < supports[0]:
+            return rate * step / supports[0]
+        if step >= supports[-1]:
+            return None
+        for support in supports[1:]:
+            if support < step:
+                rate /= 10
+        return rate
+
+    supports = (100, 200, 300, 400, 500)
+    for step in range(500):
+        assert supports_factor(supports, step) == pytest.approx(published(step, supports))
+    assert published(500, supports) is None
