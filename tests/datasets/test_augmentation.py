@@ -9,6 +9,7 @@ import numpy
 import pytest
 import torch
 from pydantic import ValidationError
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms.v2 import functional
 
 from xferpipe.config.augmentation import Augmentation
@@ -96,6 +97,28 @@ def test_pipeline_one_option_more_moves_no_draw_of_another():
     both, _ = run(Augmentation(horizontal_flip=0.5, random_erase=1.0), images)
     inside = both != 0
     assert torch.equal(both[inside], flipped[inside])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {name: value for part in OPTIONS.values() for name, value in part.items()}
+        | {"auto_augment": None, "train_resize_size": 24, "crop_padding_px": 0},
+        OPTIONS["crop"],
+        OPTIONS["mixup"],
+    ],
+)
+def test_pipeline_on_another_device_mixes_none_of_the_cpu_in(options, monkeypatch):
+    """Fake tensors check devices without one being there: an operand left on the CPU raises."""
+    monkeypatch.setattr(torch, "randperm", lambda n, generator: numpy.arange(n))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        images = torch.empty(4, 3, 32, 32, dtype=torch.uint8, device="cuda")
+        labels = torch.zeros(4, dtype=torch.int64, device="cuda")
+        augment = augmentation.pipeline(Augmentation(**options), SPEC, classes=5)
+        for out in augment(images, labels, seed=0, step=0):
+            assert out.device.type == "cuda"
+        recipe = Augmentation(val_resize_size=24, val_crop_size=16)
+        assert augmentation.preprocess(images, SPEC, recipe).device.type == "cuda"
 
 
 def test_random_crop_each_image_is_a_window_of_the_padded_one():

@@ -112,7 +112,7 @@ class Pipeline:
             pixels = weight * pixels + (1 - weight) * other
         else:
             pixels, weight = geometry.pasted(pixels, other, weight, draw)
-        soft = torch.nn.functional.one_hot(labels, self._classes).float()
+        soft = (labels[:, None] == torch.arange(self._classes, device=labels.device)).float()
         return pixels, weight * soft + (1 - weight) * soft.roll(1, 0)
 
 

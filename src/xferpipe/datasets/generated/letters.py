@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from functools import cache
 
 import numpy
 from PIL import Image, ImageDraw, ImageFont
@@ -12,10 +13,16 @@ from xferpipe.datasets.generated.drawing import OVERSAMPLING, paint, reduced
 CLASS_NAMES = tuple(string.ascii_uppercase)
 
 
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font that comes with PIL, the same on every machine."""
+    return ImageFont.load_default(size=size)
+
+
 def draw(label: int, px: int, generator: numpy.random.Generator) -> numpy.ndarray:
     """Draw one letter at a random place, size, weight, turn, slant, colour and noise."""
     side = px * OVERSAMPLING
-    font = ImageFont.load_default(size=side * generator.uniform(0.65, 0.95))
+    font = _font(round(side * generator.uniform(0.65, 0.95)))
     stroke = int(generator.integers(0, max(2, side // 20)))
     canvas = Image.new("L", (side, side))
     shift = side * (0.5 + generator.uniform(-0.09, 0.09, 2))
