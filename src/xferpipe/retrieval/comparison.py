@@ -126,8 +126,13 @@ def _large_mean(gallery: Any, unit: bool) -> numpy.ndarray | None:
     sample = _scaled(_float64(gallery[rows]), unit)
     mean = sample.mean(0)
     spread = numpy.square(sample - mean).sum(1).mean()
-    large = numpy.square(mean).sum() > _LARGE_MEAN * spread
-    return mean if large else None
+    if numpy.square(mean).sum() <= _LARGE_MEAN * spread:
+        return None
+    if spread == 0:
+        return mean
+    # A round number near the mean: features on a grid, and ties among them, stay exact.
+    grid = 2.0 ** numpy.floor(numpy.log2(numpy.sqrt(spread / len(mean))))
+    return numpy.round(mean / grid) * grid
 
 
 def _moved(features: Any, shift: numpy.ndarray, unit: bool) -> numpy.ndarray:
