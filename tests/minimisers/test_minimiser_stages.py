@@ -8,6 +8,7 @@ import torch
 from xferpipe.config import load_study
 from xferpipe.config.jobs import Jobs
 from xferpipe.config.study import StudyError
+from xferpipe.datasets import splits
 from xferpipe.datasets.manifest import manifest
 from xferpipe.datasets.pack import pack
 from xferpipe.finetune import finetune
@@ -15,9 +16,11 @@ from xferpipe.minimisers.continual import continual, with_forgotten
 from xferpipe.minimisers.path import path
 from xferpipe.minimisers.probe import probe
 from xferpipe.minimisers.probe_finetuned import probe_finetuned
-from xferpipe.minimisers.sample import stratified
+from xferpipe.minimisers.sample import SourceImages, stratified
 from xferpipe.pretrain import pretrain
 from xferpipe.records import read_table
+from xferpipe.training.data import LabelledImages
+from xferpipe.training.evaluate import evaluate
 from xferpipe.zoo.weights import load_model
 
 PIXELS = {"mean": [0.3, 0.3, 0.3], "std": [0.4, 0.4, 0.4]}
@@ -116,6 +119,30 @@ def test_probe_writes_every_probe_of_both_splits_and_repeats_itself(done, tmp_pa
     model = load_model(jobs.probe("first").spec, weights["first"])
     flat = torch.cat([p.detach().double().flatten() for p in model.parameters()])
     assert norms.filter(measure="norm")["value"].item() == pytest.approx(flat.norm().item())
+
+
+def test_probe_sees_images_at_the_size_that_evaluation_gives_them(done, tmp_path):
+    _, _, data, weights = done
+    sized = changed("pretraining_recipes", "slow", "val_resize_size", 24)
+    sized["pretraining_recipes"]["slow"]["val_crop_size"] = 20
+    job = Jobs(load_study(sized)).probe("first")
+    probe(job, **data["letters"], weights=weights["first"], output=tmp_path / "p")
+    clean = read_table("minimisers", tmp_path / "p").filter(probe="clean", split="test")
+    source = SourceImages(job, seed=0, device=torch.device("cpu"), **data["letters"])
+    assert source.test().images.shape[1:] == (3, 20, 20)
+    rows = splits.split_rows(source.rows, "test")
+    chosen = stratified(rows.labels, 16, 0, "test")
+    images = LabelledImages(
+        source.images,
+        rows.rows[chosen],
+        rows.labels[chosen],
+        job.spec,
+        torch.device("cpu"),
+        job.recipe,
+    )
+    own = evaluate(load_model(job.spec, weights["first"]), images)
+    assert clean.filter(measure="accuracy")["value"].item() == own.accuracy
+    assert clean.filter(measure="loss")["value"].item() == pytest.approx(own.loss, rel=1e-5)
 
 
 def test_probe_any_batch_size_gives_the_same_table(done, tmp_path):
@@ -271,7 +298,7 @@ def test_stratified_takes_equally_from_every_class_whatever_the_order():
 def test_pairs_are_those_whose_weights_share_a_space():
     study = load_study(STUDY)
     assert study.minimisers.probed(study.zoo) == ["first", "second", "wide"]
-    assert study.minimisers.pairs(study.zoo) == [("first", "second")]
+    assert study.minimisers.pairs(study.zoo, study.pretraining_recipes) == [("first", "second")]
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,7 @@ class ProbeJob(Job):
     source: str
     spec: ModelSpec
     dataset: Dataset
+    recipe: Recipe
     sample: Sample
     inputs: InputProbes
     energy: LocalEnergy
@@ -189,6 +190,7 @@ class ProbeFinetunedJob(Job):
     model: str
     spec: ModelSpec
     recipe_name: str
+    recipe: Recipe
     seed: int
     sample: Sample
     inputs: InputProbes
@@ -207,6 +209,7 @@ class PathJob(Job):
     source: str
     spec: ModelSpec
     dataset: Dataset
+    recipe: Recipe
     sample: Sample
     paths: Paths
     seed: int
@@ -350,6 +353,7 @@ class Jobs:
             source=entry.source,
             spec=ModelSpec.of(entry),
             dataset=self._images(entry.source),
+            recipe=self.study.pretraining_recipes[entry.recipe],
             sample=probes.sample,
             inputs=probes.inputs,
             energy=probes.energy,
@@ -369,6 +373,7 @@ class Jobs:
             model=model,
             spec=ModelSpec.of(self.study.zoo[model]),
             recipe_name=recipe,
+            recipe=self.study.finetuning_recipes[recipe],
             seed=int(seed),
             sample=probes.sample,
             inputs=probes.inputs,
@@ -385,6 +390,7 @@ class Jobs:
             source=entry.source,
             spec=ModelSpec.of(entry),
             dataset=self._images(entry.source),
+            recipe=self.study.pretraining_recipes[entry.recipe],
             sample=probes.sample,
             # Which other pairs there are is no business of this one.
             paths=probes.paths.model_copy(update={"pairs": "all"}),

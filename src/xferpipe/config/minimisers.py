@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from xferpipe.config.base import Block, Name
+from xferpipe.config.recipes import Recipe
 from xferpipe.config.zoo import ZooEntry
 
 
@@ -121,17 +122,24 @@ class Minimisers(Block):
         chosen = zoo if self.models == "all" else self.models
         return [name for name in zoo if name in chosen and zoo[name].weights == "pretrain"]
 
-    def pairs(self, zoo: Mapping[str, ZooEntry]) -> list[tuple[str, str]]:
-        """Name the pairs that paths are drawn between."""
+    def pairs(
+        self, zoo: Mapping[str, ZooEntry], recipes: Mapping[str, Recipe]
+    ) -> list[tuple[str, str]]:
+        """Name the pairs that paths are drawn between; `recipes` are those of pretraining."""
         if self.paths is None:
             return []
         if self.paths.pairs != "all":
             return list(self.paths.pairs)
         every = combinations(self.probed(zoo), 2)
-        return [(a, b) for a, b in every if _space(zoo[a]) == _space(zoo[b])]
+        return [(a, b) for a, b in every if _space(zoo[a], recipes) == _space(zoo[b], recipes)]
 
-    def check(self, zoo: Mapping[str, ZooEntry], recipes: Mapping[str, object]) -> None:
-        """Check the names against the study.
+    def check(
+        self,
+        zoo: Mapping[str, ZooEntry],
+        pretraining: Mapping[str, Recipe],
+        finetuning: Mapping[str, Recipe],
+    ) -> None:
+        """Check the names against the study's entries and recipes.
 
         Raises:
             ValueError: A name is not defined, or a pair's solutions have no common space.
@@ -144,7 +152,7 @@ class Minimisers(Block):
                     f"minimisers.models: {name!r} is no zoo entry with weights: pretrain, so there "
                     f"are no source images to probe it on; allowed: {listed}"
                 )
-        for first, second in () if self.paths is None else self.pairs(zoo):
+        for first, second in () if self.paths is None else self.pairs(zoo, pretraining):
             for name in (first, second):
                 if name not in self.probed(zoo):
                     raise ValueError(
@@ -153,19 +161,23 @@ class Minimisers(Block):
                     )
             if first == second:
                 raise ValueError(f"minimisers.paths.pairs: {first!r} is paired with itself")
-            if _space(zoo[first]) != _space(zoo[second]):
+            if _space(zoo[first], pretraining) != _space(zoo[second], pretraining):
                 raise ValueError(
                     f"minimisers.paths.pairs: {first!r} and {second!r} differ in architecture, "
-                    "preprocessing or source, so there is no way between their weights"
+                    "preprocessing, source or evaluation size: no way leads between their weights"
                 )
-        if self.continual is not None and self.continual.recipe not in recipes:
+        if self.continual is not None and self.continual.recipe not in finetuning:
             raise ValueError(
                 f"minimisers.continual.recipe: {self.continual.recipe!r} is not defined in "
-                f"finetuning_recipes; allowed: {', '.join(recipes) or '(none)'}"
+                f"finetuning_recipes; allowed: {', '.join(finetuning) or '(none)'}"
             )
 
 
-def _space(entry: ZooEntry) -> dict[str, object]:
+def _space(entry: ZooEntry, recipes: Mapping[str, Recipe]) -> dict[str, object]:
     """Return what two entries must share for their weights to be points of one space."""
     apart = {"weights", "recipe", "initial", "name", "licence"}
-    return {name: value for name, value in entry if name not in apart}
+    recipe = recipes[entry.recipe]
+    sizes = ("val_resize_size", "val_crop_size", "interpolation", "hyperrule", "surgery")
+    return {name: value for name, value in entry if name not in apart} | {
+        name: getattr(recipe, name) for name in sizes
+    }

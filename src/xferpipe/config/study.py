@@ -154,7 +154,7 @@ class Study(Block):
             n for n, target in self.targets.items() if target.task == "classification"
         ]
         jobs["probe"] = [(model,) for model in probed]
-        jobs["path"] = asked.pairs(self.zoo)
+        jobs["path"] = asked.pairs(self.zoo, self.pretraining_recipes)
         if asked.finetuned:
             jobs["probe_finetuned"] = [
                 (run.target, str(run.shots), run.model, run.recipe, str(run.seed))
@@ -218,7 +218,7 @@ class Study(Block):
         for target, shots in dict.fromkeys((run.target, run.shots) for run in self.finetune_ids()):
             self._shots_fit(target, shots)
         if self.minimisers is not None:
-            self.minimisers.check(self.zoo, self.finetuning_recipes)
+            self.minimisers.check(self.zoo, self.pretraining_recipes, self.finetuning_recipes)
         if self.selection.reference_model is not None:
             known("selection.reference_model", self.selection.reference_model, self.zoo)
         return self

@@ -20,7 +20,8 @@ from xferpipe.training.compute import prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import evaluate
 from xferpipe.training.loop import fit
-from xferpipe.zoo.build import replace_classifier
+from xferpipe.training.resolve import resolve
+from xferpipe.zoo.surgery import operate
 from xferpipe.zoo.weights import load_model
 
 
@@ -62,11 +63,15 @@ def continual(
         test = splits.test_rows(rows, job.target)
         evaluated += [("test", _of_classes(test, numpy.unique(part.labels))) for part in parts]
 
+    # Features that are cached once would be those of one part; the head is trained all the same.
+    recipe = resolve(job.recipe, images=len(parts[0]), image_px=job.dataset.image_px)
+    recipe = recipe.model_copy(update={"select": "last", "cache_features": False})
+
     def labelled(part: LabelledRows) -> LabelledImages:
-        return LabelledImages(opened, part.rows, part.labels, job.spec, device)
+        return LabelledImages(opened, part.rows, part.labels, job.spec, device, recipe)
 
     model = load_model(job.spec, weights)
-    replace_classifier(model, len(train.class_names), seed=job.seed)
+    operate(model, recipe.surgery, outputs=len(train.class_names), seed=job.seed)
     model.to(device)
     between = Checkpoint(checkpoint, identity_of(job))
     state: dict[str, Any] = between.read() or {"done": 0, "results": []}
@@ -79,7 +84,7 @@ def continual(
         )
         run = fit(
             model,
-            job.recipe.model_copy(update={"select": "last"}),
+            recipe,
             labelled(part),
             None,
             seed=stream(job.seed, "continual", number),

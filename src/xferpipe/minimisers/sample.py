@@ -10,13 +10,15 @@ import polars
 import torch
 from torch import Tensor
 
+from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.jobs import PathJob, ProbeFinetunedJob, ProbeJob
 from xferpipe.config.study import Target
-from xferpipe.datasets import splits
+from xferpipe.datasets import geometry, splits
 from xferpipe.datasets.images import Images, open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.minimisers.images import ProbeImages
 from xferpipe.seeding import numpy_generator
+from xferpipe.training.resolve import resolve
 
 
 def stratified(labels: numpy.ndarray, count: int, seed: int, *names: str) -> numpy.ndarray:
@@ -44,11 +46,27 @@ def stratified(labels: numpy.ndarray, count: int, seed: int, *names: str) -> num
     return numpy.sort(numpy.lexsort((place, rounds))[:count])
 
 
+def evaluation_size(images: Tensor, recipe: Augmentation) -> Tensor:
+    """Resize and crop as evaluation does; pixels are perturbed at the size the model sees.
+
+    Args:
+        images: uint8 (n, 3, h, w).
+        recipe: Its `val_resize_size`, `val_crop_size` and `interpolation`.
+    Returns:
+        uint8 (n, 3, px, px).
+    """
+    if recipe.val_resize_size is not None:
+        images = geometry.resized(images, recipe.val_resize_size, recipe.interpolation)
+    if recipe.val_crop_size is not None:
+        images = geometry.centre_crop(images, recipe.val_crop_size)
+    return images
+
+
 class SourceImages:
     """Images that a solution is probed on: those it was trained on, and the test split.
 
     Args:
-        job: Its data set, sample and seed.
+        job: Its data set and sample, and the recipe whose evaluation sizes the images have.
         seed: Seed of the choice, and of the hold-out that training left aside.
         manifest: Table `manifest`.
         images: Packed images, or None to decode files.
@@ -71,6 +89,8 @@ class SourceImages:
             self.rows, images, root, job.dataset.image_px, fit=job.dataset.fit
         )
         self.sample, self.seed, self.device = job.sample, seed, device
+        # The sizes of a hyper-rule follow from the images' side, not from their number.
+        self.recipe = resolve(job.recipe, images=1, image_px=job.dataset.image_px)
 
     def training_rows(self, source: str) -> splits.LabelledRows:
         """Return every image that pretraining on `source` was done with."""
@@ -90,7 +110,7 @@ class SourceImages:
     def _read(self, rows: splits.LabelledRows, count: int, name: str) -> ProbeImages:
         chosen = stratified(rows.labels, count, self.seed, name)
         return ProbeImages(
-            self.images.batch(rows.rows[chosen]),
+            evaluation_size(self.images.batch(rows.rows[chosen]), self.recipe),
             torch.from_numpy(rows.labels[chosen]),
             batch_size=self.sample.batch_size,
             device=self.device,
@@ -107,5 +127,6 @@ class SourceImages:
             order = generator.permutation(len(rows))
             for step in range(steps):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
-                pixels = self.images.batch(rows.rows[chosen]).to(self.device).float().div_(255)
+                images = self.images.batch(rows.rows[chosen]).to(self.device)
+                pixels = evaluation_size(images, self.recipe).float().div_(255)
                 yield pixels, torch.from_numpy(rows.labels[chosen]).to(self.device)
