@@ -80,7 +80,7 @@ def _spread(queries: polars.DataFrame) -> polars.DataFrame:
 def _list(run: dict, query: dict, results: polars.DataFrame) -> RankedList:
     return RankedList(
         place=run["place"],
-        heading=" ".join(filter(None, (query["example"], f"AP {query['ap']:.3f}"))),
+        heading=" · ".join(filter(None, (query["example"], f"AP {query['ap']:.3f}"))),
         query=Result(_title(query["path"], "query"), "query", _source(query["thumbnail"])),
         results=tuple(
             Result(

@@ -37,10 +37,26 @@ def with_origin(evidence: Evidence, data: polars.DataFrame) -> polars.DataFrame:
     )
 
 
-def fraction_axis(field: str, title: str, *, zero: bool = False) -> altair.X:
+def fraction_scale(*fractions: polars.Series) -> altair.Scale:
+    """Return a scale that holds some fractions, wide enough to read where they hardly differ."""
+    known = polars.concat([series.drop_nulls() for series in fractions])
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    margin = max(0.06 * (high - low), (0.02 - (high - low)) / 2)
+    domain = [max(0.0, low - margin), min(1.0, high + margin)]
+    return altair.Scale(domain=domain, nice=False, zero=False)
+
+
+def fraction_axis(field: str, title: str, scale: altair.Scale) -> altair.X:
     """Return a horizontal axis of fractions."""
-    scale = altair.Scale(zero=zero, nice=True, padding=8)
     return altair.X(f"{field}:Q", title=title, scale=scale, axis=altair.Axis(tickCount=5))
+
+
+def count_axis(highest: int, title: str) -> dict[str, object]:
+    """Return the options of an axis that counts from 1, with whole numbers as ticks."""
+    step = max(1, -(-highest // 8))
+    ticks = [1, *range(step, highest + 1, step)] if step > 1 else list(range(1, highest + 1))
+    scale = altair.Scale(domain=[1, max(highest, 2)], nice=False, padding=10)
+    return {"title": title, "axis": altair.Axis(values=ticks, format="d"), "scale": scale}
 
 
 def metric_words(metrics: polars.Series) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
-from xferpipe.report.charts.common import METRIC_WORDS, method_names
+from xferpipe.report.charts.common import METRIC_WORDS, count_axis, fraction_scale, method_names
 from xferpipe.report.drawing import (
     COLOURS,
     FAINT,
@@ -33,9 +33,10 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
         evidence: The study's tables.
         order: Scores, best first: as many as there are colours get one, the others are grey.
     """
-    data = evidence.judged("gains").filter(polars.col("best_of_k").is_not_null())
+    several = polars.max("k").over("place") > 1
+    data = evidence.judged("gains").filter(several & polars.col("best_of_k").is_not_null())
     if data.is_empty():
-        why = "needs scores and finished fine-tunes of the same models"
+        why = "needs scores and finished fine-tunes of two models or more"
         return [
             absent("gain_at_k", GAIN, why),
             absent("cost", COST, why),
@@ -95,13 +96,13 @@ def _panels(
 def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel:
     highlight = altair.param(name="highlight", value=None)
     if field == "k":
-        axis = altair.Axis(tickMinStep=1, format="d", tickCount=8)
-        x = altair.X("k:Q", title="models fine-tuned (k)", axis=axis)
+        x = altair.X("k:Q", **count_axis(int(data["k"].max()), "models fine-tuned (k)"))
     else:
-        x = altair.X("seconds:Q", title="seconds", axis=altair.Axis(tickCount=5))
-    x.scale = altair.Scale(zero=False, nice=False, padding=8)
+        scale = altair.Scale(zero=False, nice=False, padding=8)
+        x = altair.X("seconds:Q", title="seconds", scale=scale, axis=altair.Axis(tickCount=5))
     words = METRIC_WORDS.get(data["metric"][0], data["metric"][0])
-    y = altair.Y("best_of_k:Q", title=words, scale=altair.Scale(zero=False, padding=8))
+    heights = fraction_scale(data["best_of_k"])
+    y = altair.Y("best_of_k:Q", title=words, scale=heights)
     tooltip = [
         altair.Tooltip("score:N"),
         altair.Tooltip("k:Q"),
@@ -125,7 +126,7 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel
     rule = (
         altair.Chart(altair.Data(values=[{"top": top}]))
         .mark_rule(color=FAINT, strokeDash=[1, 3], strokeWidth=1.5)
-        .encode(y=altair.Y("top:Q", title=words))
+        .encode(y=altair.Y("top:Q", title=words, scale=heights))
     )
     layers = [rule, lines, dots]
     everything = data.filter(polars.col("chance") & (polars.col("k") == data["k"].max()))
@@ -172,13 +173,10 @@ def efficiency_figure(evidence: Evidence, order: list[str]) -> Figure:
 
 
 def _efficiency_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
-    axis = altair.Axis(tickMinStep=1, format="d", tickCount=8)
-    x = altair.X("runs:Q", title="runs spent", axis=axis)
-    x.scale = altair.Scale(zero=False, nice=False, padding=8)
     words = METRIC_WORDS.get(data["metric"][0], data["metric"][0])
     encode = {
-        "x": x,
-        "y": altair.Y("value:Q", title=words, scale=altair.Scale(zero=False, padding=8)),
+        "x": altair.X("runs:Q", **count_axis(int(data["runs"].max()), "runs spent")),
+        "y": altair.Y("value:Q", title=words, scale=fraction_scale(data["value"])),
         "color": coloured("line", colours, "runs spent on"),
         "detail": "recipe:N",
     }

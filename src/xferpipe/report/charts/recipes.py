@@ -7,6 +7,7 @@ import polars
 
 from xferpipe.report.charts.common import (
     fraction_axis,
+    fraction_scale,
     listed,
     metric_words,
     origin_colours,
@@ -64,7 +65,7 @@ def _recipe_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
     )
     order = means.sort("value", descending=True, maintain_order=True)["recipe"].to_list()
     y = altair.Y("recipe:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
-    x = fraction_axis("value", metric_words(data["metric"]))
+    x = fraction_axis("value", metric_words(data["metric"]), fraction_scale(data["value"]))
     colour = coloured("origin", colours, "pretrained on")
     tooltip = [
         altair.Tooltip("model:N"),

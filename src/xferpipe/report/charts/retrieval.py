@@ -7,6 +7,7 @@ import polars
 
 from xferpipe.report.charts.common import (
     fraction_axis,
+    fraction_scale,
     listed,
     origin_colours,
     with_origin,
@@ -77,7 +78,7 @@ def _means_panel(data: polars.DataFrame) -> Panel:
         .mark_circle(size=70, opacity=0.9)
         .encode(
             y=y,
-            x=fraction_axis("value", "fraction"),
+            x=fraction_axis("value", "fraction", fraction_scale(data["value"])),
             color=colour,
             tooltip=[
                 "model:N",

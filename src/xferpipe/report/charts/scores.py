@@ -7,6 +7,8 @@ import polars
 
 from xferpipe.aggregate.choice import NO_SCORES
 from xferpipe.report.charts.common import (
+    count_axis,
+    fraction_scale,
     listed,
     method_names,
     metric_words,
@@ -110,9 +112,9 @@ def _scatter(evidence: Evidence, ranked: list[str]) -> Figure:
 def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]) -> Panel:
     chosen = altair.param(name="chosen_score", value=default)
     x = altair.X("score_value:Q", title="score", scale=altair.Scale(zero=False, padding=10))
-    y = altair.Y(
-        "value:Q", title=metric_words(data["metric"]), scale=altair.Scale(zero=False, padding=10)
-    )
+    words = metric_words(data["metric"])
+    scale = fraction_scale(data["low"], data["high"])
+    y = altair.Y("value:Q", title=words, scale=scale)
     tooltip = [
         altair.Tooltip("model:N"),
         altair.Tooltip("recipe:N"),
@@ -145,7 +147,7 @@ def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]
         x=altair.X("score_low:Q", title="score"), x2="score_high:Q", y=y
     )
     upright = base.mark_rule(color=FAINT).encode(
-        x=x, y=altair.Y("low:Q", title=metric_words(data["metric"])), y2="high:Q"
+        x=x, y=altair.Y("low:Q", title=words, scale=scale), y2="high:Q"
     )
     dots = base.mark_circle(size=90, opacity=0.95, stroke="white", strokeWidth=0.8).encode(
         x=x, y=y, color=coloured("origin", colours, "pretrained on"), tooltip=tooltip
@@ -156,8 +158,7 @@ def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]
 def _agreement(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
     data = chosen.filter(polars.col("spearman").is_not_null() & (polars.col("method") != "random"))
     if data.is_empty():
-        reasons = chosen["reason"].drop_nulls().unique(maintain_order=True).to_list()
-        why = listed(reasons) or "needs at least three models with a score and a fine-tune"
+        why = "a correlation needs at least three models with a score and a finished fine-tune"
         return absent("agreement", AGREEMENT, why)
     order = by_agreement(chosen)
     if "noise_ceiling" in data["score"]:
@@ -239,7 +240,7 @@ def _agreement_panel(data: polars.DataFrame, order: list[str]) -> Panel:
 
 
 def _trials(chosen: polars.DataFrame) -> Figure:
-    data = chosen.filter(polars.col("trials").is_not_null())
+    data = chosen.filter(polars.col("trials").is_not_null() & (polars.col("models") > 1))
     if data.is_empty():
         return absent("trials", TRIALS, "needs scores and finished fine-tunes of the same models")
     mean = data.group_by("score", maintain_order=True).agg(
@@ -248,12 +249,7 @@ def _trials(chosen: polars.DataFrame) -> Figure:
     order = mean.sort("trials", maintain_order=True)["score"].to_list()
     chance = (data["models"].mean() + 1) / 2
     y = altair.Y("score:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
-    x = altair.X(
-        "trials:Q",
-        title="fine-tunes needed",
-        scale=altair.Scale(domainMin=1, nice=False, padding=10),
-        axis=altair.Axis(tickMinStep=1, format="d"),
-    )
+    x = altair.X("trials:Q", **count_axis(int(data["models"].max()), "fine-tunes needed"))
     dots = (
         altair.Chart(values(data.select("place", "score", "trials", "models", "best_model")))
         .mark_circle(size=70, opacity=0.55, color=ACCENT)

@@ -7,6 +7,7 @@ import polars
 
 from xferpipe.report.charts.common import (
     fraction_axis,
+    fraction_scale,
     listed,
     metric_words,
     origin_colours,
@@ -51,7 +52,8 @@ def figures(evidence: Evidence) -> list[Figure]:
 def _panel(best: polars.DataFrame, single: polars.DataFrame, colours: dict[str, str]) -> Panel:
     order = best["model"].to_list()
     y = altair.Y("model:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
-    axis = fraction_axis("value", metric_words(best["metric"]))
+    scale = fraction_scale(best["low"], best["high"])
+    axis = fraction_axis("value", metric_words(best["metric"]), scale)
     colour = coloured("origin", colours, "pretrained on")
     tooltip = [
         altair.Tooltip("model:N"),
@@ -69,7 +71,9 @@ def _panel(best: polars.DataFrame, single: polars.DataFrame, colours: dict[str, 
         altair.Tooltip("spread:Q", format=".4f", title="standard deviation"),
     ]
     base = altair.Chart(values(best))
-    span = base.mark_rule(color=FAINT).encode(y=y, x=fraction_axis("low", ""), x2="high:Q")
+    span = base.mark_rule(color=FAINT).encode(
+        y=y, x=fraction_axis("low", metric_words(best["metric"]), scale), x2="high:Q"
+    )
     bars = base.mark_tick(thickness=3, size=14).encode(y=y, x=axis, color=colour, tooltip=means)
     dots = (
         altair.Chart(values(single))
