@@ -163,3 +163,33 @@ def test_manifest_and_pack_never_import_torch_or_scikit_learn():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ([numpy.zeros((5, 3, 16, 16), numpy.uint8)], r"gave 5 images, .* has 8; rebuild it"),
+        ([numpy.zeros((9, 3, 16, 16), numpy.uint8)], r"gave 9 images, .* has 8; rebuild it"),
+        (
+            [numpy.zeros((8, 3, 8, 8), numpy.uint8)],
+            r"uint8 \(3, 8, 8\), expected uint8 \(3, 16, 16",
+        ),
+        ([numpy.zeros((8, 3, 16, 16))], r"float64 .*, expected uint8"),
+    ],
+)
+def test_pack_reader_that_gives_other_images_than_listed_is_refused(
+    listing, tmp_path, monkeypatch, blocks, message
+):
+    from xferpipe.datasets.readers import generated
+
+    dataset = Generated(kind="letters", classes=2, images_per_class=4)
+    listing(dataset)
+    monkeypatch.setattr(generated, "images", lambda *_, **__: iter(blocks))
+    with pytest.raises(DatasetError, match=message):
+        pack(
+            PackJob(dataset=dataset, seed=0),
+            manifest=tmp_path / "manifest.parquet",
+            root=None,
+            output=tmp_path / "images.npy",
+        )
+    assert not (tmp_path / "images.npy").exists()

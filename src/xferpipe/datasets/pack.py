@@ -29,26 +29,26 @@ def pack(job: PackJob, *, manifest: Path, root: Path | None, output: Path) -> No
     """
     rows = read_manifest(manifest)
     px = job.dataset.image_px
-    with atomic_path(output) as temporary:
-        packed = numpy.lib.format.open_memmap(
-            temporary, mode="w+", dtype=numpy.uint8, shape=(len(rows), 3, px, px)
+    shape = (len(rows), 3, px, px)
+    done = 0
+    # Written in order, not through a memory map: a full disk is then an error and no bus error.
+    with atomic_path(output) as temporary, temporary.open("wb") as file:
+        numpy.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": shape}
         )
-        done = 0
         for block in _blocks(job, rows, root):
-            if done + len(block) > len(rows) or block.shape[1:] != packed.shape[1:]:
+            if block.shape[1:] != shape[1:] or block.dtype != numpy.uint8:
                 raise DatasetError(
-                    f"reader {job.dataset.reader} gave {done + len(block)} images or more, the "
-                    f"last of shape {block.shape[1:]}; the manifest {manifest} has {len(rows)} of "
-                    f"shape {packed.shape[1:]}; rebuild it"
+                    f"reader {job.dataset.reader} gave images of {block.dtype} {block.shape[1:]}, "
+                    f"expected uint8 {shape[1:]}"
                 )
-            packed[done : done + len(block)] = block
+            file.write(numpy.ascontiguousarray(block).data)
             done += len(block)
         if done != len(rows):
             raise DatasetError(
                 f"reader {job.dataset.reader} gave {done} images, the manifest {manifest} has "
                 f"{len(rows)}; rebuild it"
             )
-        packed.flush()
 
 
 def _blocks(job: PackJob, rows: polars.DataFrame, root: Path | None) -> Iterator[numpy.ndarray]:
