@@ -74,13 +74,26 @@ def test_another_table_is_not_taken_for_this_one(tmp_path):
         records.read_table("scores", tmp_path / "gains.parquet")
 
 
+@pytest.mark.parametrize("keep_metadata", [True, False])
+def test_table_edited_by_hand_is_told(keep_metadata, tmp_path):
+    path = tmp_path / "scores.parquet"
+    records.write_table("scores", records.frame("scores", [ROW, ROW]), path)
+    assert records.read_table("scores", path, ours=True).height == 2
+    arrow = pyarrow.parquet.read_table(path)
+    edited = records.frame("scores", [ROW, {**ROW, "value": 0.9}]).to_arrow()
+    metadata = arrow.schema.metadata if keep_metadata else None
+    pyarrow.parquet.write_table(edited.replace_schema_metadata(metadata), path)
+    with pytest.raises(records.RecordError, match="edited by hand"):
+        records.read_table("scores", path, ours=True)
+
+
 @settings(max_examples=50, deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries({"value": st.floats() | st.none(), "model": st.text()})))
 def test_any_row_survives_the_file(rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("rows") / "scores.parquet"
     table = records.frame("scores", rows)
     records.write_table("scores", table, path)
-    assert records.read_table("scores", path).equals(table)
+    assert records.read_table("scores", path, ours=True).equals(table)
 
 
 def test_every_column_has_a_meaning():

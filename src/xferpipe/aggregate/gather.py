@@ -46,7 +46,7 @@ def gather(
         held: list[polars.DataFrame] = []
         rows = 0
         for path in paths:
-            data = read_table(table, path)
+            data = read_table(table, path, ours=True)
             for column, (key, values) in (filled or {}).items():
                 known = polars.col(key).replace_strict(
                     values, default=None, return_dtype=polars.String

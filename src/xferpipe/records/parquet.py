@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -94,17 +95,30 @@ def write_table(
             "xferpipe.table": table,
             "xferpipe.version": version(),
             "xferpipe.study": study_hash,
+            "xferpipe.digest": _digest(data.select(list(schema))),
         }
     )
     with atomic_path(path) as temporary:
         pyarrow.parquet.write_table(arrow, temporary, compression="zstd")
 
 
-def read_table(table: str, path: Path | str) -> polars.DataFrame:
+def _digest(data: polars.DataFrame) -> str:
+    """Hash a table's values, whatever the file they lie in."""
+    digest = hashlib.sha256()
+    for column in data.iter_columns():
+        digest.update(f"{column.name}{column.to_list()!r}".encode())
+    return digest.hexdigest()
+
+
+def read_table(table: str, path: Path | str, *, ours: bool = False) -> polars.DataFrame:
     """Read a table and check it against its schema.
 
+    Args:
+        table: Name in `TABLES`.
+        path: Parquet file.
+        ours: Only take a file whose values are those that `write_table` wrote.
     Raises:
-        RecordError: The file is no Parquet table, or not this one.
+        RecordError: The file is no Parquet table, not this one, or was edited by hand.
     """
     schema = {column.name: column.type for column in TABLES[table]}
     try:
@@ -120,6 +134,13 @@ def read_table(table: str, path: Path | str) -> polars.DataFrame:
             f"{path}: expected table {table} with columns {', '.join(schema)}, "
             f"found {', '.join(data.columns)}; another version wrote it: delete it to rebuild it"
         )
+    if ours:
+        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+        if metadata.get(b"xferpipe.digest", b"").decode() != _digest(data):
+            raise RecordError(
+                f"{path}: its values are not those that the workflow wrote, so it was edited by "
+                "hand; delete it and run the workflow again to rebuild it"
+            )
     return data
 
 
