@@ -13,7 +13,7 @@ from xferpipe.config.surgery import Lora, Surgery
 from xferpipe.zoo.build import anatomy_of, build_model, feature_dimension
 from xferpipe.zoo.features import features_and_logits
 from xferpipe.zoo.surgery import GeneralisedMean, operate
-from xferpipe.zoo.updates import merge
+from xferpipe.zoo.updates import add_lora, merge
 from xferpipe.zoo.weights import load_model, save_weights
 
 
@@ -99,7 +99,6 @@ def test_surgery_that_a_model_cannot_have_is_an_error(architecture, options, mes
     [
         ("cifar_resnet8", ("convolution",), 16),
         ("resnet18", ("convolution", "linear"), 32),
-        ("vit_b_32", ("linear", "attention"), 224),
         ("timm:vit_tiny_patch16_224", ("linear",), 224),
     ],
 )
@@ -115,6 +114,30 @@ def test_lora_starts_at_the_base_model_and_merges(architecture, kinds, px):
             nn.init.normal_(parameter, std=0.02)
     trained = model(images)
     assert (trained - base(images)).abs().max() > 1e-4
+    merge(model)
+    assert set(model.state_dict()) == set(base.state_dict())
+    assert torch.allclose(model(images), trained, atol=1e-5)
+
+
+def test_lora_of_torchvisions_attention_starts_at_the_base_model_and_merges():
+    from torchvision.models import VisionTransformer
+
+    from xferpipe.zoo.architectures import torchvision_models
+
+    torch.manual_seed(0)
+    model = VisionTransformer(32, 16, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64).eval()
+    nn.init.normal_(model.heads.head.weight)
+    model.anatomy = torchvision_models.anatomy(model, "vit")
+    assert model.anatomy.last_convolution == "encoder.layers.encoder_layer_1.mlp.3"
+    base = copy.deepcopy(model)
+    images = torch.randn(2, 3, 32, 32)
+    add_lora(model, Lora(rank=4, kinds=("attention",)))
+    assert torch.equal(model(images), base(images))
+    for name, parameter in model.named_parameters():
+        if name.endswith(".up"):
+            nn.init.normal_(parameter)
+    trained = model(images)
+    assert (trained - base(images)).abs().max() > 1e-3
     merge(model)
     assert set(model.state_dict()) == set(base.state_dict())
     assert torch.allclose(model(images), trained, atol=1e-5)

@@ -72,6 +72,9 @@ def freeze(model: nn.Module, recipe: Recipe) -> None:
             if isinstance(module, nn.modules.batchnorm._BatchNorm)
             for own, _ in module.named_parameters(recurse=False)
         }
+    if anatomy_of(model).metric:
+        # BNNeck: its shift stays at zero, so that classifier and metric loss share one centre.
+        trained.discard(f"{anatomy_of(model).head}.bn.bias")
     if not trained:
         raise ValueError("train_layers and freeze_bn leave nothing to train; name one more layer")
     for name, parameter in model.named_parameters():

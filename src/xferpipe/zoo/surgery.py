@@ -103,11 +103,10 @@ def _head(model: nn.Module, head: str, width: int) -> None:
         )
         model.anatomy = anatomy.with_head("classifier")
     elif head == "bnneck":
-        neck = nn.BatchNorm1d(features)
-        # The neck's shift stays at zero, so that classifier and metric loss share one centre.
-        neck.bias.requires_grad_(False)
         new = nn.Sequential(
-            OrderedDict(bn=neck, classifier=nn.Linear(features, outputs, bias=False))
+            OrderedDict(
+                bn=nn.BatchNorm1d(features), classifier=nn.Linear(features, outputs, bias=False)
+            )
         )
         model.anatomy = anatomy.with_head("classifier", metric=anatomy.head)
     else:

@@ -1,0 +1,61 @@
+"""The features stage, and zoo entries that are drawn or loaded."""
+
+from __future__ import annotations
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from xferpipe.datasets.manifest import read_manifest
+from xferpipe.features import features
+from xferpipe.records import read_table
+from xferpipe.zoo.weights import save_weights
+
+
+def probe(stages, model: str) -> dict:
+    weights = stages.weights(model)
+    out = stages.folder / f"{model}_features.safetensors"
+    job = stages.jobs.features("digits", "full", model)
+    features(job, **stages.images("digits"), weights=weights, output=out)
+    with safe_open(out, framework="pt") as file:
+        assert float(file.metadata()["seconds"]) > 0
+    return load_file(out)
+
+
+def test_features_are_those_of_training_images_with_their_labels(stages):
+    found = probe(stages, "trained")
+    rows = read_manifest(stages.images("digits")["manifest"])
+    chosen = rows[found["rows"].tolist()]
+    assert set(chosen["split"]) == {"train"}
+    assert chosen["label"].to_list() == found["labels"].tolist()
+    assert torch.bincount(found["labels"]).tolist() == [5, 5, 5]
+    assert found["features"].shape == (15, 16)
+    assert found["logits"].shape == (15, 3)
+    assert found["features"].dtype == torch.float32
+
+
+def test_random_entry_has_no_source_logits_and_no_class_means(stages):
+    found = probe(stages, "drawn")
+    assert found["logits"].shape == (15, 0)
+    means = load_file(stages.folder / "drawn/class_means.safetensors")
+    assert means["class_means"].shape == (0, 16)
+    assert means["class_counts"].shape == (0,)
+    card = read_table("zoo", stages.folder / "drawn/card.parquet").row(0, named=True)
+    assert (card["weights"], card["source"], card["source_accuracy"]) == ("random", None, None)
+
+
+def test_entry_of_a_file_is_the_model_that_was_saved(stages):
+    from xferpipe.zoo.build import build_model
+
+    spec = stages.jobs.load_weights("drawn").spec
+    model = build_model(spec, 4, seed=9)
+    save_weights(model, stages.folder / "own.safetensors")
+    stages.study["zoo"]["own"] = {
+        "architecture": "cifar_resnet8",
+        "width": 4,
+        "weights": "file",
+        "name": str(stages.folder / "own.safetensors"),
+    }
+    state = load_file(stages.weights("own"))
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    assert probe(stages, "own")["logits"].shape == (15, 4)

@@ -1,0 +1,97 @@
+"""Two processes on gloo give what one gives with the same global batch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from xferpipe.training.processes import share
+
+SCRIPT = """
+import sys
+import numpy, torch
+from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.recipes import Recipe
+from xferpipe.datasets.images import PackedImages
+from xferpipe.training.compute import prepare
+from xferpipe.training.data import LabelledImages
+from xferpipe.training.loop import fit
+from xferpipe.training.processes import processes, rank
+from xferpipe.zoo.build import build_model
+
+folder, options = sys.argv[1], eval(sys.argv[2])
+norm = options.pop("norm", "group")
+with processes(prepare("cpu", 1)) as device:
+    recipe = Recipe(epochs=2, batch_size=8, lr=0.05, select="last", **options)
+    spec = ModelSpec(
+        architecture="cifar_resnet8", width=4, norm=norm, mean=(0.5,) * 3, std=(0.25,) * 3
+    )
+    images = PackedImages(f"{folder}/images.npy")
+    train = LabelledImages(
+        images, numpy.arange(21), numpy.arange(21) % 3, spec, device, recipe
+    )
+    model = build_model(spec, 3, seed=1)
+    result = fit(model, recipe, train, train, seed=0)
+    if rank() == 0:
+        for row in result.rows:
+            row.pop("seconds")
+        torch.save({"rows": result.rows, "state": model.state_dict()}, sys.argv[3])
+"""
+
+
+def run(folder: Path, processes: int, options: dict) -> dict:
+    import numpy
+
+    draw = numpy.random.default_rng(0)
+    numpy.save(folder / "images.npy", draw.integers(0, 255, (21, 3, 8, 8), dtype=numpy.uint8))
+    (folder / "train.py").write_text(SCRIPT)
+    out = folder / f"{processes}.pt"
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(launcher if processes > 1 else []), str(folder / "train.py")]
+    done = subprocess.run(
+        [*command, str(folder), json.dumps(options), str(out)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return torch.load(out, weights_only=True)
+
+
+@pytest.mark.parametrize("options", [{"crop_padding_px": 1, "mixup_alpha": 0.2}])
+def test_two_processes_equal_one_with_the_same_global_batch(tmp_path, options):
+    one, two = (run(tmp_path, count, options) for count in (1, 2))
+    for row, other in zip(one["rows"], two["rows"], strict=True):
+        for name, value in row.items():
+            assert other[name] == pytest.approx(value, rel=1e-4), name
+    for name, value in one["state"].items():
+        assert torch.allclose(value, two["state"][name], rtol=1e-3, atol=1e-5), name
+
+
+def test_batch_norm_over_cpu_processes_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match="would each see a part of the batch"):
+        run(tmp_path, 2, {"norm": "batch"})
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+@pytest.mark.parametrize("count", [1, 2, 5, 8])
+def test_shares_cover_a_batch_once_and_weigh_to_its_mean(monkeypatch, world, count):
+    values = torch.arange(1.0, count + 1)
+    mean = 0.0
+    seen = []
+    monkeypatch.setattr("xferpipe.training.processes.world", lambda: world)
+    for rank in range(world):
+        monkeypatch.setattr("xferpipe.training.processes.rank", lambda rank=rank: rank)
+        part, factor = share(count)
+        mean += factor * values[part].mean().item() / world
+        if factor:
+            seen += values[part].tolist()
+    assert seen == values.tolist()
+    assert mean == pytest.approx(values.mean().item())
