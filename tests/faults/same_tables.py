@@ -1,0 +1,44 @@
+"""Comparing the result tables of two runs: every row and every value that is not a measured time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars
+
+from xferpipe.records import TABLES, read_table
+
+#: Units of what is measured while a job runs, and so differs between two runs of the same bits.
+MEASURED = {"s", "1/s", "B"}
+#: Tables of nothing but measured times.
+MEASUREMENTS = {"runtime"}
+
+
+def table(folder: Path, name: str) -> polars.DataFrame:
+    """Read one result table without its measured columns, in an order of its own."""
+    kept = [column.name for column in TABLES[name] if column.unit not in MEASURED]
+    data = read_table(name, folder / f"{name}.parquet").select(kept)
+    return data.sort(kept, nulls_last=True)
+
+
+def differences(expected: Path, found: Path) -> dict[str, str]:
+    """Compare two folders of tables.
+
+    Returns:
+        What differs, by table: rows lost, rows duplicated or changed. Empty when all is equal.
+    """
+    names = {file.stem for file in expected.glob("*.parquet")} - MEASUREMENTS
+    if not names:
+        raise ValueError(f"{expected} holds no tables to compare with")
+    found_names = {file.stem for file in found.glob("*.parquet")} - MEASUREMENTS
+    result = {name: "the table is missing" for name in names - found_names}
+    result |= {name: "the table is extra" for name in found_names - names}
+    for name in sorted(names & found_names):
+        left, right = table(expected, name), table(found, name)
+        lost, extra = left.height - right.height, right.height - right.unique().height
+        if not left.equals(right):
+            result[name] = (
+                f"{left.height} rows expected, {right.height} found (lost {max(lost, 0)}, "
+                f"duplicated {extra}), or their values differ"
+            )
+    return result
