@@ -309,11 +309,24 @@ def test_pairs_are_those_whose_weights_share_a_space():
         (("paths", {"pairs": [["first", "drawn"]]}), "'drawn' is not among the probed"),
         (("paths", {"pairs": [["first", "first"]]}), "paired with itself"),
         (("continual", {"recipe": "none"}), "minimisers.continual.recipe: 'none'"),
+        (("continual", {"recipe": "sgd", "models": ["drawn"]}), "continual.models: 'drawn'"),
+        (("finetuned", ["none"]), "minimisers.finetuned: 'none'"),
     ],
 )
 def test_study_with_an_impossible_probe_is_refused(change, message):
     with pytest.raises(StudyError, match=message):
         load_study(changed("minimisers", *change))
+
+
+def test_minimiser_jobs_are_those_that_the_study_names():
+    every = load_study(STUDY).minimiser_jobs()
+    assert every["probe_finetuned"] == [("shapes", "full", "first", "sgd", "0")]
+    assert every["continual"] == [("shapes", m, "0") for m in ("first", "second", "wide")]
+    fewer = changed("minimisers", "finetuned", [])
+    fewer["minimisers"]["continual"]["models"] = ["wide"]
+    jobs = load_study(fewer).minimiser_jobs()
+    assert jobs["probe_finetuned"] == []
+    assert jobs["continual"] == [("shapes", "wide", "0")]
 
 
 def test_path_job_does_not_depend_on_the_other_pairs():

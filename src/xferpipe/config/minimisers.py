@@ -94,6 +94,9 @@ class Continual(Block):
     """Fine-tune on one part of a target, then on the next, and measure what is forgotten."""
 
     recipe: Name = Field(description="Fine-tuning recipe of each part.")
+    models: tuple[Name, ...] | Literal["all"] = Field(
+        "all", description="Which of the probed models, or all of them."
+    )
     parts: int = Field(2, ge=2, description="Parts that the training split is cut into.")
     part_by: Literal["classes", "images"] = Field(
         "classes", description="Cut the classes, or the images of every class."
@@ -111,8 +114,10 @@ class Minimisers(Block):
     inputs: InputProbes = Field(InputProbes(), description="Perturbations of the images.")
     energy: LocalEnergy = Field(LocalEnergy(), description="Perturbations of the weights.")
     paths: Paths | None = Field(Paths(), description="Paths between solutions; null: none.")
-    finetuned: bool = Field(
-        True, description="Also perturb the target's test images of every fine-tuned model."
+    finetuned: tuple[Name, ...] | Literal["all"] = Field(
+        "all",
+        description="Fine-tuning recipes whose models are probed on their target's test images, "
+        "or all; an empty list: none.",
     )
     continual: Continual | None = Field(None, description="Continual learning; null: none.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
@@ -166,11 +171,22 @@ class Minimisers(Block):
                     f"minimisers.paths.pairs: {first!r} and {second!r} differ in architecture, "
                     "preprocessing, source or evaluation size: no way leads between their weights"
                 )
-        if self.continual is not None and self.continual.recipe not in finetuning:
-            raise ValueError(
-                f"minimisers.continual.recipe: {self.continual.recipe!r} is not defined in "
-                f"finetuning_recipes; allowed: {', '.join(finetuning) or '(none)'}"
-            )
+        named = [("finetuned", name) for name in self.finetuned if self.finetuned != "all"]
+        if self.continual is not None:
+            named.append(("continual.recipe", self.continual.recipe))
+        for key, name in named:
+            if name not in finetuning:
+                raise ValueError(
+                    f"minimisers.{key}: {name!r} is not defined in finetuning_recipes; "
+                    f"allowed: {', '.join(finetuning) or '(none)'}"
+                )
+        if self.continual is not None and self.continual.models != "all":
+            for name in self.continual.models:
+                if name not in self.probed(zoo):
+                    raise ValueError(
+                        f"minimisers.continual.models: {name!r} is not among the probed models; "
+                        f"allowed: {', '.join(self.probed(zoo)) or '(none)'}"
+                    )
 
 
 def _space(entry: ZooEntry, recipes: Mapping[str, Recipe]) -> dict[str, object]:

@@ -155,17 +155,19 @@ class Study(Block):
         ]
         jobs["probe"] = [(model,) for model in probed]
         jobs["path"] = asked.pairs(self.zoo, self.pretraining_recipes)
-        if asked.finetuned:
-            jobs["probe_finetuned"] = [
-                (run.target, str(run.shots), run.model, run.recipe, str(run.seed))
-                for run in self.finetune_ids()
-                if run.target in classification and run.model in probed
-            ]
+        jobs["probe_finetuned"] = [
+            (run.target, str(run.shots), run.model, run.recipe, str(run.seed))
+            for run in self.finetune_ids()
+            if run.target in classification
+            and run.model in probed
+            and (asked.finetuned == "all" or run.recipe in asked.finetuned)
+        ]
         if asked.continual is not None:
             jobs["continual"] = [
                 (target, model, str(seed))
                 for target in classification
                 for model in probed
+                if asked.continual.models == "all" or model in asked.continual.models
                 for seed in asked.continual.seeds
             ]
         return jobs
