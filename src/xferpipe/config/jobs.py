@@ -15,7 +15,7 @@ from xferpipe.config.datasets import Dataset
 from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.retrieval import Retrieval
-from xferpipe.config.scores import Probe, Scores, module_of
+from xferpipe.config.scores import Gradients, Probe, Scores, module_of
 from xferpipe.config.study import Selection, Shots, Study, Target
 from xferpipe.config.zoo import ZooEntry
 
@@ -115,6 +115,24 @@ class FeaturesJob(Job):
     device: Literal["auto", "cpu", "cuda"]
 
 
+class GradientsJob(Job):
+    """Take per-image gradients, and features of further layers, of a target's probe images."""
+
+    stage: ClassVar[str] = "gradients"
+    target_name: str
+    target: Target
+    dataset: Dataset
+    shots: Shots
+    model: str
+    spec: ModelSpec
+    probe: Probe
+    gradients: Gradients
+    layers: tuple[str, ...]
+    seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
 class ScoresJob(Job):
     """Compute every score of one (target, shots, model) from cached features."""
 
@@ -155,6 +173,7 @@ class RetrievalJob(Job):
     model: str
     spec: ModelSpec
     recipe_name: str
+    recipe: Recipe
     study_seed: int
     seed: int
     retrieval: Retrieval
@@ -305,6 +324,16 @@ class Jobs:
             **self._compute(),
         )
 
+    def gradients(self, target: str, shots: str, model: str) -> GradientsJob:
+        scores = self.study.scores
+        # Layers alone need no gradients: without lgc none are taken.
+        scalars = scores.gradients.scalars if "lgc" in scores.methods else ()
+        return GradientsJob(
+            **dict(self.features(target, shots, model)),
+            gradients=scores.gradients.model_copy(update={"scalars": scalars}),
+            layers=scores.layers,
+        )
+
     def scores(self, target: str, shots: str, model: str) -> ScoresJob:
         return ScoresJob(
             target=target,
@@ -340,6 +369,7 @@ class Jobs:
             model=model,
             spec=ModelSpec.of(self.study.zoo[model]),
             recipe_name=recipe,
+            recipe=self.study.finetuning_recipes[recipe],
             study_seed=self.study.seed,
             seed=int(seed),
             retrieval=self.study.retrieval,

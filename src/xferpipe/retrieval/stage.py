@@ -18,11 +18,13 @@ from xferpipe.records import empty, frame, write_table
 from xferpipe.retrieval import tables
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
+from xferpipe.retrieval.picture import draw
 from xferpipe.retrieval.ranked_lists import examples
 from xferpipe.retrieval.thumbnails import thumbnails
 from xferpipe.training.compute import prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed
+from xferpipe.training.resolve import resolve
 from xferpipe.zoo.weights import load_model
 
 
@@ -37,6 +39,7 @@ def retrieval(
     queries: Path,
     ranked_lists: Path,
     camera_pairs: Path,
+    picture: Path | None = None,
 ) -> None:
     """Rank the gallery for every query with one fine-tuned model.
 
@@ -50,6 +53,7 @@ def retrieval(
         queries: Written: table `retrieval_queries`.
         ranked_lists: Written: table `ranked_lists`, of the first gallery where there are several.
         camera_pairs: Written: table `camera_pairs`, of the first gallery; empty without cameras.
+        picture: Written where given: PNG of the example queries and what they found.
     Raises:
         DatasetError: The images or index lists cannot be used.
         WeightsError: The weights do not fit the architecture.
@@ -68,6 +72,10 @@ def retrieval(
     write_table("retrieval_queries", collected.table("retrieval_queries"), queries)
     write_table("ranked_lists", collected.table("ranked_lists"), ranked_lists)
     write_table("camera_pairs", collected.table("camera_pairs"), camera_pairs)
+    if picture is not None:
+        plain = polars.col("reranked").not_()
+        asked = collected.table("retrieval_queries").filter(plain & (polars.col("draw") == 0))
+        draw(asked, collected.table("ranked_lists").filter(plain), picture)
 
 
 class _Collected:
@@ -174,7 +182,10 @@ def _features(
     rows = manifest.filter(tested)["row"].to_numpy()
     model = load_model(job.spec, weights).to(device)
     unlabelled = numpy.zeros(len(rows), dtype=numpy.int64)
-    found, _ = embed(model, LabelledImages(images, rows, unlabelled, job.spec, device))
+    # Sizes of evaluation follow from the images' size alone, not from how many there are.
+    recipe = resolve(job.recipe, images=len(rows), image_px=job.dataset.image_px)
+    tested_images = LabelledImages(images, rows, unlabelled, job.spec, device, recipe)
+    found, _ = embed(model, tested_images)
     features = torch.zeros((len(manifest), found.shape[1]))
     features[torch.tensor(rows)] = found
     return features
