@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +14,7 @@ from xferpipe.config.base import Block
 METHODS: dict[str, str] = {
     "lfc": "label_feature",
     "lfc_centered": "label_feature",
+    "lgc": "label_gradient",
     "leep": "source_posterior",
     "nce": "source_posterior",
     "n_leep": "mixture",
@@ -90,6 +92,23 @@ class Probe(Block):
     )
 
 
+class Gradients(Block):
+    """How the per-image gradients behind LGC are taken."""
+
+    scalars: tuple[Literal["ntk_trace", "logit_sum", "pseudo_label_loss", "random_head"], ...] = (
+        Field(
+            ("ntk_trace",),
+            description="Scalars of the output that are differentiated, one LGC each.",
+        )
+    )
+    sketches: tuple[Literal["kronecker", "sparse", "srht", "rademacher", "gaussian"], ...] = Field(
+        (), description="Random projections whose LGC is computed beside the exact one."
+    )
+    projected_dimensions: int = Field(
+        10_000, ge=1, description="Dimensions that a random projection leaves."
+    )
+
+
 class Scores(Block):
     """What is computed from the probe images' features."""
 
@@ -108,11 +127,30 @@ class Scores(Block):
     minimum_class_images: int = Field(
         1, ge=1, description="Classes with fewer images are no part of domain similarity."
     )
+    gradients: Gradients = Field(
+        Gradients(), description="Gradients of the last convolution, taken where `lgc` is computed."
+    )
+    layers: tuple[str, ...] = Field(
+        (),
+        description="Further layers, by module name, whose LFC is computed; every zoo entry must "
+        "have them.",
+    )
+    learning_rate: float = Field(
+        0.01, gt=0, description="Step size of the linearised loss curve that LGC's rows give."
+    )
+    steps: tuple[int, ...] = Field(
+        (1, 10, 100), description="Steps at which the linearised loss curve is stored."
+    )
     probe_sizes: tuple[int, ...] = Field(
         (),
         description="Further rows from the first so many probe images of each class (ablation); "
         "the probe itself must hold as many.",
     )
+
+    @property
+    def needs_gradients(self) -> bool:
+        """Tell whether a pass through the model beside that for features is asked for."""
+        return "lgc" in self.methods or bool(self.layers)
 
     @field_validator("methods")
     @classmethod
@@ -131,6 +169,8 @@ class Scores(Block):
                     f"bootstrap_methods: {method!r} is not computed; allowed: "
                     f"{', '.join(self.methods)}"
                 )
+        if "lgc" in self.methods and not self.gradients.scalars:
+            raise ValueError("gradients.scalars: lgc needs at least one")
         if any(size < 2 for size in self.probe_sizes):
             raise ValueError("probe_sizes: at least 2 images of each class are needed")
         return self

@@ -77,5 +77,6 @@ def drawn(
         except Undefined:
             continue
         for variant, number in (value if isinstance(value, dict) else {"": value}).items():
-            result.setdefault(variant, numpy.full(len(counts), numpy.nan))[draw] = number
+            if not isinstance(number, Undefined):
+                result.setdefault(variant, numpy.full(len(counts), numpy.nan))[draw] = number
     return result

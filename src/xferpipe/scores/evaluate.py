@@ -131,7 +131,7 @@ def _rows(name: str, function: Score, inputs: Inputs, size: int | None) -> list[
             "method": name,
             "variant": _variant(variant, size),
             "value": float(value) if _finite(value) else None,
-            "reason": reason if _finite(value) or reason else f"the score is {value}",
+            "reason": None if _finite(value) else reason or _why_not(value),
             "low": None,
             "high": None,
             "probe_images": len(inputs.labels),
@@ -142,13 +142,17 @@ def _rows(name: str, function: Score, inputs: Inputs, size: int | None) -> list[
     ]
 
 
+def _why_not(value: Any) -> str:
+    return str(value) if isinstance(value, Undefined) else f"the score is {value}"
+
+
 def _variant(variant: str, size: int | None) -> str:
     parts = [variant] if variant else []
     return ",".join(parts + ([] if size is None else [f"images_per_class={size}"]))
 
 
 def _finite(value: Any) -> bool:
-    return value is not None and math.isfinite(value)
+    return isinstance(value, float | int) and math.isfinite(value)
 
 
 def _defined(row: dict[str, Any]) -> bool:

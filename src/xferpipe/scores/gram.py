@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy
 
-from xferpipe.scores.inputs import one_hot
+from xferpipe.scores.inputs import Undefined, matrix, one_hot
 
 
 def label_sum(features: numpy.ndarray, labels: numpy.ndarray) -> float:
@@ -18,6 +20,25 @@ def label_sum(features: numpy.ndarray, labels: numpy.ndarray) -> float:
     """
     sums = one_hot(labels).T @ features
     return float(2 * (sums**2).sum() - (sums.sum(axis=0) ** 2).sum())
+
+
+def square(gram: Any, n: int, name: str) -> numpy.ndarray:
+    """Return a Gram matrix as float64 (n, n).
+
+    Raises:
+        ValueError: It has another shape.
+        Undefined: It holds NaN or infinities.
+    """
+    gram = matrix(gram, name)
+    if gram.shape != (n, n):
+        raise ValueError(f"Gram matrix {name} has shape {gram.shape}; {n} labels want ({n}, {n})")
+    return gram
+
+
+def defined_correlation(gram: numpy.ndarray, labels: numpy.ndarray) -> float | Undefined:
+    """Correlate a Gram matrix (n, n) with label agreement; Undefined where it is constant."""
+    value = correlation_draws(gram, labels, numpy.ones((1, len(labels))))[0]
+    return float(value) if numpy.isfinite(value) else Undefined("the Gram matrix is constant")
 
 
 def correlation_draws(

@@ -27,7 +27,9 @@ class Inputs:
         parameters: Parameters of the model without its classifier, a count.
         reference_features: Features of a small network trained on the target, float (n, e).
         gradient_grams: Gram matrices of per-image gradients by option name, float (n, n) each.
-        layer_features: Features of further layers by layer name, float (n, *) each.
+        layer_grams: Gram matrices of further layers' features by layer name, float (n, n) each.
+        learning_rate: Step size of the linearised loss curve.
+        steps: Steps at which that curve is evaluated.
         minimum_class_images: Classes with fewer images are no part of domain similarity.
         seed: Seed of the scores that draw random numbers.
     """
@@ -41,7 +43,9 @@ class Inputs:
     parameters: int | None = None
     reference_features: numpy.ndarray | None = None
     gradient_grams: Mapping[str, numpy.ndarray] | None = None
-    layer_features: Mapping[str, numpy.ndarray] | None = None
+    layer_grams: Mapping[str, numpy.ndarray] | None = None
+    learning_rate: float = 0.01
+    steps: tuple[int, ...] = (1, 10, 100)
     minimum_class_images: int = 1
     seed: int = 0
 
@@ -51,11 +55,11 @@ class Inputs:
         for name in ("features", "labels", "source_probabilities", "reference_features"):
             values = getattr(self, name)
             changes[name] = None if values is None else values[rows]
-        if self.gradient_grams is not None:
-            grid = numpy.ix_(rows, rows)
-            changes["gradient_grams"] = {k: gram[grid] for k, gram in self.gradient_grams.items()}
-        if self.layer_features is not None:
-            changes["layer_features"] = {k: v[rows] for k, v in self.layer_features.items()}
+        for name in ("gradient_grams", "layer_grams"):
+            grams = getattr(self, name)
+            if grams is not None:
+                grid = numpy.ix_(rows, rows)
+                changes[name] = {key: gram[grid] for key, gram in grams.items()}
         return Inputs(**{**self.__dict__, **changes})
 
 
@@ -68,7 +72,6 @@ MISSING = {
     "parameters": "the zoo entry has no parameter count",
     "reference_features": "no features of a small network trained on the target were given",
     "gradient_grams": "no gradients were taken (the gradients stage writes them)",
-    "layer_features": "no features of further layers were taken",
 }
 
 

@@ -14,13 +14,14 @@ Source: Deshpande et al., arXiv 2102.00084, section 3 (eq. 7 and its normalised 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy
 import torch
 
 from xferpipe import ops
-from xferpipe.scores.gram import correlation_draws, label_sum
+from xferpipe.scores.gram import correlation_draws, defined_correlation, label_sum, square
 from xferpipe.scores.inputs import Undefined, checked
 
 
@@ -34,21 +35,31 @@ def _correlation(features: Any, labels: Any, centered: bool) -> float:
     return value
 
 
-def lfc(features: Any, labels: Any) -> dict[str, float]:
+def lfc(
+    features: Any, labels: Any, layer_grams: Mapping[str, Any] | None = None
+) -> dict[str, float | Undefined]:
     """Correlate the features' Gram matrix with label agreement.
 
     Args:
         features: Raw features before the classifier, float (n, d).
         labels: Class labels, integer (n).
+        layer_grams: Gram matrices T of further layers by name, float (n, n) each.
     Returns:
-        The correlation; under `unnormalised`, <T, K> itself (eq. 7), in squared feature units.
+        The correlation; under `unnormalised`, <T, K> itself (eq. 7), in squared feature units;
+        under `layer=<name>`, the correlation of a further layer.
     Raises:
         ValueError: Wrong shapes or label range.
         Undefined: See the module.
     """
     value = _correlation(features, labels, False)
     features, labels = checked(features, labels)
-    return {"": value, "unnormalised": label_sum(features, labels)}
+    found: dict[str, float | Undefined] = {
+        "": value,
+        "unnormalised": label_sum(features, labels),
+    }
+    for name, gram in (layer_grams or {}).items():
+        found[f"layer={name}"] = defined_correlation(square(gram, len(labels), name), labels)
+    return found
 
 
 def lfc_centered(features: Any, labels: Any) -> float:

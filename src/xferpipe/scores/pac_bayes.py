@@ -18,10 +18,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
-from scipy.special import softmax
 
 from xferpipe.scores.inputs import checked
-from xferpipe.scores.logistic import fit, spanned
+from xferpipe.scores.logistic import fit
 
 PRIOR = 100.0
 
@@ -41,10 +40,9 @@ def pactran(features: Any, labels: Any) -> float:
     features, labels = checked(features, labels)
     n, d = features.shape
     classes = int(labels.max()) + 1
-    centred, _ = spanned(features - features.mean(axis=0))
+    centred = features - features.mean(axis=0)
     prior = PRIOR / d
-    table, minimum = fit(centred, labels, classes, penalty=1 / prior)
-    chance = softmax(centred @ table[:-1] + table[-1], axis=1)
+    chance, minimum = fit(centred, labels, penalty=1 / prior)
     trace = ((centred**2).sum(axis=1) * (chance * (1 - chance)).sum(axis=1)).mean()
     weights = d * classes
     complexity = weights / (2 * n) * numpy.log1p(n * prior * trace / weights)

@@ -13,7 +13,16 @@ from xferpipe.records import read_table, write_table
 from xferpipe.scores.evaluate import compute
 
 
-def scores(job: ScoresJob, *, features: Path, card: Path, class_means: Path, output: Path) -> None:
+def scores(
+    job: ScoresJob,
+    *,
+    features: Path,
+    card: Path,
+    class_means: Path,
+    output: Path,
+    gradients: Path | None = None,
+    reference: Path | None = None,
+) -> None:
     """Compute a model's scores on a target.
 
     Args:
@@ -22,6 +31,8 @@ def scores(job: ScoresJob, *, features: Path, card: Path, class_means: Path, out
         card: `card.parquet` of the model.
         class_means: `class_means.safetensors` of the model.
         output: Table `scores` to write.
+        gradients: `gradients.safetensors` of the model, where LGC or further layers are asked for.
+        reference: `features.safetensors` of a small network trained on the target, for RSA.
     Raises:
         ValueError: The features do not have the shapes that the features stage writes.
     """
@@ -40,7 +51,11 @@ def scores(job: ScoresJob, *, features: Path, card: Path, class_means: Path, out
         parameters=facts["parameters"],
         minimum_class_images=job.scores.minimum_class_images,
         seed=job.seed,
+        learning_rate=job.scores.learning_rate,
+        steps=job.scores.steps,
         **_source(class_means),
+        **_grams(gradients, probe["rows"]),
+        **_reference(reference, probe["rows"]),
     )
     table = table.with_columns(
         target=polars.lit(job.target),
@@ -70,3 +85,35 @@ def _source(class_means: Path) -> dict[str, Any]:
     if not len(source["class_counts"]):
         return {}
     return {"class_means": source["class_means"], "class_counts": source["class_counts"]}
+
+
+def _grams(gradients: Path | None, rows: numpy.ndarray) -> dict[str, Any]:
+    """Return Gram matrices by kind and name."""
+    if gradients is None:
+        return {}
+    held = tensors(gradients)
+    _same_images(gradients, held["rows"], rows)
+    kinds = {"gradient_grams": "gram:", "layer_grams": "layer:"}
+    found = {
+        kind: {
+            name.removeprefix(start): gram for name, gram in held.items() if name.startswith(start)
+        }
+        for kind, start in kinds.items()
+    }
+    return {kind: grams for kind, grams in found.items() if grams}
+
+
+def _reference(reference: Path | None, rows: numpy.ndarray) -> dict[str, Any]:
+    if reference is None:
+        return {}
+    held = tensors(reference)
+    _same_images(reference, held["rows"], rows)
+    return {"reference_features": held["features"]}
+
+
+def _same_images(path: Path, found: numpy.ndarray, expected: numpy.ndarray) -> None:
+    if not numpy.array_equal(found, expected):
+        raise ValueError(
+            f"{path} is of other images than the features: {len(found)} rows against "
+            f"{len(expected)}; delete it to rebuild it"
+        )
