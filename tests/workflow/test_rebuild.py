@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
-END = {"aggregate", "report"}
+END = {"aggregate", "report", "figures"}
 TRAINED_RUNS = {"finetune digits/full/trained/sgd/0", "finetune digits/full/trained/head/0"}
 FINETUNES = {
     *TRAINED_RUNS,
@@ -64,7 +64,7 @@ def test_switch_to_conda_runs_nothing_again(finished):
         (("retrieval", "distance"), "cosine", RETRIEVAL | END),
         (("selection", "confidence"), 0.9, END),
         (("datasets", "digits", "licence"), "CC BY 4.0", set()),
-        (("zoo", "drawn", "licence"), "none", END),
+        (("zoo", "drawn", "licence"), "none", {"aggregate"} | END),
     ],
     ids=lambda value: ".".join(value) if isinstance(value, tuple) else "",
 )

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import yaml
 
+from xferpipe.config.datasets import Dataset
 from xferpipe.config.jobs import Job, Jobs, entries_of
 from xferpipe.config.study import FinetuneId, Study
 from xferpipe.rebuild.code import code_of
@@ -187,15 +188,11 @@ def _code_of_job(stage: str, entries: tuple[str, ...], plugins: tuple[str, ...])
     return _hash(code_of(stage, entries), plugin_code)
 
 
-def _files_hash(block: object) -> str:
+def _files_hash(dataset: Dataset) -> str:
     """Hash the content of a user's own files, so that a changed image is seen whatever its date."""
-    paths = [getattr(block, name, None) for name in ("path", "root")]
-    paths = [path for path in paths if path is not None and Path(path).exists()]
-    if not paths:
-        return ""
-    from xferpipe.datasets.fingerprint import fingerprint
+    from xferpipe.datasets.fingerprint import dataset_fingerprint
 
-    return _hash(*map(fingerprint, paths))
+    return dataset_fingerprint(dataset)
 
 
 def _file_hash(name: str | None) -> str:
