@@ -152,6 +152,12 @@ class Workflow:
         return directory / "src" / "xferpipe"
 
 
+@pytest.fixture(scope="session")
+def new_workflow() -> type[Workflow]:
+    """The runner, for a test that brings its own study: call it with a folder and a study."""
+    return Workflow
+
+
 @pytest.fixture
 def tiny_study() -> dict[str, Any]:
     """A study of seconds, free to be changed."""

@@ -1,4 +1,4 @@
-"""Bad input through the real workflow: one clear error each, nothing half-written, others unharmed."""
+"""Bad input through the real workflow: one clear error each, nothing half-written."""
 
 import numpy
 import polars
@@ -92,10 +92,8 @@ BAD_DATA = {
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory):
+def outcome(tmp_path_factory, new_workflow):
     """One run over a good data set and every bad one; returns its folder and what it printed."""
-    from conftest import Workflow
-
     base = tmp_path_factory.mktemp("bad")
     datasets = {make.__name__: make(base / "data" / make.__name__) for make in [good, *BAD_DATA]}
     study = {
@@ -105,7 +103,7 @@ def outcome(tmp_path_factory):
         "targets": {name: {"dataset": name} for name in datasets},
         "zoo": {"drawn": {"architecture": "cifar_resnet8", "weights": "random", **_FEED}},
     }
-    workflow = Workflow(base / "run", study)
+    workflow = new_workflow(base / "run", study)
     wanted = [f"results/pack/{name}/images.npy" for name in datasets]
     done = workflow.run(*wanted, ok=False)
     return workflow.directory, done.stdout + done.stderr
@@ -135,11 +133,9 @@ def test_good_data_set_beside_bad_ones_is_finished(outcome):
     assert packed.shape == (16, 3, 16, 16)
 
 
-def test_more_shots_than_a_class_has_is_refused_before_any_job(tiny_study, tmp_path):
-    from conftest import Workflow
-
+def test_more_shots_than_a_class_has_is_refused_before_any_job(tiny_study, tmp_path, new_workflow):
     tiny_study["finetunes"] = [{"targets": ["digits"], "shots": [5000], "recipes": ["sgd"]}]
-    workflow = Workflow(tmp_path, tiny_study)
+    workflow = new_workflow(tmp_path, tiny_study)
     output = workflow.run(ok=False)
     assert "5000" in output.stdout + output.stderr
     assert not list((tmp_path / "results").rglob("*.safetensors"))
