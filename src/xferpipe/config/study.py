@@ -332,8 +332,11 @@ def study_of_workflow(config: dict[str, Any], files: list[Path | str]) -> Study:
     """
     content = dict(config)
     smoke = content.get("smoke")
-    if not isinstance(smoke, bool):
+    if smoke is None or isinstance(smoke, dict):
         return load_study(content)
+    if str(smoke).lower() not in ("true", "false"):  # Snakemake hands `smoke=true` on as a text.
+        raise StudyError(f"--config smoke={smoke}: expected true or false")
+    smoke = str(smoke).lower() == "true"
     cuts = [yaml.safe_load(Path(file).read_text()).get("smoke") for file in files]
     content["smoke"] = next((cut for cut in reversed(cuts) if cut), None)
     return load_study(content, smoke=smoke)
