@@ -485,10 +485,6 @@ def entries_of(job: Job) -> tuple[str, ...]:
         entries.add(f"xferpipe.training.algorithms.{recipe.algorithm}")
     if isinstance(job, LoadWeightsJob) and job.weights != "random":
         entries.add(f"xferpipe.zoo.origins.{job.weights}_weights")
-    if isinstance(job, PretrainJob | FinetuneJob):
-        entries.add(f"xferpipe.training.algorithms.{job.recipe.algorithm}")
-    if isinstance(job, LoadWeightsJob) and job.weights != "random":
-        entries.add(f"xferpipe.zoo.origins.{job.weights}_weights")
     if isinstance(job, ScoresJob):
         entries.update(module_of(method) for method in job.scores.methods)
     return tuple(sorted(entries))
