@@ -103,7 +103,7 @@ def test_pipeline_one_option_more_moves_no_draw_of_another():
     "options",
     [
         {name: value for part in OPTIONS.values() for name, value in part.items()}
-        | {"auto_augment": None, "train_resize_size": 24, "crop_padding_px": 0},
+        | {"auto_augment": None, "train_resize_size": 24, "crop_padding_px": 0, "noise_std": 0},
         OPTIONS["crop"],
         OPTIONS["mixup"],
     ],
@@ -111,6 +111,7 @@ def test_pipeline_one_option_more_moves_no_draw_of_another():
 def test_pipeline_on_another_device_mixes_none_of_the_cpu_in(options, monkeypatch):
     """Fake tensors check devices without one being there: an operand left on the CPU raises."""
     monkeypatch.setattr(torch, "randperm", lambda n, generator: numpy.arange(n))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     with FakeTensorMode(allow_non_fake_inputs=True):
         images = torch.empty(4, 3, 32, 32, dtype=torch.uint8, device="cuda")
         labels = torch.zeros(4, dtype=torch.int64, device="cuda")

@@ -215,10 +215,11 @@ def test_check_files_missing_and_hollow_files_are_counted(tmp_path):
         checks.check_files(["a.png", "b.png"], tmp_path, where="set")
 
 
-@pytest.mark.parametrize("twin", ["000.jpg", "000.PNG"])
-def test_manifest_two_files_of_one_name_names_both(image_tree, tmp_path, twin):
+@pytest.mark.parametrize("twin", ["one.jpg", "one.PNG", "One.png"])
+def test_manifest_two_files_of_one_name_names_both(image_tree, write_image, tmp_path, twin):
     root = image_tree({"a": 5, "b": 5})
-    (root / "a" / twin).write_bytes((root / "a" / "000.png").read_bytes())
+    for name in ("one.png", twin):
+        write_image(root / "a" / name)
     with pytest.raises(DatasetError, match=rf"two files of one name: .*a/{re.escape(twin)}"):
         listed_and_packed(root, tmp_path)
     assert not (tmp_path / "out").exists()

@@ -183,6 +183,16 @@ def test_with_test_split_other_classes_added_keeps_each_image_on_its_side():
     assert testing((5, 6)) == testing((0, 5, 2, 6)) & set(of_five)
 
 
+def test_with_test_split_listed_in_another_order_tests_the_same_images(rows_of):
+    """A folder is listed in another order on another disk."""
+    rows = rows_of({name: {None: 20} for name in "ab"})
+    tested = [
+        set(splits.with_test_split(order, 0.2, 0).filter(polars.col("split") == "test")["index"])
+        for order in (rows, rows.reverse(), rows.sample(fraction=1, shuffle=True, seed=1))
+    ]
+    assert tested[0] == tested[1] == tested[2]
+
+
 def test_with_test_split_train_and_validation_only_tests_on_validation(rows_of):
     rows = rows_of({name: {"train": 3, "validation": 2} for name in "ab"})
     assert splits.with_test_split(rows, 0.2, 0)["split"].value_counts().sort("split").rows() == [

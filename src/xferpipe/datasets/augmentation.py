@@ -1,8 +1,9 @@
 """Batch augmentation on the device, and the preprocessing of evaluation.
 
-Every random number comes from a stream named by (seed, what it decides, step), drawn on the CPU:
-a resumed run repeats the bits of an undisturbed one, and turning one option on moves no draw of
-another. Each image of a batch has its own draws, unless a function says otherwise.
+Every random number comes from a stream named by (seed, what it decides, step): a resumed run
+repeats the bits of an undisturbed one, and turning one option on moves no draw of another. All but
+noise are drawn on the CPU and copied, so that they are the same on every device. Each
+image of a batch has its own draws, unless a function says otherwise.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 
 from xferpipe.config.augmentation import Augmentation
 from xferpipe.datasets import colour, geometry
+from xferpipe.datasets.transfer import onto
 from xferpipe.seeding import numpy_generator, stream, torch_generator
 
 if TYPE_CHECKING:
@@ -63,8 +65,9 @@ class Pipeline:
                 draw,
             )
         if recipe.noise_std:
-            draw = torch_generator(seed, "noise", step)
-            noise = torch.randn(pixels.shape, generator=draw).to(pixels.device)
+            # As many draws as pixels: on the device itself, unlike the few of the other options.
+            draw = torch_generator(seed, "noise", step, device=str(pixels.device))
+            noise = torch.randn(pixels.shape, generator=draw, device=pixels.device)
             pixels = pixels + recipe.noise_std * noise
         pixels = normalised(pixels, self._spec)
         if recipe.random_erase:
@@ -142,8 +145,8 @@ def preprocess(
 
 def normalised(pixels: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
     """Subtract channel means from pixels in [0, 1] (b, 3, h, w) and divide by the deviations."""
-    mean = torch.tensor(spec.mean, device=pixels.device).view(3, 1, 1)
-    std = torch.tensor(spec.std, device=pixels.device).view(3, 1, 1)
+    mean = onto(torch.tensor(spec.mean).view(3, 1, 1), pixels.device)
+    std = onto(torch.tensor(spec.std).view(3, 1, 1), pixels.device)
     return (pixels - mean) / std
 
 

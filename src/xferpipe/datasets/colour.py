@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from xferpipe.datasets.transfer import onto
+
 _GREY = (0.2989, 0.587, 0.114)
 #: Principal components of ImageNet's RGB values: eigenvalues, and eigenvectors as columns.
 _EIGENVALUES = (0.2175, 0.0188, 0.0045)
@@ -30,7 +32,7 @@ def jitter(
     """
     b = len(pixels)
     order = torch.randperm(4, generator=draw).tolist()
-    uniform = torch.rand(4, b, generator=draw).to(pixels.device)
+    uniform = onto(torch.rand(4, b, generator=draw), pixels.device)
     for i in order:
         strength = strengths[i]
         if strength == 0:
@@ -50,7 +52,7 @@ def jitter(
 
 def grey(pixels: torch.Tensor) -> torch.Tensor:
     """Return the luma of pixels (b, 3, h, w): (b, 1, h, w)."""
-    weights = torch.tensor(_GREY, device=pixels.device, dtype=pixels.dtype)
+    weights = onto(torch.tensor(_GREY, dtype=pixels.dtype), pixels.device)
     return (pixels * weights.view(3, 1, 1)).sum(1, keepdim=True)
 
 
@@ -103,4 +105,4 @@ def pca_lighting(
     chosen = torch.rand(b, 1, generator=draw) < probability
     strength = torch.randn(b, 3, generator=draw) * std * torch.tensor(_EIGENVALUES)
     colour = (strength @ axes.T) * chosen
-    return pixels + colour.view(b, 3, 1, 1).to(pixels.device)
+    return pixels + onto(colour.view(b, 3, 1, 1), pixels.device)

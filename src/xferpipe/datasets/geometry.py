@@ -11,6 +11,8 @@ from typing import Literal
 import numpy
 import torch
 
+from xferpipe.datasets.transfer import onto
+
 Interpolation = Literal["bilinear", "bicubic"]
 
 
@@ -55,10 +57,11 @@ def random_crop(
             f"train_crop_size ({side}) is larger than the padded images ({height} x {width} px); "
             "set train_resize_size, or image_px of the data set, to at least as much"
         )
-    top = torch.randint(height - side + 1, (b, 1), generator=draw) + torch.arange(side)
-    left = torch.randint(width - side + 1, (b, 1), generator=draw) + torch.arange(side)
-    places = (top[:, :, None] * width + left[:, None, :]).view(b, 1, side * side)
-    places = places.to(images.device).expand(b, 3, -1)
+    top = onto(torch.randint(height - side + 1, (b, 1), generator=draw), images.device)
+    left = onto(torch.randint(width - side + 1, (b, 1), generator=draw), images.device)
+    offset = torch.arange(side, device=images.device)
+    places = (top + offset)[:, :, None] * width + (left + offset)[:, None, :]
+    places = places.view(b, 1, side * side).expand(b, 3, -1)
     return images.flatten(2).gather(2, places).view(b, 3, side, side)
 
 
@@ -86,7 +89,7 @@ def random_resized_crop(
     """
     height, width = images.shape[-2:]
     top, left, tall, wide = _boxes(len(images), height, width, area, (3 / 4, 4 / 3), draw)
-    top, left, tall, wide = (value.to(images.device) for value in (top, left, tall, wide))
+    top, left, tall, wide = (onto(value, images.device) for value in (top, left, tall, wide))
     rows = resize_matrices(top, tall, height, side, interpolation)
     columns = resize_matrices(left, wide, width, side, interpolation)
     pixels = rows[:, None] @ images.float() @ columns[:, None].transpose(-1, -2)
@@ -127,7 +130,7 @@ def resize_matrices(
 def mirrored(images: torch.Tensor, probability: float, draw: torch.Generator) -> torch.Tensor:
     """Mirror each image (b, 3, h, w) left to right with a probability."""
     chosen = torch.rand(len(images), generator=draw) < probability
-    return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
+    return torch.where(onto(chosen, images.device).view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def rotated(images: torch.Tensor, degrees: float, draw: torch.Generator) -> torch.Tensor:
@@ -138,7 +141,7 @@ def rotated(images: torch.Tensor, degrees: float, draw: torch.Generator) -> torc
     # grid_sample's coordinates run from -1 to 1 on both sides, whatever the aspect ratio.
     rows = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], dim=1)
     grid = torch.nn.functional.affine_grid(
-        rows.view(-1, 2, 3).to(images.device), list(images.shape), align_corners=False
+        onto(rows.view(-1, 2, 3), images.device), list(images.shape), align_corners=False
     )
     return _bytes(torch.nn.functional.grid_sample(images.float(), grid, align_corners=False))
 
@@ -156,11 +159,13 @@ def erased(pixels: torch.Tensor, probability: float, draw: torch.Generator) -> t
     top, left, tall, wide = _boxes(
         b, height, width, (0.02, 0.33), (0.3, 3.3), draw, otherwise_none=True
     )
-    y, x = torch.arange(height).view(1, -1, 1), torch.arange(width).view(1, 1, -1)
-    top, left, tall, wide = (value.view(-1, 1, 1) for value in (top, left, tall, wide))
+    y = torch.arange(height, device=pixels.device).view(1, -1, 1)
+    x = torch.arange(width, device=pixels.device).view(1, 1, -1)
+    top, left, tall, wide = (
+        onto(value, pixels.device).view(-1, 1, 1) for value in (top, left, tall * chosen, wide)
+    )
     box = (y >= top) & (y < top + tall) & (x >= left) & (x < left + wide)
-    box &= chosen.view(-1, 1, 1)
-    return pixels.masked_fill(box[:, None].to(pixels.device), 0.0)
+    return pixels.masked_fill(box[:, None], 0.0)
 
 
 def pasted(
