@@ -10,7 +10,7 @@ from typing import Any
 
 from xferpipe.config.scores import METHODS
 
-__all__ = ["METHODS", "compute"]
+__all__ = ["METHODS", "Undefined", "compute"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,6 +18,10 @@ def __getattr__(name: str) -> Any:
         from xferpipe.scores.evaluate import compute
 
         return compute
+    if name == "Undefined":
+        from xferpipe.scores.inputs import Undefined
+
+        return Undefined
     if name in METHODS:
         from xferpipe.scores.registry import resolve
 

@@ -68,13 +68,14 @@ def compute(
     for size, part in _probes(inputs, probe_sizes):
         counts = counts_of(part.labels, bootstrap_samples, part.seed) if size is None else None
         for name, function in functions.items():
-            rows.extend(_rows(name, function, part, size))
+            made = _rows(name, function, part, size)
+            rows.extend(made)
             chosen = wanted is None or name in wanted
-            if counts is not None and bootstrap_samples and chosen and _defined(rows[-1]):
+            if counts is not None and bootstrap_samples and chosen and any(map(_defined, made)):
                 draws = draws_of(name) if name in METHODS else None
                 if draws is None and wanted is None:
                     continue
-                _add_intervals(rows, name, drawn(function, draws, part, counts), confidence)
+                _add_intervals(made, drawn(function, draws, part, counts), confidence)
     return polars.DataFrame(rows, schema=COLUMNS)
 
 
@@ -161,10 +162,9 @@ def _defined(row: dict[str, Any]) -> bool:
 
 def _add_intervals(
     rows: list[dict[str, Any]],
-    name: str,
     values: Mapping[str, numpy.ndarray],
     confidence: float,
 ) -> None:
     for row in rows:
-        if row["method"] == name and row["variant"] in values and _defined(row):
+        if row["variant"] in values and _defined(row):
             row["low"], row["high"] = interval(row["value"], values[row["variant"]], confidence)

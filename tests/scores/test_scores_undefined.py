@@ -1,0 +1,149 @@
+"""Degenerate input gives null and a reason; swapped arguments are caught."""
+
+from __future__ import annotations
+
+import numpy
+import polars
+import pytest
+from probe_data import CASES, made
+
+from xferpipe import scores
+from xferpipe.config.scores import METHODS, WITHOUT_FEATURES
+from xferpipe.scores import compute
+
+DATA = CASES["tall"]
+GRAM = {"ntk_trace": DATA.features @ DATA.features.T}
+#: Scores that read nothing of the features that the cases below make degenerate.
+OF_SOURCE_HEAD = {"leep", "nce"}
+OF_GRADIENTS = {"lgc"}
+
+
+def everything(features: numpy.ndarray, labels: numpy.ndarray) -> polars.DataFrame:
+    n = len(labels)
+    rows = numpy.resize(numpy.arange(len(DATA.labels)), n)
+    return compute(
+        features,
+        labels,
+        source_probabilities=DATA.source_probabilities[rows],
+        reference_features=DATA.reference_features[rows],
+        class_means=DATA.class_means,
+        class_counts=DATA.class_counts,
+        gradient_grams={name: gram[numpy.ix_(rows, rows)] for name, gram in GRAM.items()},
+        source_accuracy=0.5,
+        parameters=3,
+    )
+
+
+def test_compute_with_all_inputs_values_every_method() -> None:
+    table = everything(DATA.features, DATA.labels)
+    assert set(table["method"]) == set(METHODS)
+    undefined = table.filter(polars.col("value").is_null())
+    # The Gram matrix of 45 images from 9 gradients has no inverse, so LGC's bound has no value.
+    assert set(undefined["method"] + undefined["variant"]) == {"random", "lgcntk_trace,bound"}
+    assert (table["seconds"] >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("case", "features", "labels", "spared"),
+    [
+        ("one class", DATA.features, numpy.zeros_like(DATA.labels), set()),
+        (
+            "constant features",
+            numpy.ones_like(DATA.features),
+            DATA.labels,
+            OF_SOURCE_HEAD | OF_GRADIENTS,
+        ),
+        (
+            "NaN",
+            numpy.where(DATA.features > 2, numpy.nan, DATA.features),
+            DATA.labels,
+            OF_SOURCE_HEAD | OF_GRADIENTS,
+        ),
+        (
+            "infinity",
+            numpy.where(DATA.features > 2, numpy.inf, DATA.features),
+            DATA.labels,
+            OF_SOURCE_HEAD | OF_GRADIENTS,
+        ),
+        ("one image", DATA.features[:1], DATA.labels[:1], set()),
+        ("no image", DATA.features[:0], DATA.labels[:0], set()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_compute_of_degenerate_input_is_null_with_a_reason(
+    case: str, features: numpy.ndarray, labels: numpy.ndarray, spared: set[str]
+) -> None:
+    table = everything(features, labels)
+    judged = table.filter(~polars.col("method").is_in(WITHOUT_FEATURES | spared))
+    assert judged.height
+    assert judged["value"].is_null().all(), judged.filter(polars.col("value").is_not_null())
+    assert (judged["reason"].str.len_chars() > 10).all()
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - WITHOUT_FEATURES))
+def test_score_with_swapped_arguments_names_the_order(method: str) -> None:
+    from xferpipe.scores.registry import arguments_of, resolve
+
+    further = {
+        "reference_features": DATA.reference_features,
+        "class_means": DATA.class_means,
+        "class_counts": DATA.class_counts,
+    }
+    needed, _ = arguments_of(resolve(method))
+    given = {name: value for name, value in further.items() if name in needed}
+    first = DATA.source_probabilities if "source_probabilities" in needed else DATA.features
+    first = GRAM if "gradient_grams" in needed else first
+    with pytest.raises((ValueError, TypeError)) as found:
+        resolve(method)(DATA.labels, first, **given)
+    assert not isinstance(found.value, scores.Undefined)
+
+
+def test_domain_similarity_with_means_and_counts_swapped_is_an_error() -> None:
+    with pytest.raises(ValueError, match="class_means"):
+        scores.domain_similarity(DATA.features, DATA.labels, DATA.class_counts, DATA.class_means)
+
+
+def test_compute_with_swapped_arguments_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"order \(features, labels\)"):
+        compute(DATA.labels, DATA.features, ["lfc"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (DATA.labels[:-1], "one a row"),
+        (DATA.labels - 1, "from 0 on"),
+        (DATA.labels.astype(float), "integers"),
+    ],
+)
+def test_compute_with_wrong_labels_says_what_is_wrong(labels: numpy.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compute(DATA.features, labels, ["knn"])
+
+
+def test_leep_of_logits_asks_for_probabilities() -> None:
+    with pytest.raises(ValueError, match="softmax"):
+        scores.leep(DATA.source_probabilities * 5 - 1, DATA.labels)
+
+
+def test_leep_with_a_source_class_without_mass_has_a_value() -> None:
+    empty = numpy.hstack([DATA.source_probabilities, numpy.zeros((len(DATA.labels), 2))])
+    assert scores.leep(empty, DATA.labels) == scores.leep(DATA.source_probabilities, DATA.labels)
+
+
+def test_missing_inputs_give_reasons() -> None:
+    table = compute(DATA.features, DATA.labels, ["leep", "rsa", "domain_similarity", "lgc"])
+    assert table["value"].is_null().all()
+    assert "no source head" in table["reason"][0]
+
+
+def test_unknown_method_names_what_there_is() -> None:
+    with pytest.raises(ValueError, match=r"unknown score 'lfcc'; allowed: .*lfc_centered"):
+        compute(DATA.features, DATA.labels, ["lfcc"])
+
+
+def test_n_leep_with_too_few_images_is_null() -> None:
+    few = made((3, 3, 3), 8)
+    table = compute(few.features, few.labels, ["n_leep"])
+    assert table["value"][0] is None
+    assert "15 components" in table["reason"][0]
