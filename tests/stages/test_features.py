@@ -59,3 +59,27 @@ def test_entry_of_a_file_is_the_model_that_was_saved(stages):
     state = load_file(stages.weights("own"))
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
     assert probe(stages, "own")["logits"].shape == (15, 4)
+
+
+def test_entry_with_a_side_of_its_own_is_fed_at_it(stages, monkeypatch):
+    from xferpipe.zoo.architectures.cifar_resnet import CifarResNet
+
+    stages.study["zoo"]["drawn"]["image_px"] = 24
+    sides = []
+    forward = CifarResNet.forward
+
+    def noted(self, images):
+        sides.append(images.shape[-1])
+        return forward(self, images)
+
+    monkeypatch.setattr(CifarResNet, "forward", noted)
+    probe(stages, "drawn")
+    assert set(sides) == {24}
+    sides.clear()
+    stages.finetune()
+    assert set(sides) == {24}
+    # A recipe's size wins over the entry's.
+    sides.clear()
+    stages.study["finetuning_recipes"]["sgd"] |= {"train_resize_size": 12, "val_resize_size": 12}
+    stages.finetune(where="sized")
+    assert set(sides) == {12}

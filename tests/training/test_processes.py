@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xferpipe.training.processes import share
+from xferpipe.training.processes import parallel, share
 
 SCRIPT = """
 import sys
@@ -75,9 +75,10 @@ def test_two_processes_equal_one_with_the_same_global_batch(tmp_path, options):
         assert torch.allclose(value, two["state"][name], rtol=1e-3, atol=1e-5), name
 
 
-def test_batch_norm_over_cpu_processes_is_refused(tmp_path):
-    with pytest.raises(RuntimeError, match="would each see a part of the batch"):
-        run(tmp_path, 2, {"norm": "batch"})
+def test_batch_norm_over_cpu_processes_is_refused(model, monkeypatch):
+    monkeypatch.setattr("xferpipe.training.processes.world", lambda: 2)
+    with pytest.raises(ValueError, match="would each see a part of the batch"):
+        parallel(model())
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4])

@@ -31,6 +31,7 @@ class ModelSpec(Block):
     ] = "original"
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    image_px: int | None = None
 
     @classmethod
     def of(cls, entry: ZooEntry) -> ModelSpec:

@@ -54,6 +54,13 @@ class ZooEntry(Block):
     std: tuple[float, float, float] = Field(
         (0.229, 0.224, 0.225), description="Channel deviations that pixels are divided by."
     )
+    image_px: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="Side in pixels that images are resized to where no recipe names a size; "
+        "unset: the data set's. Transformers take one side alone.",
+    )
     licence: str | None = Field(None, description="Licence of the weights, shown beside results.")
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ import torch
 
 from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.datasets import geometry
 from xferpipe.datasets.augmentation import pipeline, preprocess
 from xferpipe.datasets.images import Images
 
@@ -39,6 +40,14 @@ class LabelledImages:
         self.images, self.spec, self.recipe, self.device = images, spec, recipe, device
         self.rows = numpy.asarray(rows)
         self.labels = torch.as_tensor(numpy.asarray(labels), dtype=torch.int64)
+        # The recipe's sizes win; without any, the model's own.
+        sized = recipe is not None and (
+            recipe.train_resize_size
+            or recipe.train_crop_size
+            or recipe.val_resize_size
+            or recipe.val_crop_size
+        )
+        self.px = None if sized else spec.image_px
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -74,10 +83,10 @@ class LabelledImages:
             if self.device.type == "cuda":
                 # Pinned memory lets the copy run beside the computation.
                 batch, labels = batch.pin_memory(), labels.pin_memory()
-            yield (
-                batch.to(self.device, non_blocking=True),
-                labels.to(self.device, non_blocking=True),
-            )
+            batch = batch.to(self.device, non_blocking=True)
+            if self.px is not None:
+                batch = geometry.resized(batch, self.px, "bilinear")
+            yield batch, labels.to(self.device, non_blocking=True)
 
 
 class LabelledFeatures:
