@@ -108,7 +108,7 @@ def test_error_of_a_library_keeps_its_traceback(monkeypatch):
     def broken(*_):
         json.loads("{")
 
-    monkeypatch.setattr(xferpipe.records, "read_table", broken)
+    monkeypatch.setattr(xferpipe.records, "load_table", broken)
     with pytest.raises(json.JSONDecodeError):
         main(["tables", "head", "scores"])
 

@@ -137,10 +137,9 @@ def _columns(table: str) -> tuple:
 
 
 def _read(table: str, folder: Path) -> polars.DataFrame:
-    from xferpipe.records import read_table
+    from xferpipe.records import load_table
 
-    _columns(table)
-    return read_table(table, folder / f"{table}.parquet")
+    return load_table(table, folder)
 
 
 def _chosen(known: list[str], columns: str | None) -> list[str]:

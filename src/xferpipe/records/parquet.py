@@ -144,6 +144,22 @@ def read_table(table: str, path: Path | str, *, ours: bool = False) -> polars.Da
     return data
 
 
+def load_table(table: str, folder: Path | str = "results/tables") -> polars.DataFrame:
+    """Read a result table of a finished study, as in a notebook.
+
+    Args:
+        table: Name in `TABLES`, such as `finetunes` or `selection`.
+        folder: Folder of the tables.
+    Returns:
+        The table; `TABLES[table]` says what each column means.
+    Raises:
+        RecordError: No such table, or not written yet.
+    """
+    if table not in TABLES:
+        raise RecordError(f"there is no table {table!r}; allowed: {', '.join(TABLES)}")
+    return read_table(table, Path(folder) / f"{table}.parquet")
+
+
 def version() -> str:
     """Return the installed package's version."""
     from importlib.metadata import PackageNotFoundError

@@ -115,7 +115,7 @@ def specification(panel: Panel, description: str, *, width: int | str = "contain
     chart = panel.chart.properties(
         width=width, height=panel.height, description=f"{panel.label}: {description}"
     )
-    spec = chart.to_dict()
+    spec = chart.to_dict(validate=False)
     config = json.loads(json.dumps(_CONFIG))
     if width == "container":
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}

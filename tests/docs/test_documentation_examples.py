@@ -1,0 +1,81 @@
+"""What the documentation says is done here, word by word."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xferpipe.config import load_study
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("section", ["A score", "A data set", "An architecture"])
+def test_extending_section_followed_word_by_word_works(page, section):
+    extending = page("docs/extending.md")
+    extending.copy_sources()
+    blocks = extending.blocks(section)
+    assert [block.language for block in blocks].count("python") >= 2
+    for block in blocks:
+        extending.do(block)
+
+
+def test_extending_recipe_joins_the_default_study(page):
+    (block,) = page("docs/extending.md").blocks("A recipe")
+    study = yaml.safe_load((ROOT / "config.yaml").read_text())
+    added = yaml.safe_load(block.text)
+    before = sum(1 for _ in load_study(study).finetune_ids())
+    study["finetuning_recipes"] |= added["finetuning_recipes"]
+    study["finetunes"] += added["finetunes"]
+    loaded = load_study(study)
+    assert loaded.finetuning_recipes["patient"].epochs == 30
+    assert sum(1 for _ in loaded.finetune_ids()) == before + 3 * len(loaded.zoo)
+
+
+def test_command_line_page_commands_run(page):
+    cli = page("docs/cli.md")
+    blocks = cli.blocks()
+    assert len(blocks) == 2
+    for block in blocks:
+        cli.do(block)
+
+
+def test_command_line_page_names_every_command(page):
+    from xferpipe.cli import application
+
+    named = re.findall(r"^\| `(\w+)` \|", page("docs/cli.md").text, flags=re.M)
+    app = application()
+    groups = [group.name for group in app.registered_groups]
+    commands = [command.name for command in app.registered_commands]
+    assert sorted(named) == sorted(groups + commands)
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_tutorial_followed_word_by_word_ends_at_a_report(page):
+    """`make install` is left out: it made the installation that this test runs in."""
+    tutorial = page("docs/tutorial.md")
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, tutorial.folder / name)
+    for name in ("workflow", "profiles", "csrc"):
+        (tutorial.folder / name).symlink_to(ROOT / name)
+    for block in tutorial.blocks():
+        tutorial.do(block)
+    report = (tutorial.folder / "results" / "report.html").read_text()
+    assert "Fine-tune <strong>resnet8_" in report
+    assert (tutorial.folder / "finetunes.csv").read_text().count("\n") == 21
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in pages
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", path.read_text())
+        if not (path.parent / target).exists()
+    ]
+    assert broken == []
