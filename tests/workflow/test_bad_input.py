@@ -27,7 +27,9 @@ def folder(root, classes=("cat", "dog"), images=8):
 
 def table(root, rows):
     folder(root / "images")
-    polars.DataFrame(rows, orient="row", schema=["path", "label"]).write_csv(root / "table.csv")
+    polars.DataFrame(rows, orient="row", schema=["path", "label", "split"]).write_csv(
+        root / "table.csv"
+    )
     return {
         "reader": "table",
         "path": str(root / "table.csv"),
@@ -36,7 +38,11 @@ def table(root, rows):
     }
 
 
-ROWS = [(f"{name}/{i}.jpg", c) for c, name in enumerate(("cat", "dog")) for i in range(8)]
+ROWS = [
+    (f"{name}/{i}.jpg", c, "test" if i > 5 else "train")
+    for c, name in enumerate(("cat", "dog"))
+    for i in range(8)
+]
 
 
 def good(root):
@@ -72,10 +78,6 @@ def missing_file(root):
     return block
 
 
-def label_out_of_range(root):
-    return table(root, [*ROWS[:-1], (ROWS[-1][0], 7)])
-
-
 def duplicate_row(root):
     return table(root, [*ROWS, ROWS[3]])
 
@@ -86,7 +88,6 @@ BAD_DATA = {
     empty_class: ["mouse"],
     two_of_one_name: ["two files of one name", "dog/3"],
     missing_file: ["missing file", "dog/3.jpg", "restore"],
-    label_out_of_range: ["7", "expected 0 to"],
     duplicate_row: ["cat/3.jpg", "2 times"],
 }
 
@@ -131,6 +132,23 @@ def test_bad_data_set_leaves_nothing_half_written(make, outcome):
 def test_good_data_set_beside_bad_ones_is_finished(outcome):
     packed = numpy.load(outcome[0] / "results" / "pack" / "good" / "images.npy")
     assert packed.shape == (16, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda rows: rows.with_columns(label=polars.lit(99)), ["label 99", "expected 0 to 2"]),
+        (lambda rows: polars.concat([rows, rows.head(1)]), ["manifest.parquet", "row"]),
+    ],
+    ids=["label outside its range", "duplicate row"],
+)
+def test_manifest_that_was_spoilt_is_refused_where_it_is_read(finished, edit, words):
+    path = finished.directory / "results/manifest/digits/manifest.parquet"
+    edit(polars.read_parquet(path)).write_parquet(path)
+    done = finished.run("results/pack/digits/images.npy", ok=False)
+    for word in words:
+        assert word in done.stdout + done.stderr
+    assert not (finished.directory / "results/pack/digits/images.npy").exists()
 
 
 def test_more_shots_than_a_class_has_is_refused_before_any_job(tiny_study, tmp_path, new_workflow):
