@@ -47,12 +47,15 @@ def aggregate(
     Raises:
         RecordError: A file is not the table it should be.
     """
+    import polars
+
     from xferpipe.aggregate.choice import choices
     from xferpipe.aggregate.efficiency import efficiency
     from xferpipe.aggregate.gather import gather, table_of
     from xferpipe.aggregate.oracle import oracle
     from xferpipe.aggregate.runtime import feature_pass_seconds, runtime
     from xferpipe.aggregate.selection import selection_and_gains
+    from xferpipe.aggregate.speed import speed_runs, speed_selection
     from xferpipe.records import write_table
 
     gather("zoo", zoo, output, study_hash, {"licence": ("model", job.licences)})
@@ -68,8 +71,9 @@ def aggregate(
     selection, gains = selection_and_gains(
         job.selection, judged, score_rows, feature_pass_seconds(feature_seconds), job.seed
     )
+    timed = speed_selection(job.selection, speed_runs(job.selection, output), score_rows, job.seed)
     for name, table in (
-        ("selection", selection),
+        ("selection", polars.concat([selection, timed])),
         ("gains", gains),
         ("choices", choices(selection)),
         ("efficiency", efficiency(job.selection, judged, gains)),

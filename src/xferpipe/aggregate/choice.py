@@ -22,9 +22,7 @@ def choices(selection: polars.DataFrame) -> polars.DataFrame:
         Table `choices`; a target without another one has no row.
     """
     scored = selection.filter(
-        ~polars.col("method").is_in(NO_SCORES)
-        & polars.col("spearman").is_not_null()
-        & (polars.col("metric") != "speed")
+        ~polars.col("method").is_in(NO_SCORES) & polars.col("spearman").is_not_null()
     )
     rows = []
     for (shots, recipe), group in scored.group_by("shots", "recipe", maintain_order=True):

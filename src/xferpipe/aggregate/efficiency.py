@@ -47,6 +47,8 @@ def efficiency(
 def _search(selection: Selection, runs: polars.DataFrame) -> polars.DataFrame:
     rows = []
     reference = selection.reference_model
+    if reference is None:
+        return frame("efficiency", [])
     own = by_model(runs).filter(
         polars.col("model") == reference, ~polars.col("recipe").str.starts_with("best")
     )

@@ -1,0 +1,95 @@
+"""Rows of a made-up study, written the way the stages write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy
+
+from xferpipe.config import AggregateJob
+from xferpipe.config.study import Selection
+from xferpipe.records import frame, write_table
+
+MODELS = ("a", "b", "c", "d", "e")
+
+
+INPUTS = (
+    "zoo",
+    "epochs",
+    "scores",
+    "finetunes",
+    "retrieval",
+    "queries",
+    "ranked_lists",
+    "feature_seconds",
+    "benchmarks",
+)
+
+
+def job(**selection) -> AggregateJob:
+    options = {"bootstrap_samples": 100} | selection
+    return AggregateJob(
+        study="made_up",
+        selection=Selection(**options),
+        licences=dict.fromkeys(MODELS) | {"a": "MIT"},
+        seed=0,
+    )
+
+
+def write(table: str, rows: list[dict], path: Path) -> Path:
+    write_table(table, frame(table, rows), path)
+    return path
+
+
+def features_file(folder: Path, target: str, shots: str, model: str, seconds: float) -> Path:
+    path = folder / target / shots / model / "features.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = json.dumps({"__metadata__": {"seconds": str(seconds)}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    return path
+
+
+def study(folder: Path, *, targets=("t", "u"), seeds=(0, 1), recipes=("slow", "fast")) -> dict:
+    """Write every input of `aggregate` for a small study and return its arguments."""
+    generator = numpy.random.default_rng(0)
+    files: dict[str, list[Path]] = {name: [] for name in INPUTS}
+    for model in MODELS:
+        row = {"model": model, "architecture": "x", "weights": "random", "parameters": 5}
+        files["zoo"].append(write("zoo", [row], folder / "zoo" / f"{model}.parquet"))
+    for target in targets:
+        for place, model in enumerate(MODELS):
+            key = {"target": target, "shots": "full", "model": model}
+            rows = [
+                key | {"method": method, "variant": "", "value": value, "seconds": 1.0}
+                for method, value in (
+                    ("lfc", float(place)),
+                    ("leep", None if model == "e" else -float(place)),
+                    ("parameters", 5.0),
+                )
+            ]
+            files["scores"].append(write("scores", rows, folder / "scores" / target / f"{model}.p"))
+            files["feature_seconds"].append(features_file(folder, target, "full", model, 2.0))
+            for recipe in recipes:
+                for seed in seeds:
+                    run = key | {"recipe": recipe, "seed": seed}
+                    accuracy = 0.5 + 0.08 * place + 0.01 * generator.random()
+                    path = folder / "runs" / target / model / recipe / str(seed)
+                    row = run | {
+                        "task": "classification",
+                        "status": "finished",
+                        "test_accuracy": accuracy,
+                        "validation_accuracy": accuracy - 0.01,
+                        "seconds": 10.0,
+                    }
+                    files["finetunes"].append(write("finetunes", [row], path / "run.parquet"))
+                    epoch_rows = [
+                        run | {"stage": "finetune", "epoch": e, "train_accuracy": 0.3 + 0.2 * e}
+                        for e in range(1, 5)
+                    ]
+                    files["epochs"].append(write("epochs", epoch_rows, path / "epochs.parquet"))
+    benchmark = folder / "benchmarks" / "finetune" / "t" / "full.tsv"
+    benchmark.parent.mkdir(parents=True)
+    benchmark.write_text("s\th:m:s\tmax_rss\tmean_load\tcpu_time\n3.5\t0:00:03\tNA\t0.00\t2.25\n")
+    files["benchmarks"].append(benchmark)
+    return files

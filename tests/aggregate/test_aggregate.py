@@ -1,0 +1,316 @@
+"""The aggregate stage on a made-up study whose right answers can be told by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars
+import pytest
+from study_rows import MODELS, job, study, write
+
+from xferpipe.aggregate import aggregate
+from xferpipe.aggregate.oracle import by_model, oracle, own_results
+from xferpipe.aggregate.pools import normalise_pools
+from xferpipe.records import RecordError, frame, read_table
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, polars.DataFrame]:
+    folder = tmp_path_factory.mktemp("study")
+    output = folder / "tables"
+    aggregate(job(reference_model="c"), **study(folder), output=output, study_hash="abc")
+    return {name: read_table(name, output / f"{name}.parquet") for name in written()}
+
+
+def written() -> list[str]:
+    gathered = ["zoo", "epochs", "scores", "finetunes", "retrieval"]
+    gathered += ["retrieval_queries", "ranked_lists"]
+    return [*gathered, "selection", "gains", "choices", "efficiency", "runtime"]
+
+
+def row(table: polars.DataFrame, **values) -> dict:
+    found = table.filter(*(polars.col(name) == value for name, value in values.items()))
+    assert found.height == 1, found
+    return found.row(0, named=True)
+
+
+RUN = {"target": "t", "shots": "full", "recipe": "slow"}
+
+
+def test_aggregate_counts_every_row_once(tables) -> None:
+    assert tables["finetunes"].height == 2 * 5 * 2 * 2
+    assert tables["scores"].height == 2 * 5 * 3
+    assert tables["epochs"].height == 4 * tables["finetunes"].height
+    assert tables["ranked_lists"].height == 0
+
+
+def test_aggregate_fills_in_licences(tables) -> None:
+    licences = dict(zip(tables["zoo"]["model"], tables["zoo"]["licence"], strict=True))
+    assert licences["a"] == "MIT"
+    assert licences["b"] is None
+
+
+def test_selection_of_a_score_in_the_right_order_is_perfect(tables) -> None:
+    found = row(tables["selection"], method="lfc", **RUN)
+    assert (found["spearman"], found["kendall"], found["weighted_kendall"]) == (1, 1, 1)
+    assert (found["trials"], found["regret"]) == (1, 0)
+    assert found["top_model"] == found["best_model"] == "e"
+    # Five scores of 1 s, five feature passes of 2 s.
+    assert found["seconds"] == pytest.approx(15)
+
+
+def test_selection_tries_models_without_a_score_last(tables) -> None:
+    found = row(tables["selection"], method="leep", **RUN)
+    assert found["models"] == 4
+    assert found["spearman"] == -1
+    assert found["trials"] == 5
+    assert found["best_model"] == "e"
+
+
+def test_selection_of_a_constant_score_is_null_and_its_gains_random(tables) -> None:
+    found = row(tables["selection"], method="parameters", **RUN)
+    assert found["spearman"] is None
+    assert "same for all models" in found["reason"]
+    assert found["trials"] == 3
+    # No feature pass is needed to count parameters.
+    assert found["seconds"] == pytest.approx(5)
+    for k in range(1, 6):
+        constant = row(tables["gains"], method="parameters", k=k, **RUN)
+        random = row(tables["gains"], method="random", k=k, **RUN)
+        assert constant["gain"] == pytest.approx(random["gain"])
+
+
+def test_gains_count_from_the_reference_model(tables) -> None:
+    mean = by_model_values(tables, "slow")
+    found = row(tables["gains"], method="lfc", k=1, **RUN)
+    assert found["gain"] == pytest.approx(mean["e"] - mean["c"])
+    assert found["gain"] == found["best_gain"]
+    assert found["relative"] == 1
+    assert found["seconds"] == pytest.approx(15 + 10)
+    brute = row(tables["gains"], method="random", k=5, **RUN)
+    assert brute["seconds"] == pytest.approx(50)
+    assert brute["relative"] == pytest.approx(1)
+
+
+def by_model_values(tables, recipe: str) -> dict[str, float]:
+    own = tables["finetunes"].filter(polars.col("target") == "t", polars.col("recipe") == recipe)
+    mean = own.group_by("model").agg(polars.col("test_accuracy").mean())
+    return dict(mean.iter_rows())
+
+
+def test_selection_has_each_model_at_its_best_recipe_by_validation(tables) -> None:
+    assert set(tables["selection"]["recipe"]) == {"slow", "fast", "best", "best_on_test"}
+
+
+def test_noise_ceiling_is_the_agreement_of_two_seeds(tables) -> None:
+    own = tables["finetunes"].filter(polars.col("target") == "t", polars.col("recipe") == "slow")
+    seeds = [own.filter(polars.col("seed") == s).sort("model")["test_accuracy"] for s in (0, 1)]
+    expected = polars.select(polars.corr(*seeds, method="spearman")).item()
+    found = row(tables["selection"], method="noise_ceiling", **RUN)
+    assert found["spearman"] == pytest.approx(expected)
+    assert found["trials"] is None
+
+
+def test_choices_leave_the_target_out(tables) -> None:
+    found = row(tables["choices"], **RUN)
+    assert (found["method"], found["targets"]) == ("lfc", 1)
+    assert (
+        found["spearman_elsewhere"]
+        == row(tables["selection"], method="lfc", **(RUN | {"target": "u"}))["spearman"]
+    )
+
+
+def test_efficiency_sets_the_search_of_the_reference_beside_the_zoo(tables) -> None:
+    search = tables["efficiency"].filter(
+        polars.col("strategy") == "search", polars.col("target") == "t"
+    )
+    slow, fast = by_model_values(tables, "slow")["c"], by_model_values(tables, "fast")["c"]
+    assert search["runs"].to_list() == [1, 2]
+    assert search["value"].to_list() == pytest.approx([(slow + fast) / 2, max(slow, fast)])
+    assert search["seconds"].to_list() == pytest.approx([10, 20])
+
+
+def test_runtime_reads_benchmarks_with_missing_samples(tables) -> None:
+    assert tables["runtime"].row(0, named=True) == {
+        "stage": "finetune",
+        "job": "t/full",
+        "seconds": 3.5,
+        "cpu_seconds": 2.25,
+        "peak_mib": None,
+    }
+
+
+def test_tables_carry_the_study_hash(tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    aggregate(job(), **study(tmp_path), output=tmp_path / "out", study_hash="abc")
+    for name in written():
+        metadata = pyarrow.parquet.read_schema(tmp_path / "out" / f"{name}.parquet").metadata
+        assert metadata[b"xferpipe.study"] == b"abc"
+        assert metadata[b"xferpipe.table"] == name.encode()
+
+
+def test_aggregate_is_the_same_twice(tmp_path: Path) -> None:
+    files = study(tmp_path)
+    for name in ("one", "two"):
+        aggregate(job(), **files, output=tmp_path / name)
+    for name in written():
+        one, two = (read_table(name, tmp_path / f / f"{name}.parquet") for f in ("one", "two"))
+        assert one.equals(two), name
+
+
+def test_aggregate_of_another_table_names_the_file(tmp_path: Path) -> None:
+    files = study(tmp_path)
+    files["scores"] = files["zoo"][:1]
+    with pytest.raises(RecordError, match=r"a.parquet: expected table scores"):
+        aggregate(job(), **files, output=tmp_path / "out")
+
+
+def test_aggregate_without_scores_or_runs_writes_empty_tables(tmp_path: Path) -> None:
+    files = {name: [] for name in study(tmp_path)}
+    aggregate(job(), **files, output=tmp_path / "out")
+    assert read_table("selection", tmp_path / "out" / "selection.parquet").height == 0
+
+
+def test_retrieval_targets_are_judged_by_map(tmp_path: Path) -> None:
+    files = study(tmp_path)
+    rows = []
+    for target, model, recipe, seed in [
+        (t, m, r, s) for t in ("t",) for m in MODELS for r in ("slow",) for s in (0,)
+    ]:
+        key = {"target": target, "shots": "full", "model": model, "recipe": recipe, "seed": seed}
+        figure = 0.9 - 0.1 * MODELS.index(model)
+        rows += [key | {"map": figure, "reranked": False}, key | {"map": 0.99, "reranked": True}]
+    files["retrieval"] = [write("retrieval", rows, tmp_path / "retrieval.parquet")]
+    aggregate(job(), **files, output=tmp_path / "out")
+    selection = read_table("selection", tmp_path / "out" / "selection.parquet")
+    found = row(selection, method="lfc", metric="map", **RUN)
+    assert found["spearman"] == -1
+    assert found["regret"] == pytest.approx(0.4)
+
+
+def test_best_recipe_is_chosen_by_validation_and_not_by_test() -> None:
+    runs = polars.DataFrame(
+        {
+            "target": "t",
+            "shots": "full",
+            "model": "m",
+            "recipe": ["a", "b"],
+            "seed": 0,
+            "metric": "accuracy",
+            "value": [0.9, 0.6],
+            "validation": [0.5, 0.7],
+            "seconds": 1.0,
+        }
+    )
+    found = by_model(runs)
+    assert row(found, recipe="best")["value"] == 0.6
+    assert row(found, recipe="best_on_test")["value"] == 0.9
+
+
+def test_diverged_runs_are_no_oracle(tmp_path: Path) -> None:
+    files = study(tmp_path)
+    path = tmp_path / "diverged.parquet"
+    bad = {
+        "target": "t",
+        "shots": "full",
+        "model": "a",
+        "recipe": "slow",
+        "seed": 9,
+        "task": "classification",
+        "status": "diverged",
+        "reason": "loss is NaN",
+        "test_accuracy": 1.0,
+    }
+    files["finetunes"].append(write("finetunes", [bad], path))
+    aggregate(job(), **files, output=tmp_path / "out")
+    assert 9 not in oracle(job().selection, tmp_path / "out")["seed"]
+
+
+def test_own_results_count_as_the_oracle(tmp_path: Path) -> None:
+    files = study(tmp_path)
+    files["finetunes"] = []
+    lines = [f"t,{model},{0.9 - 0.1 * i}" for i, model in enumerate(MODELS)]
+    own = tmp_path / "own.csv"
+    own.write_text("\n".join(["target,model,accuracy", *lines]))
+    aggregate(job(own_results=own), **files, output=tmp_path / "out")
+    selection = read_table("selection", tmp_path / "out" / "selection.parquet")
+    assert row(selection, method="lfc", target="t", recipe="own")["spearman"] == -1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("target,accuracy\nt,0.5\n", "expected target, model"), ("target,model,map\nt,a,83\n", "83")],
+)
+def test_own_results_that_cannot_be_read_say_why(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        own_results(path)
+
+
+def test_pooled_scores_are_scaled_over_the_models_and_added_with_their_signs() -> None:
+    values = {
+        "seli": [1.0, 3.0, 2.0, None],
+        "nearest_center": [0.0, 1.0, 1.0, 1.0],
+        "variability": [5.0, 7.0, 5.0, 6.0],
+    }
+    rows = [
+        {
+            "target": "t",
+            "shots": "full",
+            "model": model,
+            "method": "ncti",
+            "variant": f"part={part}{suffix}",
+            "value": numbers[i],
+        }
+        for suffix in ("", ",images_per_class=5")
+        for part, numbers in values.items()
+        for i, model in enumerate("abcd")
+    ]
+    found = normalise_pools(frame("scores", rows))
+    for variant in ("", "images_per_class=5"):
+        own = found.filter(polars.col("variant") == variant).sort("model")
+        # d lacks a part; the parts of a, b and c run over the pool of those that have each part.
+        assert own["model"].to_list() == ["a", "b", "c"]
+        assert own["value"].to_list() == pytest.approx([0 + 0 - 0, 1 + 1 - 1, 0.5 + 1 - 0])
+
+
+def test_speed_of_fine_tunes_judges_the_linearised_loss(tmp_path: Path) -> None:
+    files = study(tmp_path)
+    rows = []
+    for i, model in enumerate(MODELS):
+        for variant, value in (("scalar=x", -i), ("scalar=x,first_order", i)):
+            rows.append(
+                {
+                    "target": "t",
+                    "shots": "full",
+                    "model": model,
+                    "method": "lgc",
+                    "variant": variant,
+                    "value": float(value),
+                }
+            )
+    files["scores"].append(write("scores", rows, tmp_path / "lgc.parquet"))
+    epochs = [
+        {
+            "stage": "finetune",
+            "target": "t",
+            "shots": "full",
+            "model": model,
+            "recipe": "slow",
+            "seed": 0,
+            "epoch": epoch,
+            "train_accuracy": 0.95 if epoch >= 6 - i else 0.1,
+        }
+        for i, model in enumerate(MODELS)
+        for epoch in range(1, 6)
+    ]
+    files["epochs"] = [write("epochs", epochs, tmp_path / "epochs.parquet")]
+    aggregate(job(), **files, output=tmp_path / "out")
+    selection = read_table("selection", tmp_path / "out" / "selection.parquet")
+    timed = selection.filter(polars.col("metric") == "speed")
+    assert set(timed["method"]) == {"lgc"}
+    assert row(timed, variant="scalar=x,first_order")["spearman"] == pytest.approx(1)
+    assert row(timed, variant="scalar=x")["spearman"] == pytest.approx(-1)
+    assert timed["regret"].is_null().all()
