@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xferpipe.config.base import Block
 
@@ -39,3 +39,11 @@ class Retrieval(Block):
     example_queries: int = Field(
         3, ge=0, description="Worst, median and best queries to show, this many of each."
     )
+
+    @model_validator(mode="after")
+    def _neighbours_fit(self) -> Retrieval:
+        if self.rerank_k2 > self.rerank_k1 + 1:
+            raise ValueError(
+                f"rerank_k2 ({self.rerank_k2}) must be at most rerank_k1 + 1 ({self.rerank_k1 + 1})"
+            )
+        return self

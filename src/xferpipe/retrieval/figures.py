@@ -67,56 +67,43 @@ def rank(
         ValueError: No query has a positive, or what `ops.rank_metrics` raises.
     """
 
-    def of(rows: numpy.ndarray) -> ops.RankMetrics:
-        return ops.rank_metrics(
+    positives, junk = check_positives(labels)
+    figures = QueryFigures(
+        ap=numpy.full(len(positives), numpy.nan),
+        inp=numpy.full(len(positives), numpy.nan),
+        first_hit=numpy.zeros(len(positives), dtype=numpy.int64),
+        positives=positives,
+        junk=junk,
+    )
+    scored = numpy.flatnonzero(positives)
+    at_once = max(1, _PAIRS_BETWEEN_REPORTS // max(1, len(comparison.gallery)))
+    for first in range(0, len(scored), at_once):
+        rows = scored[first : first + at_once]
+        found = ops.rank_metrics(
             comparison.query[rows],
             comparison.gallery,
             **labels.queries(rows).as_arguments(),
             distance=comparison.distance,
             ap_kind=ap_kind,
         )
-
-    at_once = max(1, _PAIRS_BETWEEN_REPORTS // max(1, len(comparison.gallery)))
-    return by_query(labels, of, at_once, progress)
-
-
-def by_query(
-    labels: Labels,
-    metrics: Callable[[numpy.ndarray], ops.RankMetrics],
-    at_once: int,
-    progress: Progress | None,
-) -> QueryFigures:
-    """Score the queries that have a positive, a group at a time; the others have no figures.
-
-    Args:
-        labels: Identities, cameras and junk rule.
-        metrics: Scores the rankings of some queries, given by their rows.
-        at_once: Queries of one group; no figure depends on it.
-        progress: Called with queries done and queries to do.
-    Raises:
-        ValueError: No query has a positive; says which rule removed them.
-    """
-    positives, junk = labels.counts()
-    queries = len(positives)
-    figures = QueryFigures(
-        ap=numpy.full(queries, numpy.nan),
-        inp=numpy.full(queries, numpy.nan),
-        first_hit=numpy.zeros(queries, dtype=numpy.int64),
-        positives=positives,
-        junk=junk,
-    )
-    scored = numpy.flatnonzero(positives)
-    if len(scored) == 0:
-        raise ValueError(_no_positive(labels, junk))
-    for first in range(0, len(scored), at_once):
-        rows = scored[first : first + at_once]
-        found = metrics(rows)
         figures.ap[rows] = found.ap.numpy()
         figures.inp[rows] = found.inp.numpy()
         figures.first_hit[rows] = found.first_hit.numpy()
         if progress is not None:
             progress(first + len(rows), len(scored))
     return figures
+
+
+def check_positives(labels: Labels) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Count positives and junk of each query, int64 (q) each.
+
+    Raises:
+        ValueError: No query has a positive; says which rule removed them.
+    """
+    positives, junk = labels.counts()
+    if not positives.any():
+        raise ValueError(_no_positive(labels, junk))
+    return positives, junk
 
 
 def _no_positive(labels: Labels, junk: numpy.ndarray) -> str:

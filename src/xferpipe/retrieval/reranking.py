@@ -10,7 +10,7 @@ import torch
 from xferpipe import ops
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.comparison import Comparison
-from xferpipe.retrieval.figures import Progress, QueryFigures, by_query
+from xferpipe.retrieval.figures import Progress, QueryFigures, check_positives
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.ranked_lists import RankedLists, judged
 
@@ -21,13 +21,19 @@ _BLOCK_BYTES = 32 << 20
 class Reranking:
     """Re-ranked distances of a comparison, a few queries at a time.
 
+    Args:
+        comparison: Query and gallery features. They are held in memory, a mapped gallery too:
+            every image is compared with every other.
+        options: `rerank_k1`, `rerank_k2` and `rerank_lambda`.
+    Raises:
+        ValueError: There are fewer images than k1 asks for.
     Source:
         Zhong et al., Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017.
     """
 
     def __init__(self, comparison: Comparison, options: Retrieval) -> None:
         query, gallery = _euclidean(comparison)
-        self._rows = ops.k_reciprocal(
+        self._distances = ops.k_reciprocal(
             query,
             gallery,
             k1=options.rerank_k1,
@@ -40,36 +46,35 @@ class Reranking:
         self, labels: Labels, *, ap_kind: str = "step", progress: Progress | None = None
     ) -> QueryFigures:
         """Score the re-ranked lists; as `figures.rank`."""
+        positives, junk = check_positives(labels)
 
-        def of(rows: numpy.ndarray) -> ops.RankMetrics:
-            return ops.rank_metrics_from_distances(
-                self._distances(rows), **labels.queries(rows).as_arguments(), ap_kind=ap_kind
-            )
+        def blocks() -> Iterator[torch.Tensor]:
+            done = 0
+            for block in self._distances.blocks(self._at_once):
+                yield block
+                done += len(block)
+                if progress is not None:
+                    progress(done, len(positives))
 
-        return by_query(labels, of, self._at_once, progress)
+        found = ops.rank_metrics_from_distances(blocks(), **labels.as_arguments(), ap_kind=ap_kind)
+        return QueryFigures(
+            found.ap.numpy(), found.inp.numpy(), found.first_hit.numpy(), positives, junk
+        )
 
     def lists(self, labels: Labels, k: int) -> RankedLists:
         """List the k first gallery images of each query; ties by gallery row."""
         rows, distances = [], []
-        for block in self._blocks(len(labels.query_identity)):
-            ordered = self._distances(block).sort(dim=1, stable=True)
+        for block in self._distances.blocks(self._at_once):
+            ordered = block.sort(dim=1, stable=True)
             rows.append(ordered.indices[:, :k])
             distances.append(ordered.values[:, :k])
         return judged(torch.cat(rows).numpy(), torch.cat(distances).double().numpy(), labels)
 
-    def _blocks(self, queries: int) -> Iterator[numpy.ndarray]:
-        for first in range(0, queries, self._at_once):
-            yield numpy.arange(first, min(queries, first + self._at_once))
-
-    def _distances(self, rows: numpy.ndarray) -> torch.Tensor:
-        """Return re-ranked distances of some queries to the whole gallery, float32 (b, m)."""
-        return self._rows.dense(rows)
-
 
 def _euclidean(comparison: Comparison) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return features whose Euclidean distance is the comparison's: unit vectors for cosine."""
+    """Return features whose Euclidean distance orders as the comparison's: unit ones for cosine."""
     query = comparison.query.float()
-    gallery = torch.as_tensor(numpy.asarray(comparison.gallery)).float()
+    gallery = torch.as_tensor(numpy.array(comparison.gallery)).float()
     if comparison.distance == "cosine":
         query, gallery = (torch.nn.functional.normalize(part, dim=1) for part in (query, gallery))
     return query, gallery
