@@ -1,38 +1,14 @@
 #include "nearest.h"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "../core/parallel.h"
 #include "../core/workspace.h"
 #include "score_tiles.h"
+#include "top_entries.h"
 
 namespace xferpipe {
-namespace {
-
-struct Entry {
-  float score;
-  int64_t row;
-};
-
-bool nearer(const Entry& a, const Entry& b) {
-  return a.score != b.score ? a.score > b.score : a.row < b.row;
-}
-
-constexpr Entry kNothing = {-std::numeric_limits<float>::infinity(),
-                            std::numeric_limits<int64_t>::max()};
-
-// The best k of one query: a heap whose top is the worst entry kept.
-void offer(Entry* heap, int64_t k, Entry entry) {
-  if (!nearer(entry, heap[0])) return;
-  std::pop_heap(heap, heap + k, nearer);
-  heap[k - 1] = entry;
-  std::push_heap(heap, heap + k, nearer);
-}
-
-}  // namespace
-
 void nearest_scores(const Matrix& query, const Matrix& gallery, const double* gallery_norms,
                     int64_t k, Distance distance, int64_t first_row, float* scores, int64_t* index) {
   const ScoreTiles tiles(query, gallery, gallery_norms, distance);

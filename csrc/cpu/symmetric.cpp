@@ -69,19 +69,14 @@ void left_from_right(const Operands& packed, int64_t size) {
   parallel_items((size + k.row_panel - 1) / k.row_panel, [&](int64_t, int64_t panel) {
     const int64_t first = panel * k.row_panel;
     float* out = packed.left + first * packed.depth;
-    // A row panel spans at most two column panels: copy the two pieces of every step.
-    const int64_t last = round_up(size, k.column_panel);
-    const int64_t end = std::min(first + k.row_panel, last);
-    const int64_t cut = std::min(end, first / k.column_panel * k.column_panel + k.column_panel);
-    const float* one = packed.right + first / k.column_panel * k.column_panel * packed.depth +
-                       first % k.column_panel;
-    const float* two = packed.right + cut * packed.depth;
-    for (int64_t s = 0; s < packed.depth; ++s) {
-      float* step = out + s * k.row_panel;
-      for (int64_t j = first; j < cut; ++j) step[j - first] = one[s * k.column_panel + j - first];
-      for (int64_t j = cut; j < end; ++j) step[j - first] = two[s * k.column_panel + j - cut];
-      for (int64_t j = end; j < first + k.row_panel; ++j) step[j - first] = 0.0f;
-    }
+    // A row panel spans at most two column panels; past the last one there are zeros only, and what
+    // is copied there belongs to no sample.
+    const int64_t own = first / k.column_panel * k.column_panel;
+    const int64_t cut = std::min(k.row_panel, own + k.column_panel - first);
+    const bool more = own + k.column_panel < size;
+    const float* one = packed.right + own * packed.depth + first - own;
+    const float* two = more ? packed.right + (own + k.column_panel) * packed.depth : one;
+    k.copy_left(one, two, cut, packed.depth, out);
   });
 }
 

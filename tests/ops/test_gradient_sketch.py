@@ -150,6 +150,15 @@ def test_gradient_sketch_bad_input_says_what_is_wrong(kind, k, message):
         ops.gradient_sketch(rows(2, 5), k, kind=kind, seed=0)
 
 
+@pytest.mark.parametrize("kind", DENSE)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_gradient_sketch_bad_value_names_the_row(backend, kind, value):
+    data = rows(5, 40)
+    data[3, 17] = value
+    with pytest.raises(ValueError, match="gradients row 3 holds NaN"):
+        ops.gradient_sketch(data, 6, kind=kind, seed=0)
+
+
 def test_gradient_plan_prefers_exact_below_twice_k():
     """Exact costs n^2 p / 2 multiply-adds, a dense sketch n p k: exact wins below n = 2k."""
     assert ops.gradient_plan(1900, (10**6,), 1000, kind="rademacher").method == "exact"

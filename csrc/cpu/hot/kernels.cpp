@@ -27,6 +27,7 @@ const Kernels* XFERPIPE_TABLE(XFERPIPE_ISA)() {
       isa::pack_rows,
       isa::pack_pairs,
       isa::pack_step,
+      isa::copy_left,
       isa::multiply,
 #if defined(__AVX512F__)
       isa::multiply_pairs,
@@ -36,6 +37,7 @@ const Kernels* XFERPIPE_TABLE(XFERPIPE_ISA)() {
       isa::count_above,
       isa::select_above,
       isa::squared_norm,
+      isa::dot,
       isa::scatter,
       isa::add_signed,
       isa::add_to_double,

@@ -26,6 +26,9 @@ struct Kernels {
   // widths) into left[panel][step][row in panel] and right[panel][step][column in panel].
   void (*pack_step)(const float* values, int64_t columns, int64_t depth, int64_t step, float* left,
                     float* right);
+  // A left panel made from the right ones: the first `cut` values of each step from `one`, the rest
+  // from the start of `two`.
+  void (*copy_left)(const float* one, const float* two, int64_t cut, int64_t depth, float* out);
   // c[i][j] = (c[i][j] + sum over k of a[i][k] b[j][k]) + bias[j] for whole panels; the sum starts
   // from 0 and takes k in order. `bias` may be null. With `skip_below`, register tiles entirely below the diagonal are left alone;
   // the diagonal starts `diagonal` columns to the right of column 0.
@@ -45,6 +48,7 @@ struct Kernels {
   int64_t (*select_above)(const float* scores, int64_t columns, float threshold, int32_t* out);
   // Sum of squares of a row in float64: finite exactly when every value of a float32 row is.
   double (*squared_norm)(const char* row, int64_t columns, bool bfloat16);
+  float (*dot)(const char* a, const char* b, int64_t columns, bool bfloat16);
   // sums[bucket][sample] += +-rows[sample][j] for up to 16 samples; table[j] holds bucket and sign
   // (top bit). `sums` has 16 floats per bucket, `buffer` room for 16 * 1024.
   void (*scatter)(const char* const* rows, int64_t count, int64_t columns, bool bfloat16,

@@ -54,6 +54,8 @@ static inline void pack_16(const char* const* rows, const float* scales, int64_t
     __m512 block[16];
 #pragma GCC unroll 16
     for (int r = 0; r < 16; ++r) {
+      // Sixteen rows are more streams than the hardware prefetches.
+      if (r < lanes && rows[r]) _mm_prefetch(rows[r] + (bfloat16 ? 2 : 4) * (k + 128), _MM_HINT_T0);
       block[r] = r < lanes && rows[r] ? load_16(rows[r], k, depth, bfloat16) : _mm512_setzero_ps();
       if (scales && r < lanes) block[r] = _mm512_mul_ps(block[r], _mm512_set1_ps(scales[r]));
     }
@@ -147,6 +149,48 @@ static void pack_step(const float* values, int64_t columns, int64_t depth, int64
     float* out = left + r * depth + step * kRowPanel;
     for (int i = 0; i < kRowPanel; ++i) out[i] = values[r + i];
   }
+}
+
+// A left panel from the right ones: `cut` values of each step from `one`, the rest from `two`.
+static void copy_left(const float* one, const float* two, int64_t cut, int64_t depth, float* out) {
+#if defined(__AVX512F__)
+  constexpr __mmask16 kAll = (1u << kRowPanel) - 1;
+  const __mmask16 near = static_cast<__mmask16>((1u << cut) - 1), far = kAll & ~near;
+  for (int64_t s = 0; s < depth; ++s) {
+    __m512 v = _mm512_maskz_loadu_ps(near, one + s * kColumnPanel);
+    v = _mm512_mask_loadu_ps(v, far, two + s * kColumnPanel - cut);
+    _mm512_mask_storeu_ps(out + s * kRowPanel, kAll, v);
+  }
+#else
+  for (int64_t s = 0; s < depth; ++s) {
+    for (int64_t j = 0; j < kRowPanel; ++j) {
+      out[s * kRowPanel + j] =
+          j < cut ? one[s * kColumnPanel + j] : two[s * kColumnPanel + j - cut];
+    }
+  }
+#endif
+}
+
+// Inner product of two rows.
+static float dot(const char* a, const char* b, int64_t columns, bool bfloat16) {
+  float sum = 0.0f;
+#if defined(__AVX512F__)
+  __m512 total = _mm512_setzero_ps();
+  for (int64_t k = 0; k < columns; k += 16) {
+    const __m512 x = load_16(a, k, columns, bfloat16), y = load_16(b, k, columns, bfloat16);
+    total = _mm512_fmadd_ps(x, y, total);
+  }
+  sum = _mm512_reduce_add_ps(total);
+#else
+  float part[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+  int64_t k = 0;
+  for (; k + 8 <= columns; k += 8) {
+    for (int l = 0; l < 8; ++l) part[l] += element(a, k + l, bfloat16) * element(b, k + l, bfloat16);
+  }
+  for (; k < columns; ++k) part[0] += element(a, k, bfloat16) * element(b, k, bfloat16);
+  for (int l = 0; l < 8; ++l) sum += part[l];
+#endif
+  return sum;
 }
 
 static double squared_norm(const char* row, int64_t columns, bool bfloat16) {

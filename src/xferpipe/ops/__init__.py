@@ -6,6 +6,7 @@ Each op runs on a native kernel where there is one for the device, and on a torc
 
 from .gradient_gram import gradient_gram
 from .gradient_sketch import GradientPlan, gradient_plan, gradient_sketch
+from .k_reciprocal import SparseRows, k_reciprocal
 from .label_correlation import label_correlation
 from .loading import NativeStatus, native_status
 from .nearest import nearest
@@ -15,9 +16,11 @@ __all__ = [
     "GradientPlan",
     "NativeStatus",
     "RankMetrics",
+    "SparseRows",
     "gradient_gram",
     "gradient_plan",
     "gradient_sketch",
+    "k_reciprocal",
     "label_correlation",
     "native_status",
     "nearest",

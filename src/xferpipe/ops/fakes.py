@@ -84,7 +84,23 @@ def _gradient_sketch_kronecker(outputs, inputs, k1, k2, k, seed):
     return outputs.new_empty((outputs.shape[0], k), dtype=torch.float32)
 
 
+def _k_reciprocal_neighbours(query, gallery, norms, k):
+    n = query.shape[0] + gallery.shape[0]
+    scores = query.new_empty((n, k), dtype=torch.float32)
+    index = query.new_empty((n, k), dtype=torch.int64)
+    return scores, index, query.new_empty((n,), dtype=torch.float32)
+
+
+def _k_reciprocal_rows(query, gallery, norms, scores, index, lowest, k1, k2):
+    entries = torch.library.get_ctx().new_dynamic_size()
+    offsets = query.new_empty((query.shape[0] + 1,), dtype=torch.int64)
+    columns = query.new_empty((entries,), dtype=torch.int64)
+    return offsets, columns, query.new_empty((entries,), dtype=torch.float32)
+
+
 FAKES = {
+    "k_reciprocal_neighbours": _k_reciprocal_neighbours,
+    "k_reciprocal_rows": _k_reciprocal_rows,
     "squared_norms": _squared_norms,
     "rank_metrics_scores": _rank_metrics_scores,
     "rank_metrics_counts": _rank_metrics_counts,

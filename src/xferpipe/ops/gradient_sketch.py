@@ -55,18 +55,21 @@ def gradient_sketch(gradients, k, *, kind, seed):
         if kind == "kronecker":
             raise ValueError('kind "kronecker" needs factors: a pair of tensors, not gradients')
         rows = inputs.native(inputs.as_matrix(gradients, "gradients"), None)
-        inputs.require_finite(call("squared_norms", rows), "gradients")
         (n, p), device = rows.shape, rows.device
         pieces = [(0, rows)]
     if kind == "srht":
-        return _srht(pieces, n, k, seed, device)
-    out = torch.zeros((n, k), dtype=torch.float32, device=device)
-    for first, piece in pieces:
-        if kind == "sparse":
-            call("gradient_sketch_sparse", piece, seed, first, out)
-        else:
-            args = (piece, seed, first, p, kind == "gaussian", 1 / math.sqrt(k), out)
-            call("gradient_sketch_dense", *args)
+        out = _srht(pieces, n, k, seed, device)
+    else:
+        out = torch.zeros((n, k), dtype=torch.float32, device=device)
+        for first, piece in pieces:
+            if kind == "sparse":
+                call("gradient_sketch_sparse", piece, seed, first, out)
+            else:
+                args = (piece, seed, first, p, kind == "gaussian", 1 / math.sqrt(k), out)
+                call("gradient_sketch_dense", *args)
+    # A bad value reaches its row of the sketch: the pass over the gradients is made only then.
+    if not isinstance(gradients, (tuple, list)) and not torch.isfinite(out).all():
+        inputs.require_finite(call("squared_norms", rows), "gradients")
     return out
 
 

@@ -17,6 +17,7 @@ from .reference_gradients import (  # noqa: F401
     gradient_sketch_kronecker,
     gradient_sketch_sparse,
 )
+from .reference_k_reciprocal import k_reciprocal_neighbours, k_reciprocal_rows  # noqa: F401
 
 EUCLIDEAN, COSINE = 0, 1
 STEP, TRAPEZOID = 0, 1
