@@ -1,0 +1,201 @@
+"""One set of versions: pyproject.toml, the lock file, and what conda and its post-deploy build."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENTS = ROOT / "workflow" / "envs"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def locked():
+    """Return the versions that apply to this interpreter, by normalised name."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if re.match(r"[A-Za-z0-9]", line)]
+    here = default_environment()
+    return {
+        re.sub(r"[-_.]+", "-", pin.name).lower(): next(iter(pin.specifier)).version
+        for pin in pins
+        if pin.marker is None or pin.marker.evaluate({**here, "extra": ""})
+    }
+
+
+def conda_dependencies(name):
+    content = yaml.safe_load((ENVIRONMENTS / name).read_text())
+    return {
+        name: version for name, _, version in (d.partition("=") for d in content["dependencies"])
+    }
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    [
+        *PROJECT["dependencies"],
+        *PROJECT["optional-dependencies"]["cluster"],
+        *PROJECT["optional-dependencies"]["dev"],
+    ],
+)
+def test_lock_file_pins_every_requirement_within_its_range(requirement):
+    wanted = Requirement(requirement)
+    version = locked()[re.sub(r"[-_.]+", "-", wanted.name).lower()]
+    assert wanted.specifier.contains(version, prereleases=True), f"{requirement}: {version}"
+
+
+@pytest.mark.parametrize("name", ["xferpipe.yaml", "xferpipe-gpu.yaml"])
+def test_environment_file_agrees_with_the_project(name):
+    found = conda_dependencies(name)
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(found["python"])
+    packages = {re.sub(r"[-_.]+", "-", Requirement(r).name) for r in PROJECT["dependencies"]}
+    assert not packages & set(found), "a Python package has two sources of its version"
+
+
+def test_environment_file_has_the_python_that_the_lock_file_is_made_for():
+    lock = re.search(r"--python-version (\S+)", (ROOT / "Makefile").read_text())
+    assert conda_dependencies("xferpipe.yaml")["python"] == lock[1]
+
+
+def test_gpu_environment_adds_the_toolkit_of_the_locked_torch():
+    plain, gpu = conda_dependencies("xferpipe.yaml"), conda_dependencies("xferpipe-gpu.yaml")
+    assert plain.items() <= gpu.items()
+    assert "cuda-nvcc" in gpu
+    runtime = locked().get("nvidia-cuda-runtime")
+    if runtime is None:
+        pytest.skip("the locked torch brings no CUDA on this platform")
+    assert gpu["cuda-version"] == runtime.split(".")[0]
+
+
+def test_gpu_environment_is_deployed_by_the_same_script():
+    one, other = (ENVIRONMENTS / f"{name}.post-deploy.sh" for name in ("xferpipe", "xferpipe-gpu"))
+    assert one.read_text() == other.read_text()
+
+
+def repository_copy(folder, native):
+    """Copy what is installed from; without the kernels' sources nothing is compiled."""
+    folder.mkdir()
+    for name in ("pyproject.toml", "setup.py", "requirements.lock", "LICENSE", "README.md"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, folder)
+    skip = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info")
+    shutil.copytree(ROOT / "src", folder / "src", ignore=skip)
+    if native:
+        shutil.copytree(ROOT / "csrc", folder / "csrc", ignore=skip)
+    return folder
+
+
+def deploy(prefix, where, **variables):
+    """Run the script as Snakemake does: a copy beside the prefix, the prefix first on PATH."""
+    script = Path(f"{prefix}.post-deploy.sh")
+    shutil.copy(ENVIRONMENTS / "xferpipe.post-deploy.sh", script)
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "XFERPIPE_ROOT")}
+    path = f"{prefix}/bin{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", str(script)],
+        cwd=where,
+        env={**kept, "PATH": path, **variables},
+        text=True,
+        capture_output=True,
+        timeout=1500,
+        check=False,
+    )
+
+
+def import_in(prefix, where):
+    code = "import xferpipe, torch; print(xferpipe.__path__[0]); print(torch.__version__)"
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run(
+        [f"{prefix}/bin/python", "-c", code],
+        cwd=where,
+        env=variables,
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout.splitlines()
+
+
+def test_post_deploy_in_its_own_prefix_installs_the_lock_and_the_package(tmp_path):
+    """The prefix borrows the installed packages, pip included: pip has to find every pin met."""
+    root = repository_copy(tmp_path / "repository with space", native=False)
+    prefix = tmp_path / "prefix"
+    venv.create(prefix, with_pip=False, symlinks=True)
+    library = prefix / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    borrowed = next(path for path in sys.path if path.endswith("site-packages"))
+    (library / "site-packages" / "borrowed.pth").write_text(borrowed + "\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = deploy(prefix, elsewhere, XFERPIPE_ROOT=str(root), PIP_NO_INDEX="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    package, torch_version = import_in(prefix, elsewhere)
+    assert package == str(root / "src" / "xferpipe")
+    assert torch_version.split("+")[0] == locked()["torch"]
+
+
+def test_post_deploy_by_hand_finds_the_repository_above(tmp_path):
+    prefix = tmp_path / "prefix"
+    (prefix / "bin").mkdir(parents=True)
+    python = prefix / "bin" / "python"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    done = deploy(prefix, ROOT / "src" / "xferpipe")
+    assert done.returncode == 0, done.stderr
+    install_lock, install_package, _ = done.stdout.splitlines()
+    assert install_lock.endswith(f"--requirement {ROOT}/requirements.lock")
+    assert install_package.endswith(f"--no-deps --editable {ROOT}")
+
+
+def test_post_deploy_outside_a_repository_says_what_to_set(tmp_path):
+    done = deploy(tmp_path / "prefix", tmp_path)
+    assert done.returncode == 1
+    assert "set XFERPIPE_ROOT" in done.stderr
+
+
+@pytest.mark.slow
+def test_post_deploy_in_an_empty_prefix_installs_and_compiles_everything(tmp_path):
+    root = repository_copy(tmp_path / "repository", native=True)
+    prefix = tmp_path / "prefix"
+    venv.create(prefix, with_pip=True, symlinks=True)
+    try:
+        done = deploy(prefix, tmp_path, XFERPIPE_ROOT=str(root))
+        assert done.returncode == 0, done.stdout + done.stderr
+        package, torch_version = import_in(prefix, tmp_path)
+        assert package == str(root / "src" / "xferpipe")
+        assert torch_version.split("+")[0] == locked()["torch"]
+    finally:
+        shutil.rmtree(prefix)  # Five gigabytes.
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_use_conda_builds_the_environment_and_runs_a_study_in_it(tmp_path):
+    if shutil.which("conda") is None:
+        pytest.skip("no conda on PATH: install Miniforge to run this test")
+    shutil.copy(ROOT / "tests" / "faults" / "study.yaml", tmp_path / "study.yaml")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "snakemake"),
+            *("--snakefile", str(ROOT / "Snakefile")),
+            *("--workflow-profile", str(ROOT / "profiles" / "default")),
+            *("--directory", str(tmp_path), "--cores", "all", "--use-conda"),
+            *("--configfile", str(tmp_path / "study.yaml")),
+        ],
+        env={**os.environ, "CONDA_ADD_PIP_AS_PYTHON_DEPENDENCY": "false"},
+        text=True,
+        capture_output=True,
+        timeout=1800,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "results" / "report.html").exists()
+    assert list((tmp_path / ".snakemake" / "conda").glob("*/conda-meta"))

@@ -1,0 +1,1 @@
+xferpipe.post-deploy.sh
