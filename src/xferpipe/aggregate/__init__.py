@@ -27,6 +27,11 @@ def aggregate(
     feature_seconds: Sequence[Path],
     benchmarks: Sequence[Path],
     output: Path,
+    camera_pairs: Sequence[Path] = (),
+    minimisers: Sequence[Path] = (),
+    distances: Sequence[Path] = (),
+    paths: Sequence[Path] = (),
+    forgetting: Sequence[Path] = (),
     study_hash: str = "",
 ) -> None:
     """Write every result table.
@@ -43,6 +48,11 @@ def aggregate(
         feature_seconds: `.../<target>/<shots>/<model>/features.safetensors`, for their seconds.
         benchmarks: Snakemake's benchmark files, `benchmarks/<stage>/<wildcards>.tsv`.
         output: Folder of the tables; each is `<table>.parquet`.
+        camera_pairs: Tables `camera_pairs`.
+        minimisers: Tables `minimisers`.
+        distances: Tables `distances`.
+        paths: Tables `paths`.
+        forgetting: Tables `forgetting`.
         study_hash: Hash of the study, stored in each table.
     Raises:
         RecordError: A file is not the table it should be.
@@ -53,21 +63,30 @@ def aggregate(
     from xferpipe.aggregate.efficiency import efficiency
     from xferpipe.aggregate.gather import gather, table_of
     from xferpipe.aggregate.oracle import oracle
+    from xferpipe.aggregate.properties import partials, with_properties
     from xferpipe.aggregate.runtime import feature_pass_seconds, runtime
     from xferpipe.aggregate.selection import selection_and_gains
     from xferpipe.aggregate.speed import speed_runs, speed_selection
     from xferpipe.records import write_table
 
     gather("zoo", zoo, output, study_hash, {"licence": ("model", job.licences)})
-    gather("epochs", epochs, output, study_hash)
-    gather("scores", scores, output, study_hash)
-    gather("finetunes", finetunes, output, study_hash)
-    gather("retrieval", retrieval, output, study_hash)
-    gather("retrieval_queries", queries, output, study_hash)
-    gather("ranked_lists", ranked_lists, output, study_hash)
+    for name, files in (
+        ("epochs", epochs),
+        ("scores", scores),
+        ("finetunes", finetunes),
+        ("retrieval", retrieval),
+        ("retrieval_queries", queries),
+        ("ranked_lists", ranked_lists),
+        ("camera_pairs", camera_pairs),
+        ("minimisers", minimisers),
+        ("distances", distances),
+        ("paths", paths),
+        ("forgetting", forgetting),
+    ):
+        gather(name, files, output, study_hash)
 
     judged = oracle(job.selection, output)
-    score_rows = table_of("scores", output).collect(engine="streaming")
+    score_rows = with_properties(table_of("scores", output).collect(engine="streaming"), output)
     selection, gains = selection_and_gains(
         job.selection, judged, score_rows, feature_pass_seconds(feature_seconds), job.seed
     )
@@ -77,6 +96,7 @@ def aggregate(
         ("gains", gains),
         ("choices", choices(selection)),
         ("efficiency", efficiency(job.selection, judged, gains)),
+        ("partial_correlations", partials(job, score_rows, judged, output)),
         ("runtime", runtime(benchmarks)),
     ):
         write_table(name, table, output / f"{name}.parquet", study_hash=study_hash)
