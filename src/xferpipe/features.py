@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from xferpipe.config.jobs import FeaturesJob
+from xferpipe.config.jobs import FeaturesJob, ReferenceJob
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
@@ -30,16 +30,17 @@ def features(
     """Write features, logits, labels and rows of a target's probe images.
 
     Args:
-        job: The resolved slice.
+        job: The resolved slice; a reference network's images are sized as its recipe says.
         manifest: Table `manifest` of the target.
         images: Packed images, or None to decode files.
         root: Folder that manifest paths start from.
-        weights: Weights of the zoo entry.
+        weights: Weights of the zoo entry, or of the network trained on the target.
         output: Written: `features` float32 (n, d), `logits` float32 (n, z), `labels` int64 (n),
             `rows` int64 (n); metadata `seconds`, of the passes alone.
     Raises:
         DatasetError: The images cannot be used.
         WeightsError: The weights do not fit the architecture.
+        ValueError: A feature is NaN or infinite.
     """
     from safetensors.torch import save_file
 
@@ -47,11 +48,18 @@ def features(
     rows = read_manifest(manifest)
     opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
     probe = splits.probe_rows(rows, job.target, job.shots, job.probe, job.seed)
-    split = LabelledImages(opened, probe.rows, probe.labels, job.spec, device)
+    recipe = job.recipe if isinstance(job, ReferenceJob) else None
+    split = LabelledImages(opened, probe.rows, probe.labels, job.spec, device, recipe)
     model = load_model(job.spec, weights).to(device)
     started = time.monotonic()
     found, logits = embed(model, split)
     seconds = time.monotonic() - started
+    if not torch.isfinite(found).all():
+        row = probe.rows[int((~torch.isfinite(found)).any(1).nonzero()[0])]
+        raise ValueError(
+            f"model {job.model} gives NaN or infinite features (first for row {row} of {manifest}); "
+            f"its weights are damaged or of another preprocessing: check {weights} and mean and std"
+        )
     content = {
         "features": found.contiguous(),
         "logits": logits.contiguous(),

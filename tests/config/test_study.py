@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xferpipe.config import StudyError, load_study
 from xferpipe.config.default import DEFAULT
-from xferpipe.config.jobs import Jobs, entries_of
+from xferpipe.config.resolve import Jobs, entries_of
 from xferpipe.config.study import study_of_workflow
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from xferpipe.config import load_study
-from xferpipe.config.jobs import Jobs
+from xferpipe.config.resolve import Jobs
 from xferpipe.config.study import StudyError
 from xferpipe.datasets import splits
 from xferpipe.datasets.manifest import manifest

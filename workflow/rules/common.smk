@@ -79,6 +79,29 @@ def source_inputs(wildcards):
     return {**dataset_inputs(entry.source), "initial": initial}
 
 
+def score_inputs(wildcards):
+    """Return what some scores need beside features: gradients, a network trained on the target."""
+    place = "{w.target}/{w.shots}".format(w=wildcards)
+    model = wildcards.model
+    inputs = {}
+    if STUDY.scores.needs_gradients:
+        inputs["gradients"] = f"results/gradients/{place}/{model}/gradients.safetensors"
+    if STUDY.scores.needs_reference:
+        inputs["reference"] = f"results/reference/{place}/features.safetensors"
+    return inputs
+
+
+def reference_inputs(wildcards):
+    """Return the images of a target and the weights of the small network trained on it."""
+    run = STUDY.reference_run(wildcards.target, wildcards.shots)
+    return {
+        **dataset_inputs(STUDY.targets[wildcards.target].dataset),
+        "weights": "results/finetune/{}/{}/{}/{}/seed{}/weights.safetensors".format(
+            *run
+        ),
+    }
+
+
 def retrieval_inputs(wildcards):
     """Return the images of a target and the weights of one of its fine-tunes."""
     run = "{w.target}/{w.shots}/{w.model}/{w.recipe}/seed{w.seed}".format(w=wildcards)

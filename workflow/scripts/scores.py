@@ -5,6 +5,11 @@ from pathlib import Path
 from xferpipe.config import ScoresJob
 from xferpipe.rebuild.job_script import job_script
 
+
+def optional(name):
+    return Path(snakemake.input[name]) if name in snakemake.input.keys() else None
+
+
 with job_script(snakemake, ScoresJob) as job:
     from xferpipe.scores.stage import scores
 
@@ -14,4 +19,6 @@ with job_script(snakemake, ScoresJob) as job:
         card=Path(snakemake.input.card),
         class_means=Path(snakemake.input.class_means),
         output=Path(snakemake.output[0]),
+        gradients=optional("gradients"),
+        reference=optional("reference"),
     )

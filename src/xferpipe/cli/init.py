@@ -139,7 +139,7 @@ def _check(study, target: str) -> dict:
     """List the images as the workflow will, so that what is wrong is said now."""
     import polars
 
-    from xferpipe.config.jobs import Jobs
+    from xferpipe.config.resolve import Jobs
     from xferpipe.datasets.manifest import manifest, read_manifest
 
     job = Jobs(study).manifest(target)

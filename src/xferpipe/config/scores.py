@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from xferpipe.config.base import Block
+from xferpipe.config.base import Block, Name
 
 #: Method name -> module in `xferpipe.scores`. The table is here, and not beside the scores, so that
 #: Snakemake knows the names without importing torch and adding one leaves the others' keys alone.
@@ -109,6 +109,14 @@ class Gradients(Block):
     )
 
 
+class Reference(Block):
+    """The small network trained on each target that RSA compares features with."""
+
+    model: Name = Field(description="Zoo entry that it starts from; ResNet-18, random weights.")
+    recipe: Name = Field(description="Fine-tuning recipe that trains it on the target.")
+    seed: int = Field(0, ge=0, description="Seed of its training.")
+
+
 class Scores(Block):
     """What is computed from the probe images' features."""
 
@@ -138,6 +146,9 @@ class Scores(Block):
     learning_rate: float = Field(
         0.01, gt=0, description="Step size of the linearised loss curve that LGC's rows give."
     )
+    reference: Reference | None = Field(
+        None, description="Network for `rsa` and `rsa_zscored`; null leaves these undefined."
+    )
     steps: tuple[int, ...] = Field(
         (1, 10, 100), description="Steps at which the linearised loss curve is stored."
     )
@@ -151,6 +162,11 @@ class Scores(Block):
     def needs_gradients(self) -> bool:
         """Tell whether a pass through the model beside that for features is asked for."""
         return "lgc" in self.methods or bool(self.layers)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Tell whether a network trained on the target is asked for."""
+        return self.reference is not None and bool({"rsa", "rsa_zscored"} & set(self.methods))
 
     @field_validator("methods")
     @classmethod

@@ -141,6 +141,11 @@ class Study(Block):
         missing = [target for target in self.targets if not any(t == target for t, _ in pairs)]
         return [*pairs, *((target, "full") for target in missing)]
 
+    def reference_run(self, target: str, shots: str) -> tuple[str, str, str, str, str]:
+        """Return the wildcards of the fine-tune whose features RSA compares with."""
+        reference = self.scores.reference
+        return target, shots, reference.model, reference.recipe, str(reference.seed)
+
     def minimiser_jobs(self) -> dict[str, list[tuple[str, ...]]]:
         """Return the wildcards of every minimiser job by stage; empty lists where none is asked."""
         jobs: dict[str, list[tuple[str, ...]]] = {
@@ -219,6 +224,10 @@ class Study(Block):
             self._recipe_fits(run)
         for target, shots in dict.fromkeys((run.target, run.shots) for run in self.finetune_ids()):
             self._shots_fit(target, shots)
+        if self.scores.reference is not None:
+            known("scores.reference.model", self.scores.reference.model, self.zoo)
+            recipe = self.scores.reference.recipe
+            known("scores.reference.recipe", recipe, self.finetuning_recipes)
         if self.minimisers is not None:
             self.minimisers.check(self.zoo, self.pretraining_recipes, self.finetuning_recipes)
         if self.selection.reference_model is not None:

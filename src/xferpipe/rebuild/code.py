@@ -24,6 +24,8 @@ STAGE_MODULES = {
     "pretrain": "xferpipe.pretrain",
     "load_weights": "xferpipe.load_weights",
     "features": "xferpipe.features",
+    "gradients": "xferpipe.gradients",
+    "reference": "xferpipe.features",
     "scores": "xferpipe.scores.stage",
     "finetune": "xferpipe.finetune",
     "retrieval": "xferpipe.retrieval.stage",

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from xferpipe.config.jobs import Job, entries_of
+from xferpipe.config.jobs import Job
+from xferpipe.config.resolve import entries_of
 from xferpipe.rebuild.code import is_left_out, modules_of
 from xferpipe.rebuild.keys import _code_of_job, _plugins
 
@@ -83,5 +84,5 @@ def _check_imports(job: Job) -> None:
     if extra:
         raise StaleCodeError(
             f"stage {job.stage} ran modules that its key does not cover: {', '.join(extra)}; "
-            "import them in the stage's modules, or name them in config.jobs.entries_of"
+            "import them in the stage's modules, or name them in config.resolve.entries_of"
         )

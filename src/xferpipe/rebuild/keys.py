@@ -16,7 +16,8 @@ from typing import NamedTuple
 import yaml
 
 from xferpipe.config.datasets import Dataset
-from xferpipe.config.jobs import Job, Jobs, entries_of
+from xferpipe.config.jobs import Job
+from xferpipe.config.resolve import Jobs, entries_of
 from xferpipe.config.study import FinetuneId, Study
 from xferpipe.rebuild.code import code_of
 
@@ -129,8 +130,19 @@ class Keys:
     def _above_features(self, target: str, shots: str, model: str) -> list[str]:
         return [*self.data(self.study.targets[target].dataset), self.zoo(model)]
 
+    def _above_gradients(self, target: str, shots: str, model: str) -> list[str]:
+        return self._above_features(target, shots, model)
+
+    def _above_reference(self, target: str, shots: str) -> list[str]:
+        return [self("finetune", *self.study.reference_run(target, shots)).key]
+
     def _above_scores(self, target: str, shots: str, model: str) -> list[str]:
-        return [self("features", target, shots, model).key]
+        above = [self("features", target, shots, model).key]
+        if self.study.scores.needs_gradients:
+            above.append(self("gradients", target, shots, model).key)
+        if self.study.scores.needs_reference:
+            above.append(self("reference", target, shots).key)
+        return above
 
     def _above_finetune(
         self, target: str, shots: str, model: str, recipe: str, seed: str

@@ -1,0 +1,251 @@
+"""Resolve a study into jobs: the slice of each, and the registered modules it uses."""
+
+from __future__ import annotations
+
+from xferpipe.config.datasets import Dataset
+from xferpipe.config.jobs import (
+    AggregateJob,
+    ContinualJob,
+    FeaturesJob,
+    FinetuneJob,
+    GenerateJob,
+    GradientsJob,
+    Job,
+    LoadWeightsJob,
+    ManifestJob,
+    ModelSpec,
+    PackJob,
+    PathJob,
+    PretrainJob,
+    ProbeFinetunedJob,
+    ProbeJob,
+    ReferenceJob,
+    ReportJob,
+    RetrievalJob,
+    ScoresJob,
+)
+from xferpipe.config.scores import module_of
+from xferpipe.config.study import Shots, Study
+from xferpipe.config.zoo import architecture_family
+
+
+class Jobs:
+    """Resolves the jobs of a study: a job is a pure function of its wildcards."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    def generate(self, dataset: str) -> GenerateJob:
+        return GenerateJob(dataset=self._images(dataset), seed=self.study.seed)
+
+    def manifest(self, dataset: str) -> ManifestJob:
+        return ManifestJob(name=dataset, dataset=self._images(dataset), seed=self.study.seed)
+
+    def pack(self, dataset: str) -> PackJob:
+        return PackJob(dataset=self._images(dataset), seed=self.study.seed)
+
+    def pretrain(self, model: str) -> PretrainJob:
+        entry = self.study.zoo[model]
+        return PretrainJob(
+            model=model,
+            source=entry.source,
+            spec=ModelSpec.of(entry),
+            dataset=self._images(entry.source),
+            recipe_name=entry.recipe,
+            recipe=self.study.pretraining_recipes[entry.recipe],
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def load_weights(self, model: str) -> LoadWeightsJob:
+        entry = self.study.zoo[model]
+        return LoadWeightsJob(
+            model=model,
+            spec=ModelSpec.of(entry),
+            weights=entry.weights,
+            name=entry.name,
+            seed=self.study.seed,
+        )
+
+    def features(self, target: str, shots: str, model: str) -> FeaturesJob:
+        return FeaturesJob(
+            target_name=target,
+            target=self.study.targets[target],
+            dataset=self._images(self.study.targets[target].dataset),
+            shots=parse_shots(shots),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            probe=self.study.probe,
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def gradients(self, target: str, shots: str, model: str) -> GradientsJob:
+        scores = self.study.scores
+        # Layers alone need no gradients: without lgc none are taken.
+        scalars = scores.gradients.scalars if "lgc" in scores.methods else ()
+        return GradientsJob(
+            **dict(self.features(target, shots, model)),
+            gradients=scores.gradients.model_copy(update={"scalars": scalars}),
+            layers=scores.layers,
+        )
+
+    def reference(self, target: str, shots: str) -> ReferenceJob:
+        model = self.study.scores.reference.model
+        features = dict(self.features(target, shots, model))
+        return ReferenceJob(
+            **features, recipe=self.study.finetuning_recipes[self.study.scores.reference.recipe]
+        )
+
+    def scores(self, target: str, shots: str, model: str) -> ScoresJob:
+        return ScoresJob(
+            target=target,
+            shots=parse_shots(shots),
+            model=model,
+            scores=self.study.scores,
+            seed=self.study.seed,
+            compute_threads=self.study.compute_threads,
+        )
+
+    def finetune(self, target: str, shots: str, model: str, recipe: str, seed: str) -> FinetuneJob:
+        return FinetuneJob(
+            target_name=target,
+            target=self.study.targets[target],
+            dataset=self._images(self.study.targets[target].dataset),
+            shots=parse_shots(shots),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            recipe_name=recipe,
+            recipe=self.study.finetuning_recipes[recipe],
+            study_seed=self.study.seed,
+            seed=int(seed),
+            **self._compute(),
+        )
+
+    def retrieval(
+        self, target: str, shots: str, model: str, recipe: str, seed: str
+    ) -> RetrievalJob:
+        return RetrievalJob(
+            target_name=target,
+            dataset=self._images(self.study.targets[target].dataset),
+            shots=parse_shots(shots),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            recipe_name=recipe,
+            recipe=self.study.finetuning_recipes[recipe],
+            study_seed=self.study.seed,
+            seed=int(seed),
+            retrieval=self.study.retrieval,
+            **self._compute(),
+        )
+
+    def probe(self, model: str) -> ProbeJob:
+        entry, probes = self.study.zoo[model], self.study.minimisers
+        return ProbeJob(
+            model=model,
+            source=entry.source,
+            spec=ModelSpec.of(entry),
+            dataset=self._images(entry.source),
+            recipe=self.study.pretraining_recipes[entry.recipe],
+            sample=probes.sample,
+            inputs=probes.inputs,
+            energy=probes.energy,
+            confidence=probes.confidence,
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def probe_finetuned(
+        self, target: str, shots: str, model: str, recipe: str, seed: str
+    ) -> ProbeFinetunedJob:
+        probes = self.study.minimisers
+        return ProbeFinetunedJob(
+            target_name=target,
+            dataset=self._images(self.study.targets[target].dataset),
+            shots=parse_shots(shots),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            recipe_name=recipe,
+            recipe=self.study.finetuning_recipes[recipe],
+            seed=int(seed),
+            sample=probes.sample,
+            inputs=probes.inputs,
+            confidence=probes.confidence,
+            study_seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def path(self, first: str, second: str) -> PathJob:
+        entry, probes = self.study.zoo[first], self.study.minimisers
+        return PathJob(
+            first=first,
+            second=second,
+            source=entry.source,
+            spec=ModelSpec.of(entry),
+            dataset=self._images(entry.source),
+            recipe=self.study.pretraining_recipes[entry.recipe],
+            sample=probes.sample,
+            # Which other pairs there are is no business of this one.
+            paths=probes.paths.model_copy(update={"pairs": "all"}),
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def continual(self, target: str, model: str, seed: str) -> ContinualJob:
+        continual = self.study.minimisers.continual
+        return ContinualJob(
+            target_name=target,
+            target=self.study.targets[target],
+            dataset=self._images(self.study.targets[target].dataset),
+            model=model,
+            spec=ModelSpec.of(self.study.zoo[model]),
+            recipe_name=continual.recipe,
+            recipe=self.study.finetuning_recipes[continual.recipe],
+            parts=continual.parts,
+            part_by=continual.part_by,
+            study_seed=self.study.seed,
+            seed=int(seed),
+            **self._compute(),
+        )
+
+    def aggregate(self) -> AggregateJob:
+        return AggregateJob(
+            study=self.study.name,
+            selection=self.study.selection,
+            licences={name: entry.licence for name, entry in self.study.zoo.items()},
+            seed=self.study.seed,
+        )
+
+    def report(self) -> ReportJob:
+        return ReportJob(study=self.study.name, selection=self.study.selection)
+
+    def _images(self, dataset: str) -> Dataset:
+        """A licence is shown, never computed with: it stays out of the slice."""
+        return self.study.datasets[dataset].model_copy(update={"licence": None})
+
+    def _compute(self) -> dict[str, object]:
+        return {"compute_threads": self.study.compute_threads, "device": self.study.device}
+
+
+def parse_shots(text: str) -> Shots:
+    """Turn the `shots` wildcard into its value."""
+    return "full" if text == "full" else int(text)
+
+
+def entries_of(job: Job) -> tuple[str, ...]:
+    """Name the registered modules that a job uses, and none of their siblings."""
+    entries = set()
+    dataset = getattr(job, "dataset", None)
+    if dataset is not None:
+        entries.add(f"xferpipe.datasets.readers.{dataset.reader}")
+    spec = getattr(job, "spec", None)
+    if spec is not None:
+        entries.add(f"xferpipe.zoo.architectures.{architecture_family(spec.architecture)}")
+    recipe = getattr(job, "recipe", None)
+    if recipe is not None:
+        entries.add(f"xferpipe.training.algorithms.{recipe.algorithm}")
+    if isinstance(job, LoadWeightsJob) and job.weights != "random":
+        entries.add(f"xferpipe.zoo.origins.{job.weights}_weights")
+    if isinstance(job, ScoresJob):
+        entries.update(module_of(method) for method in job.scores.methods)
+    return tuple(sorted(entries))
