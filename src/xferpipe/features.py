@@ -57,8 +57,8 @@ def features(
     if not torch.isfinite(found).all():
         row = probe.rows[int((~torch.isfinite(found)).any(1).nonzero()[0])]
         raise ValueError(
-            f"model {job.model} gives NaN or infinite features (first for row {row} of {manifest}); "
-            f"its weights are damaged or of another preprocessing: check {weights} and mean and std"
+            f"model {job.model} gives NaN or infinite features (first: row {row} of {manifest}); "
+            f"its weights are damaged or want other preprocessing: check {weights}, mean and std"
         )
     content = {
         "features": found.contiguous(),

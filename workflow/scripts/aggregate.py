@@ -25,5 +25,10 @@ with job_script(snakemake, AggregateJob) as job:
         feature_seconds=paths("features"),
         benchmarks=sorted(Path("results/benchmarks").rglob("*.tsv")),
         output=Path(snakemake.output[0]),
+        camera_pairs=paths("camera_pairs"),
+        minimisers=paths("minimisers"),
+        distances=paths("distances"),
+        paths=paths("paths"),
+        forgetting=paths("forgetting"),
         study_hash=snakemake.params.key,
     )

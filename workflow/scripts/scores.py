@@ -7,7 +7,8 @@ from xferpipe.rebuild.job_script import job_script
 
 
 def optional(name):
-    return Path(snakemake.input[name]) if name in snakemake.input.keys() else None
+    path = snakemake.input.get(name)
+    return Path(path) if path else None
 
 
 with job_script(snakemake, ScoresJob) as job:
