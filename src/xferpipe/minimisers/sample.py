@@ -10,14 +10,14 @@ import polars
 import torch
 from torch import Tensor
 
-from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.jobs import PathJob, ProbeFinetunedJob, ProbeJob
 from xferpipe.config.study import Target
-from xferpipe.datasets import geometry, splits
+from xferpipe.datasets import splits
 from xferpipe.datasets.images import Images, open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.minimisers.images import ProbeImages
 from xferpipe.seeding import numpy_generator
+from xferpipe.training.data import LabelledImages
 from xferpipe.training.resolve import resolve
 
 
@@ -44,22 +44,6 @@ def stratified(labels: numpy.ndarray, count: int, seed: int, *names: str) -> num
     classes = numpy_generator(seed, "minimisers", "sample", *names, "classes")
     place = classes.permutation(labels.max() + 1)[labels]
     return numpy.sort(numpy.lexsort((place, rounds))[:count])
-
-
-def evaluation_size(images: Tensor, recipe: Augmentation) -> Tensor:
-    """Resize and crop as evaluation does; pixels are perturbed at the size the model sees.
-
-    Args:
-        images: uint8 (n, 3, h, w).
-        recipe: Its `val_resize_size`, `val_crop_size` and `interpolation`.
-    Returns:
-        uint8 (n, 3, px, px).
-    """
-    if recipe.val_resize_size is not None:
-        images = geometry.resized(images, recipe.val_resize_size, recipe.interpolation)
-    if recipe.val_crop_size is not None:
-        images = geometry.centre_crop(images, recipe.val_crop_size)
-    return images
 
 
 class SourceImages:
@@ -91,6 +75,8 @@ class SourceImages:
         self.sample, self.seed, self.device = job.sample, seed, device
         # The sizes of a hyper-rule follow from the images' side, not from their number.
         self.recipe = resolve(job.recipe, images=1, image_px=job.dataset.image_px)
+        # Pixels in [0, 1] as they are: the classifier that is probed normalises them itself.
+        self.spec = job.spec.model_copy(update={"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
 
     def training_rows(self, source: str) -> splits.LabelledRows:
         """Return every image that pretraining on `source` was done with."""
@@ -109,11 +95,27 @@ class SourceImages:
 
     def _read(self, rows: splits.LabelledRows, count: int, name: str) -> ProbeImages:
         chosen = stratified(rows.labels, count, self.seed, name)
+        parts = [
+            # Bytes again, which is exact and takes a quarter of the memory.
+            (pixels * 255).round_().to("cpu", torch.uint8)
+            for pixels, _ in self._evaluated(rows, chosen).evaluation(self.sample.batch_size)
+        ]
         return ProbeImages(
-            evaluation_size(self.images.batch(rows.rows[chosen]), self.recipe),
+            torch.cat(parts),
             torch.from_numpy(rows.labels[chosen]),
             batch_size=self.sample.batch_size,
             device=self.device,
+        )
+
+    def _evaluated(self, rows: splits.LabelledRows, chosen: numpy.ndarray) -> LabelledImages:
+        """Return some images at the size that the model is evaluated at."""
+        return LabelledImages(
+            self.images,
+            rows.rows[chosen],
+            rows.labels[chosen],
+            self.spec,
+            self.device,
+            self.recipe,
         )
 
     def training_batches(
@@ -127,6 +129,4 @@ class SourceImages:
             order = generator.permutation(len(rows))
             for step in range(steps):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
-                images = self.images.batch(rows.rows[chosen]).to(self.device)
-                pixels = evaluation_size(images, self.recipe).float().div_(255)
-                yield pixels, torch.from_numpy(rows.labels[chosen]).to(self.device)
+                yield from self._evaluated(rows, chosen).evaluation(len(chosen))
