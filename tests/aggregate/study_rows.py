@@ -33,6 +33,7 @@ def job(**selection) -> AggregateJob:
         study="made_up",
         selection=Selection(**options),
         licences=dict.fromkeys(MODELS) | {"a": "MIT"},
+        source_licences={"b": "CC-BY-4.0"},
         seed=0,
     )
 

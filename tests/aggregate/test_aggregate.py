@@ -48,6 +48,7 @@ def test_aggregate_fills_in_licences(tables) -> None:
     licences = dict(zip(tables["zoo"]["model"], tables["zoo"]["licence"], strict=True))
     assert licences["a"] == "MIT"
     assert licences["b"] is None
+    assert row(tables["zoo"], model="b")["source_licence"] == "CC-BY-4.0"
 
 
 def test_selection_of_a_score_in_the_right_order_is_perfect(tables) -> None:

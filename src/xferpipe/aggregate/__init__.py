@@ -69,7 +69,8 @@ def aggregate(
     from xferpipe.aggregate.speed import speed_runs, speed_selection
     from xferpipe.records import write_table
 
-    gather("zoo", zoo, output, study_hash, {"licence": ("model", job.licences)})
+    licences = {"licence": job.licences, "source_licence": job.source_licences}
+    gather("zoo", zoo, output, study_hash, known=licences)
     for name, files in (
         ("epochs", epochs),
         ("scores", scores),

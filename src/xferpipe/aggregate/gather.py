@@ -20,7 +20,8 @@ def gather(
     paths: Sequence[Path],
     output: Path,
     study_hash: str,
-    filled: Mapping[str, tuple[str, Mapping[str, str | None]]] | None = None,
+    *,
+    known: Mapping[str, Mapping[str, str | None]] | None = None,
 ) -> None:
     """Write the rows of many files as one table.
 
@@ -29,7 +30,7 @@ def gather(
         paths: Files of that table, in the order their rows are to have.
         output: Folder to write `<table>.parquet` to.
         study_hash: Hash of the study, stored in the file.
-        filled: Column -> (key column, key -> value): values known now that no job may read.
+        known: Column -> model -> text, for texts that are shown and that no job may read.
     Raises:
         RecordError: A file is not this table.
     """
@@ -47,11 +48,11 @@ def gather(
         rows = 0
         for path in paths:
             data = read_table(table, path, ours=True)
-            for column, (key, values) in (filled or {}).items():
-                known = polars.col(key).replace_strict(
-                    values, default=None, return_dtype=polars.String
+            for column, texts in (known or {}).items():
+                text = polars.col("model").replace_strict(
+                    list(texts), list(texts.values()), default=None, return_dtype=polars.String
                 )
-                data = data.with_columns(polars.coalesce(known, column).alias(column))
+                data = data.with_columns(polars.coalesce(text, column).alias(column))
             held.append(data)
             rows += data.height
             if rows >= _ROWS:

@@ -270,6 +270,7 @@ class AggregateJob(Job):
     study: str
     selection: Selection
     licences: dict[str, str | None]
+    source_licences: dict[str, str | None]
     seed: int
 
 

@@ -213,6 +213,11 @@ class Jobs:
             study=self.study.name,
             selection=self.study.selection,
             licences={name: entry.licence for name, entry in self.study.zoo.items()},
+            source_licences={
+                name: self.study.datasets[entry.source].licence
+                for name, entry in self.study.zoo.items()
+                if entry.source in self.study.datasets
+            },
             seed=self.study.seed,
         )
 

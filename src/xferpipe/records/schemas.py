@@ -57,6 +57,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("source_images", INTEGER, "count", "Training images of the source."),
         ("source_accuracy", REAL, "fraction", "Accuracy on the source's test split."),
         ("licence", TEXT, "", "Licence of the weights."),
+        ("source_licence", TEXT, "", "Licence of the source's images."),
         ("seconds", REAL, "s", "Time that pretraining took."),
     ),
     "scores": _columns(
@@ -193,7 +194,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("pearson", REAL, "", "Pearson correlation."),
         ("pearson_low", REAL, "", "Lower end of its interval."),
         ("pearson_high", REAL, "", "Upper end of its interval."),
-        ("trials", REAL, "count", "Fine-tunes until the best model, in score order; unscored last."),
+        ("trials", REAL, "count", "Fine-tunes until the best model, in score order."),
         ("regret", REAL, "fraction", "Best metric minus that of the model scored first."),
         ("top_model", TEXT, "", "Model that the score puts first."),
         ("best_model", TEXT, "", "Model that fine-tunes best."),

@@ -1,0 +1,84 @@
+"""`xferpipe recommend`: which models to fine-tune first, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def recommend(
+    target: Annotated[str, typer.Argument(help="Target of the study.")],
+    tables: Annotated[Path, typer.Option(help="Folder of the study's result tables.")] = Path(
+        "results/tables"
+    ),
+    shots: Annotated[str, typer.Option(help="Training images per class, or full.")] = "full",
+    method: Annotated[
+        str | None,
+        typer.Option(help="Score to order by; unset: the best one on all other targets."),
+    ] = None,
+    variant: Annotated[str, typer.Option(help="Options of --method, as in table scores.")] = "",
+    own_results: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet of fine-tuning results that you have (target, model, accuracy or "
+            "map); they count beside the study's."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Models to show.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Say which models to fine-tune first on a target, and how sure that is."""
+    import polars
+
+    from xferpipe.aggregate.advice import Trust, advise, choose_score
+    from xferpipe.aggregate.oracle import by_model, oracle
+    from xferpipe.aggregate.selection import selection_and_gains
+    from xferpipe.cli.look import print_json
+    from xferpipe.config.study import Selection
+    from xferpipe.records import read_table
+
+    scores = read_table("scores", tables / "scores.parquet")
+    judged = Selection(own_results=own_results, bootstrap_samples=0)
+    runs = oracle(judged, tables)
+    if method is None:
+        elsewhere = runs.filter(polars.col("target") != target)
+        trust = choose_score(
+            selection_and_gains(judged, elsewhere, scores, {}, 0)[0], target, shots
+        )
+    else:
+        trust = Trust(method, variant)
+    here = by_model(runs.filter(polars.col("target") == target, polars.col("shots") == shots))
+    known = dict(here.group_by("model").agg(polars.col("value").max()).iter_rows())
+    zoo = read_table("zoo", tables / "zoo.parquet")
+    advice = advise(scores, zoo, trust, target, shots, known)
+    if as_json:
+        print_json(asdict(advice))
+    else:
+        _print(advice, target, shots, top)
+
+
+def _print(advice, target: str, shots: str, top: int) -> None:
+    from xferpipe.cli.look import print_table, say
+
+    trust = advice.trust
+    name = f"{trust.method} ({trust.variant})" if trust.variant else trust.method
+    because = (
+        f"rank correlation {trust.spearman:.2f} with fine-tuning on {trust.targets} other targets"
+        if trust.spearman is not None
+        else "as named, or for want of other fine-tunes"
+    )
+    typer.echo(f"{target}, shots {shots}, by {name}: {because}")
+    if advice.abstains:
+        typer.echo(f"No single model is recommended: {advice.abstains}.")
+    typer.echo(f"Fine-tune first: {', '.join(advice.first)}")
+    columns = ["model", "value", "low", "high", "metric", "licence", "source", "source_licence"]
+    heads = ["model", "score", "low", "high", "known result", "weights' licence", "source"]
+    heads += ["source's licence"]
+    print_table(heads, [[row[key] for key in columns] for row in advice.models[:top]])
+    for warning in advice.warnings:
+        say(f"note: {warning}")
+    if any(row["licence"] is None for row in advice.models[:top]):
+        say("note: a dash under a licence means that the study does not state it: check it")
