@@ -6,11 +6,21 @@ interpreters start fast. Subpackages load at first use.
 
 import importlib
 
-__all__ = ["__version__"]
+__all__ = ["Study", "__version__", "load_study", "load_table"]
+
+#: Names of the notebook's first line -> where they are defined.
+_NAMES = {
+    "Study": ("xferpipe.config", "Study"),
+    "load_study": ("xferpipe.config", "load_study"),
+    "load_table": ("xferpipe.records", "load_table"),
+}
 
 
 def __getattr__(name):
-    """Load a subpackage, or the version, at first use."""
+    """Load a name, a subpackage or the version at first use."""
+    if name in _NAMES:
+        module, attribute = _NAMES[name]
+        return getattr(importlib.import_module(module), attribute)
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 

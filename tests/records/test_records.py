@@ -96,6 +96,16 @@ def test_any_row_survives_the_file(rows, tmp_path_factory):
     assert records.read_table("scores", path, ours=True).equals(table)
 
 
+def test_result_table_is_loaded_by_its_name(tmp_path):
+    from xferpipe import load_table
+
+    table = records.frame("selection", [{"target": "t", "spearman": 0.5}])
+    records.write_table("selection", table, tmp_path / "tables" / "selection.parquet")
+    assert load_table("selection", tmp_path).equals(table)
+    with pytest.raises(records.RecordError, match="selection"):
+        load_table("selektion", tmp_path)
+
+
 def test_every_column_has_a_meaning():
     for columns in records.TABLES.values():
         assert len({column.name for column in columns}) == len(columns)

@@ -37,7 +37,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "manifest": _columns(
         ("row", INTEGER, "", "Position, 0-based; the row of the packed images."),
         ("path", TEXT, "", "File below the data set's root; null where images are no files."),
-        ("index", INTEGER, "", "Position in the format's own storage; null where images are files."),
+        (
+            "index",
+            INTEGER,
+            "",
+            "Position in the format's own storage; null where images are files.",
+        ),
         ("label", INTEGER, "", "Class label, 0-based; the dense identity for re-identification."),
         ("class_name", TEXT, "", "Name of the class or the identity."),
         ("split", TEXT, "", "train, validation, test, query or gallery."),
