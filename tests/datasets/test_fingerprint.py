@@ -69,6 +69,17 @@ def test_fingerprint_touched_or_copied_folder_is_the_same(tree, mark, tmp_path):
     assert mark(copy) == before
 
 
+def test_fingerprint_folder_listed_in_another_order_is_the_same(tree, mark, monkeypatch):
+    before = mark(tree)
+    original = os.scandir
+    monkeypatch.setattr(module.os, "scandir", lambda path: reversed(list(original(path))))
+    forwards = mark(tree)
+    monkeypatch.setattr(
+        module.os, "scandir", lambda path: sorted(original(path), key=lambda item: item.name)
+    )
+    assert before == forwards == mark(tree)
+
+
 def test_fingerprint_second_time_reads_no_settled_file(tree, mark, monkeypatch):
     read = []
     original = module.hashlib.file_digest

@@ -39,6 +39,17 @@ def test_generated_more_images_keep_those_there_were(packing, kind):
         assert (few[row] == many[many_at[place]]).all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_generated_later_first_class_draws_the_same_images_of_those_classes(packing, kind):
+    options = {"kind": kind, "images_per_class": 4}
+    all_rows, all_images = packing(Generated(classes=5, **options))
+    rows, images = packing(Generated(classes=2, first_class=3, **options))
+    assert set(rows["class_name"]) == set(all_rows.filter(all_rows["label"] >= 3)["class_name"])
+    row_of = {index: row for row, index in all_rows.select("row", "index").rows()}
+    for row, index in rows.select("row", "index").rows():
+        assert (images[row] == all_images[row_of[index + 3 * 4]]).all()
+
+
 @pytest.mark.parametrize("module", [shapes, textures, letters])
 @pytest.mark.parametrize("px", [8, 17, 32])
 def test_generated_every_class_draws_at_any_size(module, px):
