@@ -54,9 +54,14 @@ def test_row_with_a_value_of_another_type_is_refused():
 def test_failure_while_writing_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "result.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError), records.atomic_path(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail():
+        with records.atomic_path(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("result.txt", "old")]
 
 
@@ -101,9 +106,9 @@ def test_result_table_is_loaded_by_its_name(tmp_path):
 
     table = records.frame("selection", [{"target": "t", "spearman": 0.5}])
     records.write_table("selection", table, tmp_path / "tables" / "selection.parquet")
-    assert load_table("selection", tmp_path).equals(table)
+    assert load_table("selection", tmp_path / "tables").equals(table)
     with pytest.raises(records.RecordError, match="selection"):
-        load_table("selektion", tmp_path)
+        load_table("selektion", tmp_path / "tables")
 
 
 def test_every_column_has_a_meaning():

@@ -160,22 +160,6 @@ def load_table(table: str, folder: Path | str = "results/tables") -> polars.Data
     return read_table(table, Path(folder) / f"{table}.parquet")
 
 
-def load_table(table: str, results: Path | str = "results") -> polars.DataFrame:
-    """Load one of a study's result tables.
-
-    Args:
-        table: Name in `TABLES`, e.g. `selection`.
-        results: The study's results folder.
-    Returns:
-        The table, in the columns of its schema.
-    Raises:
-        RecordError: No such table name, or the study has not written it yet.
-    """
-    if table not in TABLES:
-        raise RecordError(f"no table is called {table!r}; there are: {', '.join(TABLES)}")
-    return read_table(table, Path(results) / "tables" / f"{table}.parquet")
-
-
 def version() -> str:
     """Return the installed package's version."""
     from importlib.metadata import PackageNotFoundError
