@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "faults"))  # For `same_tables`, as kill_rounds.py has it.
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "srun", "sinfo")
 
 CONFIGURATION = """\
@@ -80,7 +82,7 @@ class Slurm:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that a user of this cluster sets; the wrapper gives SLURM_CONF to nested steps."""
+        """What a user of this cluster sets; the wrapper gives SLURM_CONF to nested steps."""
         return {
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "XFERPIPE_SLURM_CONF": str(self.folder / "slurm.conf"),
@@ -128,12 +130,13 @@ class Slurm:
         return done.stdout
 
     def jobs(self) -> list[dict[str, str]]:
-        """Return every job since the start: id, state, comment (the rule), start and end."""
-        fields = {"id": "%i", "state": "%T", "rule": "%k", "start": "%S", "end": "%e", "gres": "%b"}
-        lines = self.output(
-            "squeue", "--noheader", "--states=all", "-o", "|".join(fields.values())
-        ).splitlines()
-        return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
+        """Return what Slurm knows of every job since the start, by its own names."""
+        lines = self.output("scontrol", "--oneliner", "show", "jobs").splitlines()
+        return [
+            dict(part.split("=", 1) for part in line.split() if "=" in part)
+            for line in lines
+            if line
+        ]
 
     def _daemon(self, *command: str) -> None:
         program = shutil.which(command[0], path=f"{os.environ['PATH']}:/usr/sbin:/sbin")

@@ -1,4 +1,4 @@
-"""Comparing the result tables of two runs: every row and every value that is not a measured time."""
+"""Comparing the tables of two runs: every row and value that is not a measured time."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def differences(expected: Path, found: Path) -> dict[str, str]:
     if not names:
         raise ValueError(f"{expected} holds no tables to compare with")
     found_names = {file.stem for file in found.glob("*.parquet")} - MEASUREMENTS
-    result = {name: "the table is missing" for name in names - found_names}
-    result |= {name: "the table is extra" for name in found_names - names}
+    result = dict.fromkeys(names - found_names, "the table is missing")
+    result |= dict.fromkeys(found_names - names, "the table is extra")
     for name in sorted(names & found_names):
         left, right = table(expected, name), table(found, name)
         lost, extra = left.height - right.height, right.height - right.unique().height

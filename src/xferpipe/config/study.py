@@ -308,10 +308,11 @@ def load_study(source: Path | str | dict[str, Any], *, smoke: bool = False) -> S
     if not isinstance(source, dict):
         origin = str(source)
         try:
-            source = yaml.safe_load(Path(source).read_text())
+            source = yaml.safe_load(Path(source).read_bytes())
         except OSError as error:
             raise StudyError(f"{origin}: {error.strerror}; expected a study file (YAML)") from None
-        except yaml.YAMLError as error:
+        # Not only YAMLError: a date such as 2001-99-99 is a ValueError, deep nesting the other.
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise StudyError(f"{origin} is not YAML: {error}") from None
         if not isinstance(source, dict):
             raise StudyError(f"{origin}: expected a mapping of keys, see config.yaml")
