@@ -86,7 +86,7 @@ class Paths(Block):
     batch_size: int = Field(128, ge=2, description="Training images of one search step.")
     lr: float = Field(0.01, gt=0, description="Learning rate of a search (SGD, momentum 0.9).")
     distance_weight: float = Field(
-        1.0, ge=0, description="Weight of distance / initial distance beside the loss (low_loss)."
+        1.0, ge=0, description="Weight of the Euclidean distance beside the loss (low_loss)."
     )
 
 

@@ -69,8 +69,8 @@ def low_loss_way(
 ) -> list[PathPoint]:
     """Walk from one solution towards another while the loss stays low, and measure on the way.
 
-    Minimises L(w) + distance_weight * |w - goal| / |start - goal|, starting from `start`: the
-    weights on the way are the curve.
+    Minimises L(w) + distance_weight * |w - goal|, starting from `start`: the weights on the way are
+    the curve.
 
     Args:
         model: Its weights are the same bits afterwards.
@@ -103,7 +103,7 @@ def low_loss_way(
                     found += measured(model, t, measure, refresh=refresh, end=step == 0)
             if step == search.steps:
                 break
-            pull = search.distance_weight / (whole * apart) if apart > 0 else 0.0
+            pull = search.distance_weight / apart if apart > 0 else 0.0
             for name, gradient in _gradients(model, batches).items():
                 tensor = parameters[name]
                 tensor.grad = gradient.add(tensor.detach() - goal[name], alpha=pull)
