@@ -147,8 +147,8 @@ def minimiser_tables(file, *stages):
 def minimiser_folder(stage, wildcards):
     """Return the folder of a minimiser job below its stage; a seed is the last wildcard."""
     if stage in ("probe", "path"):
-        return "/".join(wildcards)
-    return "/".join([*wildcards[:-1], f"seed{wildcards[-1]}"])
+        return Path(*wildcards)
+    return Path(*wildcards[:-1], f"seed{wildcards[-1]}")
 
 
 def zoo_weights(file="weights.safetensors"):

@@ -336,7 +336,7 @@ def markdown() -> str:
         "# Tables",
         "",
         "Generated from `xferpipe.records` by `make docs`. Every table is a Parquet file; "
-        "fractions run from 0 to 1. The file metadata holds the package version and the study hash.",
+        "fractions run from 0 to 1. The metadata holds the package version and the study hash.",
     ]
     for name, columns in TABLES.items():
         lines += [
