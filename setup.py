@@ -166,11 +166,14 @@ class BuildNative(build_ext):
 
 
 def source_key(source):
-    """Hash a source with all headers: any change to one of them compiles it again."""
+    """Hash a source with the headers of its side: a change there compiles it again."""
     digest = hashlib.sha256(source.read_bytes())
-    for path in sorted(SOURCES.rglob("*")):
-        if path.suffix in {".h", ".cuh"}:
-            digest.update(path.read_bytes())
+    side = source.relative_to(SOURCES).parts[0]
+    folders = [SOURCES / side, SOURCES / "core"] if (SOURCES / side).is_dir() else [SOURCES]
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".h", ".cuh"}:
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
