@@ -54,3 +54,46 @@ def test_load_study_more_shots_than_a_class_has_names_class_and_allowed():
         load_study(study(112))
     with pytest.raises(StudyError, match="allowed: 1 to 8, or full"):
         load_study(study(9, maximum_images_per_class=10))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (
+            {"train_crop_size": 24},
+            r"train_crop_size \(24\) .* 16 px .*train_resize_size, or image_px",
+        ),
+        ({"train_crop_size": 21, "crop_padding_px": 2}, r"train_crop_size \(21\) .* 20 px"),
+        ({"val_crop_size": 17}, r"val_crop_size \(17\) .* 16 px .*val_resize_size, or image_px"),
+    ],
+)
+@pytest.mark.parametrize("block", ["finetuning_recipes", "pretraining_recipes"])
+def test_load_study_crop_larger_than_the_images_is_refused(recipe, message, block):
+    content = study("full")
+    content["pretraining_recipes"] = {"source": {}}
+    content["zoo"]["net"] = {
+        "architecture": "cifar_resnet8",
+        "weights": "pretrain",
+        "source": "digits",
+        "recipe": "source",
+    }
+    load_study(content)
+    name = "plain" if block == "finetuning_recipes" else "source"
+    content[block] = {name: recipe}
+    with pytest.raises(StudyError, match=rf"{block}\.{name} with data set 'digits': {message}"):
+        load_study(content)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"train_crop_size": 20, "crop_padding_px": 2},
+        {"train_crop_size": 64, "random_resized_crop": [0.1, 1]},
+        {"train_crop_size": 24, "train_resize_size": 32},
+        {"val_crop_size": 24, "val_resize_size": 32},
+    ],
+)
+def test_load_study_crop_that_can_be_cut_is_accepted(recipe):
+    content = study("full")
+    content["finetuning_recipes"] = {"plain": recipe}
+    load_study(content)

@@ -66,17 +66,34 @@ class Augmentation(Block):
     )
 
     @model_validator(mode="after")
-    def _crops_fit(self) -> Augmentation:
-        pairs = [("val_crop_size", self.val_crop_size, self.val_resize_size)]
-        if self.random_resized_crop is None:
-            side = self.train_resize_size
-            padded = None if side is None else side + 2 * self.crop_padding_px
-            pairs.append(("train_crop_size", self.train_crop_size, padded))
-        elif self.random_resized_crop[0] > self.random_resized_crop[1]:
-            raise ValueError(f"random_resized_crop: {list(self.random_resized_crop)} must ascend")
-        elif self.random_resized_crop[1] == 0:
-            raise ValueError("random_resized_crop: the largest share must be above 0")
-        for name, crop, side in pairs:
-            if crop is not None and side is not None and crop > side:
-                raise ValueError(f"{name} ({crop}) is larger than the {side} px it is cut from")
+    def _crops_possible(self) -> Augmentation:
+        share = self.random_resized_crop
+        if share is not None and not 0 < share[1] >= share[0]:
+            raise ValueError(f"random_resized_crop: {list(share)} must ascend, to above 0")
+        if misfit := self.misfit(None):
+            raise ValueError(misfit)
         return self
+
+    def misfit(self, image_px: int | None) -> str | None:
+        """Say which crop is larger than what it is cut from; None if none is, as far as is known.
+
+        Args:
+            image_px: Side of the data set's images; None leaves sizes that follow from it unsaid.
+        """
+        train = self.train_resize_size or image_px
+        if train is not None and self.random_resized_crop is None:
+            train += 2 * self.crop_padding_px
+            if (self.train_crop_size or 0) > train:
+                return _larger("train_crop_size", self.train_crop_size, train)
+        val = self.val_resize_size or image_px
+        if val is not None and (self.val_crop_size or 0) > val:
+            return _larger("val_crop_size", self.val_crop_size, val)
+        return None
+
+
+def _larger(name: str, crop: int, side: int) -> str:
+    resize = name.replace("crop", "resize")
+    return (
+        f"{name} ({crop}) is larger than the {side} px it is cut from; set {resize}, or image_px "
+        f"of the data set, to {crop} or more"
+    )

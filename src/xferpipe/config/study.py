@@ -224,6 +224,7 @@ class Study(Block):
             self._recipe_fits(run)
         for target, shots in dict.fromkeys((run.target, run.shots) for run in self.finetune_ids()):
             self._shots_fit(target, shots)
+        self._crops_fit()
         if self.scores.reference is not None:
             known("scores.reference.model", self.scores.reference.model, self.zoo)
             recipe = self.scores.reference.recipe
@@ -251,6 +252,22 @@ class Study(Block):
                 f"target {run.target!r} is a classification target; "
                 "allowed there: loss: cross_entropy, sampler: shuffle"
             )
+
+    def _crops_fit(self) -> None:
+        used = [
+            ("finetuning_recipes", run.recipe, self.targets[run.target].dataset)
+            for run in self.finetune_ids()
+        ] + [
+            ("pretraining_recipes", entry.recipe, entry.source)
+            for entry in self.zoo.values()
+            if entry.weights == "pretrain"
+        ]
+        for block, name, dataset in dict.fromkeys(used):
+            recipe = getattr(self, block)[name]
+            # A hyper-rule sets the sizes itself, for whatever size the images have.
+            misfit = recipe.misfit(self.datasets[dataset].image_px)
+            if misfit and recipe.hyperrule is None:
+                raise ValueError(f"{block}.{name} with data set {dataset!r}: {misfit}")
 
     def _shots_fit(self, name: str, shots: Shots) -> None:
         target = self.targets[name]
