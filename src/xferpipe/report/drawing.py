@@ -94,8 +94,9 @@ def values(data: polars.DataFrame) -> altair.Data:
     finite = data.with_columns(
         polars.when(polars.col(numbers).is_finite()).then(polars.col(numbers))
     )
-    # A float32 would not get shorter; six digits do, and no screen shows more.
-    return altair.Data(values=finite.with_columns(polars.col(numbers).round(6)).to_dicts())
+    # Six digits, since no screen shows more. As text, since altair looks at every value of a list.
+    text = finite.with_columns(polars.col(numbers).round(6)).write_json()
+    return altair.Data(values=text, format=altair.DataFormat(type="json"))
 
 
 def palette(names: Iterable[str]) -> dict[str, str]:
@@ -115,12 +116,32 @@ def specification(panel: Panel, description: str, *, width: int | str = "contain
     chart = panel.chart.properties(
         width=width, height=panel.height, description=f"{panel.label}: {description}"
     )
-    spec = chart.to_dict(validate=False)
+    spec = _with_datasets(chart.to_dict(validate=False))
     config = json.loads(json.dumps(_CONFIG))
     if width == "container":
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}
         config["legend"]["disable"] = True
     spec["config"] = config
+    return spec
+
+
+def _with_datasets(spec: dict) -> dict:
+    """Move the rows of all layers to the top: what several layers share is there once."""
+    datasets: dict[str, Any] = {}
+    names: dict[str, str] = {}
+
+    def visit(part: dict) -> None:
+        data = part.get("data")
+        if data and isinstance(data.get("values"), str):
+            name = names.setdefault(data["values"], f"rows{len(names)}")
+            datasets[name] = json.loads(data["values"])
+            part["data"] = {"name": name}
+        for key in ("layer", "concat"):
+            for inner in part.get(key, ()):
+                visit(inner)
+
+    visit(spec)
+    spec["datasets"] = {**spec.get("datasets", {}), **datasets}
     return spec
 
 
@@ -142,7 +163,7 @@ def svg(figure: Figure, *, columns: int = 3, width: int = 270) -> str:
     charts = []
     for panel in figure.panels:
         charts.append(panel.chart.properties(width=width, height=panel.height, title=panel.label))
-    spec = altair.concat(*charts, columns=columns).to_dict()
+    spec = _with_datasets(altair.concat(*charts, columns=columns).to_dict())
     spec["config"] = _CONFIG | {"background": "white"}
     spec["description"] = figure.alternative
     return vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
