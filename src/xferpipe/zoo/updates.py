@@ -110,6 +110,10 @@ def merge(model: nn.Module) -> nn.Module:
     """
     for module in list(model.modules()):
         if parametrize.is_parametrized(module):
+            # torch keeps the property of a parametrised weight in a class that copies of the module
+            # share, and deletes it there: a class of its own leaves the copies whole.
+            made = type(module)
+            module.__class__ = type(made.__name__, made.__bases__, dict(made.__dict__))
             for name in list(module.parametrizations):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     return model
