@@ -30,7 +30,10 @@ def recommend(
     top: Annotated[int, typer.Option(min=1, help="Models to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """Say which models to fine-tune first on a target, and how sure that is."""
+    """Say which models to fine-tune first on a target, and how sure that is.
+
+    Example: xferpipe recommend digits_5_to_9 --shots 5
+    """
     import polars
 
     from xferpipe.aggregate.advice import Trust, advise, choose_score

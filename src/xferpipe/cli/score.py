@@ -31,7 +31,10 @@ def score(
     seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn at random.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """Score how well a model's features fit labelled images; higher predicts better transfer."""
+    """Score how well a model's features fit labelled images; higher predicts better transfer.
+
+    Example: xferpipe score --input features.parquet --methods lfc,logme,knn
+    """
     from xferpipe.cli.look import print_json, print_table
     from xferpipe.scores import compute
 
