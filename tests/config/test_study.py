@@ -121,5 +121,6 @@ def test_entries_name_what_a_job_uses_and_no_sibling():
     job = Jobs(load_study(DEFAULT)).finetune("digits_5_to_9", "5", "resnet8_random", "sgd", "0")
     assert entries_of(job) == (
         "xferpipe.datasets.readers.digits",
+        "xferpipe.training.algorithms.plain",
         "xferpipe.zoo.architectures.cifar_resnet",
     )
