@@ -14,6 +14,7 @@ from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
 from xferpipe.config.recipes import Recipe
+from xferpipe.config.report import Report
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Gradients, Probe, Scores
 from xferpipe.config.study import Selection, Shots, Target
@@ -280,3 +281,4 @@ class ReportJob(Job):
     stage: ClassVar[str] = "report"
     study: str
     selection: Selection
+    report: Report = Report()

@@ -222,7 +222,9 @@ class Jobs:
         )
 
     def report(self) -> ReportJob:
-        return ReportJob(study=self.study.name, selection=self.study.selection)
+        return ReportJob(
+            study=self.study.name, selection=self.study.selection, report=self.study.report
+        )
 
     def _images(self, dataset: str) -> Dataset:
         """A licence is shown, never computed with: it stays out of the slice."""

@@ -13,6 +13,7 @@ from xferpipe.config.base import Block, Name
 from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS, Dataset
 from xferpipe.config.minimisers import Minimisers
 from xferpipe.config.recipes import Recipe
+from xferpipe.config.report import Report
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Probe, Scores
 from xferpipe.config.zoo import ZooEntry
@@ -112,6 +113,7 @@ class Study(Block):
     minimisers: Minimisers | None = Field(
         None, description="Probes of the pretrained solutions; null: none."
     )
+    report: Report = Field(Report(), description="What the report sets beside the figures.")
 
     def finetune_ids(self) -> Iterator[FinetuneId]:
         """Yield every fine-tuning run once, in the order the grids name them."""
@@ -231,6 +233,16 @@ class Study(Block):
             known("scores.reference.recipe", recipe, self.finetuning_recipes)
         if self.minimisers is not None:
             self.minimisers.check(self.zoo, self.pretraining_recipes, self.finetuning_recipes)
+        sides = [side for rule in self.report.comparisons for side in (rule.worse, rule.better)]
+        for side in sides:
+            for name in () if side.models == "all" else side.models:
+                known("report.comparisons.models", name, self.zoo)
+            for name in side.recipes:
+                known("report.comparisons.recipes", name, self.finetuning_recipes)
+        for figure in self.report.published:
+            known("report.published.target", figure.target, self.targets)
+            known("report.published.model", figure.model, self.zoo)
+            known("report.published.recipe", figure.recipe, self.finetuning_recipes)
         if self.selection.reference_model is not None:
             known("selection.reference_model", self.selection.reference_model, self.zoo)
         return self

@@ -1,0 +1,56 @@
+"""What a study sets beside its own figures: published ones, and rules to be tested."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from xferpipe.config.base import Block, Name
+
+
+class Published(Block):
+    """One figure that somebody else printed for a run of this study."""
+
+    target: Name = Field(description="Target of the run.")
+    model: Name = Field(description="Zoo entry of the run.")
+    recipe: Name = Field(description="Fine-tuning recipe of the run.")
+    shots: int | Literal["full"] = Field("full", description="Training images per class, or full.")
+    value: float = Field(ge=0, le=1, description="The printed figure, as a fraction.")
+
+
+class Side(Block):
+    """Runs on one side of a comparison: every model with every recipe, in the order given."""
+
+    models: tuple[Name, ...] | Literal["all"] = Field("all", description="Zoo entries, or `all`.")
+    recipes: tuple[Name, ...] = Field(min_length=1, description="Fine-tuning recipes.")
+
+
+class Comparison(Block):
+    """A rule of thumb as pairs of runs: the n-th of `worse` against the n-th of `better`."""
+
+    rule: str = Field(description="The rule in words, as the report shows it.")
+    worse: Side = Field(description="Runs that the rule says are worse.")
+    better: Side = Field(description="Runs that the rule says are better.")
+
+    @model_validator(mode="after")
+    def _paired(self) -> Comparison:
+        sizes = [
+            (len(side.recipes), side.models if side.models == "all" else len(side.models))
+            for side in (self.worse, self.better)
+        ]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"rule {self.rule!r}: both sides need as many models and as many recipes"
+            )
+        return self
+
+
+class Report(Block):
+    """What the report sets beside the study's figures."""
+
+    figure: str = Field(
+        "", description="What the published figures are, in words: 'top-1 accuracy'."
+    )
+    published: tuple[Published, ...] = Field((), description="Published figures, by run.")
+    comparisons: tuple[Comparison, ...] = Field((), description="Rules to test, as pairs of runs.")
