@@ -333,3 +333,27 @@ def test_path_job_does_not_depend_on_the_other_pairs():
     one = Jobs(load_study(changed("minimisers", "paths", {"pairs": [["first", "second"]]})))
     every = Jobs(load_study(changed("minimisers", "paths", {"pairs": "all"})))
     assert one.path("first", "second") == every.path("first", "second")
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        (("energy", {"sigmas": [0.3], "draws": 2}), {"probe"}),
+        (("paths", {"points": 5, "steps": 3}), {"path"}),
+        (("continual", {"recipe": "sgd", "parts": 3}), {"continual"}),
+        (("confidence", 0.9), {"probe", "probe_finetuned"}),
+        (("finetuned", []), set()),
+    ],
+)
+def test_changed_value_changes_the_slices_of_the_jobs_that_read_it_alone(change, again):
+    def slices(study):
+        jobs = Jobs(load_study(study))
+        return {
+            "probe": jobs.probe("first"),
+            "path": jobs.path("first", "second"),
+            "probe_finetuned": jobs.probe_finetuned("shapes", "full", "first", "sgd", "0"),
+            "continual": jobs.continual("shapes", "first", "0"),
+        }
+
+    before, after = slices(STUDY), slices(changed("minimisers", *change))
+    assert {stage for stage in before if before[stage] != after[stage]} == again

@@ -194,6 +194,17 @@ def test_property_rows_point_the_way_that_is_thought_to_transfer():
     assert rows.filter(shots="full").drop("shots").equals(rows.filter(shots="5").drop("shots"))
 
 
+def test_property_that_is_not_finite_is_null_with_a_reason():
+    rows = [
+        minimiser_row("a", probe="energy", intensity=i, measure="loss", value=value)
+        for i, value in ((0.1, 1.0), (0.2, float("inf")), (0.3, float("nan")))
+    ]
+    others = (empty(name) for name in ("distances", "paths", "epochs"))
+    found = property_rows(frame("minimisers", rows), *others, [("t", "full")])
+    assert found["value"].to_list() == [-1.0, None, None]
+    assert found["reason"].to_list() == [None, *["the property is not finite"] * 2]
+
+
 def test_property_rows_of_a_study_without_probes_are_none():
     tables = (empty(name) for name in ("minimisers", "distances", "paths", "epochs"))
     assert property_rows(*tables, [("t", "full")]).is_empty()

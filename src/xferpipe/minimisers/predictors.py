@@ -61,6 +61,12 @@ def property_rows(
             ),
         ]
     )
+    finite = polars.col("value").is_finite()
+    found = found.with_columns(
+        value=polars.when(finite).then("value"),
+        # Weights perturbed too far overflow: no number, as for any score.
+        reason=polars.when(~finite).then(polars.lit("the property is not finite")),
+    )
     rows = [
         {"target": target, "shots": shots, **row}
         for target, shots in scored

@@ -76,15 +76,15 @@ def probe_rows(
         figures_of(splits),  # splits share the perturbed weights and their refresh
         job.energy,
         seed=job.seed,
-        images=0,
+        images=sum(map(len, splits.values())),
         refresh=(lambda m: refresh_batch_norm(m, refresh_images)) if job.energy.refresh else None,
         confidence=job.confidence,
     )
     seconds = time.monotonic() - started
     for reading in readings:
         split, name = reading.measure.split()
-        row = _row(reading, split, seconds)
-        rows.append(row | {"measure": name, "images": len(splits[split])})
+        own = dataclasses.replace(reading, measure=name, images=len(splits[split]))
+        rows.append(_row(own, split, seconds))
     return rows
 
 
