@@ -164,6 +164,11 @@ class Recipe(Augmentation):
             raise ValueError("lr_scheduler: supports needs lr_supports of two steps or more")
         if self.cache_features and (self.train_layers != "head" or self.augments()):
             raise ValueError("cache_features needs train_layers: head and no augmentation")
+        if self.surgery and self.surgery.lora and self.train_layers == "all":
+            raise ValueError(
+                "surgery.lora beside train_layers: all would train what it updates; allowed: a "
+                "list such as [head, adapters]"
+            )
         if self.mixup_alpha or self.cutmix_alpha:
             self._mixing_fits()
         if self.lr_warmup_epochs >= self.epochs and self.lr_warmup_epochs > 0:
