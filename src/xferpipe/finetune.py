@@ -14,6 +14,7 @@ from xferpipe.records import frame, write_table
 from xferpipe.training.compute import device_name, prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import evaluate
+from xferpipe.training.launch import launch, must_launch
 from xferpipe.training.loop import Fit
 from xferpipe.training.overfitting import overfitting
 from xferpipe.training.processes import processes, rank
@@ -50,6 +51,10 @@ def finetune(
         DatasetError: The images cannot be used.
         WeightsError: The weights do not fit the architecture.
     """
+    if must_launch(job.recipe.processes):
+        paths = {name: value for name, value in locals().items() if name != "job"}
+        launch(job, paths)
+        return
     with processes(prepare(job.device, job.compute_threads)) as device:
         rows = read_manifest(manifest)
         opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)

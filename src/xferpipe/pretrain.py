@@ -15,6 +15,7 @@ from xferpipe.records import frame, write_table
 from xferpipe.training.compute import prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed, evaluate
+from xferpipe.training.launch import launch, must_launch
 from xferpipe.training.processes import processes, rank
 from xferpipe.training.stage import checkpoint_of, resolved, train
 from xferpipe.zoo.build import build_model
@@ -59,6 +60,10 @@ def pretrain(
         DatasetError: The images cannot be used.
         WeightsError: The initial weights do not fit the architecture.
     """
+    if must_launch(job.recipe.processes):
+        paths = {name: value for name, value in locals().items() if name != "job"}
+        launch(job, paths)
+        return
     with processes(prepare(job.device, job.compute_threads)) as device:
         rows = read_manifest(manifest)
         opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)

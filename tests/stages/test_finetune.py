@@ -143,3 +143,16 @@ def test_linear_probe_equals_training_the_head_behind_the_frozen_model(stages):
         heads.append(load_file(out / "weights.safetensors"))
     for name, value in heads[0].items():
         assert torch.allclose(value, heads[1][name], atol=1e-5), name
+
+
+@pytest.mark.slow
+def test_finetune_in_two_processes_gives_the_row_of_one(stages):
+    stages.study["zoo"]["drawn"]["norm"] = "group"
+    rows = []
+    for count in (1, 2):
+        stages.study["finetuning_recipes"]["sgd"]["processes"] = count
+        rows.append(row(stages.finetune(where=f"{count}")))
+    for name in ("validation_loss", "test_loss"):
+        assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-4)
+    for name in ("status", "best_epoch", "train_images", "test_accuracy"):
+        assert rows[0][name] == rows[1][name]

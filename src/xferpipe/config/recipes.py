@@ -119,6 +119,9 @@ class Recipe(Augmentation):
     micro_batch_size: int | None = Field(
         None, ge=1, description="Images of one pass; gradients accumulate to `batch_size`."
     )
+    processes: int = Field(
+        1, ge=1, description="Processes (GPUs) that share every batch, started by torchrun."
+    )
     amp: Literal["none", "bf16"] = Field(
         "none", description="Mixed precision: bf16 autocast, which needs no loss scaling."
     )
