@@ -281,6 +281,11 @@ class StudyTables:
             )
             self._gains(tables, place, metric, method, [means[target, m] for m in order])
         if not self.diverged and len(self.models) > 1:
+            tables["selection"].append(
+                place
+                | {"recipe": "best", "metric": metric, "method": "random", "variant": ""}
+                | {"models": len(self.models), "trials": (len(self.models) + 1) / 2}
+            )
             expected = sorted(means[target, m] for m in self.models)[-1]
             self._gains(tables, place, metric, "random", [expected - 0.1] + [expected] * 7)
 

@@ -9,6 +9,8 @@ import sys
 import polars
 import pytest
 
+from xferpipe.config import ReportJob
+from xferpipe.config.study import Selection
 from xferpipe.records import empty, frame, write_table
 from xferpipe.report import FIGURES, figures, report
 from xferpipe.report.evidence import load
@@ -178,6 +180,61 @@ def test_figures_are_all_written_even_without_anything_to_draw(job, tmp_path, fu
 
 def test_report_same_tables_give_the_same_page(job, full_tables, tmp_path):
     assert page_of(job, full_tables, tmp_path) == page_of(job, full_tables, tmp_path)
+
+
+def test_published_figures_stand_beside_ours_and_gaps_stay_null(full_tables):
+    from xferpipe.report.charts.published import published_table
+
+    base = {"target": "digits_high", "recipe": "gentle"}
+    report_block = {
+        "published": [
+            base | {"model": "digits_low_resnet14", "value": 0.9},
+            base | {"model": "never_run", "value": 0.5},
+        ]
+    }
+    job = ReportJob(study="s", selection=Selection(), report=report_block)
+    table = published_table(load(job, full_tables))
+    finetunes = polars.read_parquet(full_tables / "finetunes.parquet").filter(
+        target="digits_high", model="digits_low_resnet14", recipe="gentle"
+    )
+    assert table["seeds"].to_list() == [3, None]
+    assert table["difference"][0] == pytest.approx(finetunes["test_accuracy"].mean() - 0.9)
+    assert table["ours"][1] is None
+
+
+def test_rules_pair_runs_in_order_and_give_the_error_of_the_difference(full_tables):
+    from xferpipe.report.charts.published import rules_table
+
+    comparison = {
+        "rule": "a low learning rate is better",
+        "worse": {"models": ["letters_resnet8"], "recipes": ["high_lr"]},
+        "better": {"models": ["letters_resnet8"], "recipes": ["gentle"]},
+    }
+    job = ReportJob(study="s", selection=Selection(), report={"comparisons": [comparison]})
+    table = rules_table(load(job, full_tables))
+    assert table["place"].to_list() == ["digits_high", "digits_few", "vehicles"]
+    runs = polars.read_parquet(full_tables / "finetunes.parquet").filter(
+        target="digits_high", model="letters_resnet8"
+    )
+    first, second = (runs.filter(recipe=name)["test_accuracy"] for name in ("high_lr", "gentle"))
+    assert table["difference"][0] == pytest.approx(second.mean() - first.mean())
+    expected = (first.var() / 3 + second.var() / 3) ** 0.5
+    assert table["error"][0] == pytest.approx(expected)
+
+
+def test_page_with_published_figures_and_rules_shows_both(full_tables, tmp_path):
+    figure = {"target": "vehicles", "model": "letters_resnet8", "recipe": "gentle", "value": 0.5}
+    rule = {
+        "rule": "gentle is better",
+        "worse": {"recipes": ["high_lr"]},
+        "better": {"recipes": ["gentle"]},
+    }
+    block = {"figure": "mAP", "published": [figure], "comparisons": [rule]}
+    job = ReportJob(study="s", selection=Selection(), report=block)
+    page = page_of(job, full_tables, tmp_path)
+    assert 'id="figure-published"' in page
+    assert "1 of 1 have been run here" in page
+    assert "gentle is better" in page
 
 
 def test_report_import_leaves_torch_and_altair_alone():

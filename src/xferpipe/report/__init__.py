@@ -17,6 +17,8 @@ FIGURES = (
     "trials",
     "efficiency",
     "recipes",
+    "published",
+    "rules",
     "curves",
     "retrieval",
     "cmc",

@@ -58,12 +58,12 @@ def _sureness(answer: Answer) -> str:
         return f"Nothing to compare: {answer.reason}."
     if answer.sureness == "alone":
         return "No other model has a finished fine-tune, so there was nothing to choose from."
-    behind = f"{answer.runner_up} is {abs(answer.margin):.3f} behind"
+    behind = f"the next one, {answer.runner_up}, is {abs(answer.margin):.3f} behind"
     if answer.margin < 0:
         ahead = f"{-answer.margin:.3f} ahead on test"
-        behind = f"{answer.runner_up}, second on {answer.chosen_on}, is {ahead}"
+        behind = f"{answer.runner_up}, behind on {answer.chosen_on}, is {ahead}"
     if answer.probability is None:
-        return f"{behind}. No run was repeated, so seed noise is unknown: add seeds."
+        return f"{behind[0].upper()}{behind[1:]}. No run was repeated: add seeds."
     percent = "over 99 %" if answer.probability > 0.99 else f"{100 * answer.probability:.0f} %"
     share = f"{percent} of redraws of the seed noise"
     return f"Best of {answer.models} in {share}; {behind}."
@@ -86,7 +86,8 @@ def _scores(answer: Answer, evidence: Evidence) -> str:
     found = rows.filter(polars.col("trials") <= 3)["score"].n_unique()
     words = (
         f"{found} of {rows['score'].n_unique()} scores have the best model among their first 3; "
-        f"{top['score']} orders the models best (Spearman {top['spearman']:.2f}{interval})."
+        f"{top['score']} orders the models best (Spearman {top['spearman']:.2f} "
+        f"over {top['models']} models{interval})."
     )
     choice = method_names(
         evidence["choices"].filter(here & (polars.col("recipe") == rows["recipe"][0]))

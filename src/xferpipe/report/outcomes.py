@@ -158,7 +158,8 @@ def _answer(evidence: Evidence, table: polars.DataFrame, target: str, shots: str
         sureness = "clear"
     else:
         sureness = "likely" if probability >= LIKELY else "open"
-    rival = best.row(1, named=True) if best.height > 1 else None
+    others = best[1:].sort("value", descending=True, maintain_order=True)
+    rival = others.row(0, named=True) if others.height else None
     return Answer(
         place,
         target,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
+from xferpipe.report.charts import published
 from xferpipe.report.charts.common import (
     fraction_axis,
     fraction_scale,
@@ -32,7 +33,7 @@ CURVE_COLUMNS = (
 
 def figures(evidence: Evidence) -> list[Figure]:
     """Return the figures that compare recipes."""
-    return [_recipes(evidence), _curves(evidence)]
+    return [_recipes(evidence), *published.figures(evidence), _curves(evidence)]
 
 
 def _recipes(evidence: Evidence) -> Figure:

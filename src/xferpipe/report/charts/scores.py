@@ -49,7 +49,7 @@ def figures(evidence: Evidence) -> list[Figure]:
         _scatter(evidence, order),
         _agreement(evidence, chosen),
         *gain_figures(evidence, order),
-        _trials(chosen.filter(SCORES)),
+        _trials(chosen),
     ]
 
 
@@ -240,16 +240,18 @@ def _agreement_panel(data: polars.DataFrame, order: list[str]) -> Panel:
 
 
 def _trials(chosen: polars.DataFrame) -> Figure:
-    data = chosen.filter(polars.col("trials").is_not_null() & (polars.col("models") > 1))
+    known = chosen.filter(polars.col("trials").is_not_null() & (polars.col("models") > 1))
+    data = known.filter(SCORES)
     if data.is_empty():
         return absent("trials", TRIALS, "needs scores and finished fine-tunes of the same models")
     mean = data.group_by("score", maintain_order=True).agg(
         trials=polars.mean("trials"), targets=polars.len()
     )
     order = mean.sort("trials", maintain_order=True)["score"].to_list()
-    chance = (data["models"].mean() + 1) / 2
+    chance = known.filter(polars.col("method") == "random")["trials"].mean()
     y = altair.Y("score:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
-    x = altair.X("trials:Q", **count_axis(int(data["models"].max()), "fine-tunes needed"))
+    axis = count_axis(int(data["models"].max()), "fine-tunes needed")
+    x = altair.X("trials:Q", **axis)
     dots = (
         altair.Chart(values(data.select("place", "score", "trials", "models", "best_model")))
         .mark_circle(size=70, opacity=0.55, color=ACCENT)
@@ -275,14 +277,15 @@ def _trials(chosen: polars.DataFrame) -> Figure:
         )
     )
     rule = altair.Chart(altair.Data(values=[{"x": chance}])).mark_rule(color=INK, strokeDash=[3, 3])
-    chart = altair.layer(rule.encode(x="x:Q"), dots, ticks)
+    layers = [rule.encode(x=altair.X("x:Q", **axis))] if chance is not None else []
+    dashes = f", dashes at chance ({chance:.3g})" if chance is not None else ""
     return Figure(
         name="trials",
         title=TRIALS,
         caption="How many models must be fine-tuned, in a score's order, until the best one is "
-        f"among them: a dot for each target, a bar at the mean, dashes at chance ({chance:.3g}).",
+        f"among them: a dot for each target, a bar at the mean{dashes}.",
         alternative=f"Dot plot of trials by score; {order[0]} needs fewest on average.",
         data=data.select("place", "score", "models", "trials", "regret", "top_model", "best_model"),
-        panels=(Panel("All targets", chart, height=24 * len(order) + 10),),
+        panels=(Panel("All targets", altair.layer(*layers, dots, ticks), 24 * len(order) + 10),),
         wide=True,
     )
