@@ -3,9 +3,9 @@
 
     python benchmarks/scale.py --jobs 1000 10000 50000 --output benchmarks/results/scale.json
 
-For each size a study is made with that many jobs, every output is put in place and recorded by
-Snakemake (`--touch --forceall`), and then two things are timed, each in a process of its own: planning from
-nothing, and finding that nothing is to be done. `--profile` says which functions take the time.
+For each size a study is made with that many jobs. Two things are timed, each in a process of its
+own: planning from nothing, and, once every output is in place and recorded by Snakemake (`--touch
+--forceall`), finding that nothing is to be done. `--profile` says which functions take the time.
 """
 
 from __future__ import annotations
