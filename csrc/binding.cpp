@@ -7,6 +7,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <string>
 #include <tuple>
@@ -342,6 +343,16 @@ std::map<std::string, std::string> dispatch_info() {
           {"threads", std::to_string(torch_threads())}};
 }
 
+// Floating-point operations done by `steps` steps of the multiply-add loop on every thread.
+double multiply_add_operations(int64_t steps) {
+  const auto& k = xferpipe::kernels();
+  const int64_t threads = torch_threads();
+  std::atomic<float> total{0.0f};
+  xferpipe::parallel_items(threads,
+                           [&](int64_t, int64_t) { total = k.multiply_add_loop(steps); });
+  return static_cast<double>(threads) * static_cast<double>(steps * k.loop_operations);
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY(xferpipe, m) {
@@ -412,5 +423,7 @@ STABLE_TORCH_LIBRARY_IMPL(xferpipe, CPU, m) {
 PYBIND11_MODULE(XFERPIPE_MODULE, m) {
   xferpipe::thread_pool() = {run_on_torch_pool, torch_threads};
   m.def("build_info", &build_info, "What this extension was built from and with.");
+  m.def("multiply_add_operations", &multiply_add_operations,
+        "Run multiply-adds on registers alone and return how many operations that was.");
   m.def("dispatch_info", &dispatch_info, "What the kernels use on this machine.");
 }

@@ -40,6 +40,8 @@ const Kernels* XFERPIPE_TABLE(XFERPIPE_ISA)() {
       isa::dot,
       isa::scatter,
       isa::add_signed,
+      isa::multiply_add_loop,
+      isa::kLoopOperations,
       isa::add_to_double,
   };
   return &table;

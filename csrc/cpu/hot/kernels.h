@@ -56,6 +56,9 @@ struct Kernels {
   // into[j] += +-row[first + j], minus where bit first_bit + j is set.
   void (*add_signed)(const char* row, int64_t first, int64_t count, bool bfloat16,
                      const uint32_t* bits, int64_t first_bit, float* into);
+  // Multiply-adds on registers alone, `loop_operations` floating-point operations a step.
+  float (*multiply_add_loop)(int64_t steps);
+  int64_t loop_operations;
   // into[j] += from[j]
   void (*add_to_double)(const float* from, int64_t count, double* into);
 };

@@ -89,6 +89,17 @@ def native_status():
     return NativeStatus(True, None, stale, build, dict(module.dispatch_info()))
 
 
+def multiply_add_operations(steps):
+    """Run multiply-adds on registers alone, on every thread; return how many operations it was.
+
+    Benchmarks divide by the time this takes: the limit of the machine in that very run.
+    """
+    module, reason = _load()
+    if module is None:
+        raise RuntimeError(f"the native extension is not in use: {reason}")
+    return module.multiply_add_operations(steps)
+
+
 @cache
 def _announce(reason):
     print(f"xferpipe.ops: using torch twins (slower): {reason}", file=sys.stderr)
