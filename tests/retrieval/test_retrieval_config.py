@@ -1,0 +1,57 @@
+"""What a study may say of retrieval: impossible combinations end before any job starts."""
+
+import pytest
+
+from xferpipe.config import StudyError, load_study
+
+
+def study(**changes):
+    content = {
+        "name": "cars",
+        "datasets": {"cars": {"reader": "veri776", "generate": {"test_identities": 4}}},
+        "targets": {"cars": {"dataset": "cars", "task": "retrieval"}},
+        "zoo": {"small": {"architecture": "cifar_resnet8", "weights": "random"}},
+        "finetuning_recipes": {"plain": {}},
+        "finetunes": [{"recipes": ["plain"]}],
+    }
+    return load_study(content | changes)
+
+
+def test_study_index_lists_of_veri_are_allowed():
+    assert study(retrieval={"junk_rule": "index_lists"}).retrieval.junk_rule == "index_lists"
+
+
+def test_study_index_lists_of_another_format_are_refused():
+    market = {"cars": {"reader": "market1501", "generate": {}}}
+    with pytest.raises(StudyError, match=r"retrieval\.junk_rule: index_lists are files of VeRi"):
+        study(datasets=market, retrieval={"junk_rule": "index_lists"})
+
+
+def test_study_generated_vehicleid_list_must_be_the_one_that_is_written():
+    cars = {"reader": "vehicleid", "generate": {"test_identities": 4}}
+    with pytest.raises(StudyError, match="generated set has 4 test identities"):
+        study(datasets={"cars": cars})
+    assert study(datasets={"cars": cars | {"test_list": 4}}).datasets["cars"].galleries == 10
+
+
+@pytest.mark.parametrize("generate", [None, {}])
+def test_study_set_needs_a_folder_or_a_generator_and_not_both(generate):
+    cars = {"reader": "veri776"} | ({} if generate is None else {"root": "x", "generate": generate})
+    with pytest.raises(StudyError, match="exactly one of 'root'"):
+        study(datasets={"cars": cars})
+
+
+@pytest.mark.parametrize("smoke", [False, True])
+def test_s000_is_a_study_with_every_cell(smoke):
+    from pathlib import Path
+
+    found = load_study(Path(__file__).parents[2] / "studies/s000.yaml", smoke=smoke)
+    recipes = {run.recipe for run in found.finetune_ids()}
+    surgeries = [found.finetuning_recipes[name].surgery for name in recipes]
+    cells = {(surgery.head, surgery.last_stride) for surgery in surgeries}
+    assert cells >= {("linear", 1), ("linear", 2), ("fc512", 1), ("fc512", 2), ("bnneck", 1)}
+    assert found.retrieval.rerank
+    if not smoke:
+        runs = list(found.finetune_ids())
+        assert len([run for run in runs if not run.recipe.endswith("epochs15")]) >= 2 * 16 * 3
+        assert {found.finetuning_recipes[name].epochs for name in recipes} == {10, 15, 60}
