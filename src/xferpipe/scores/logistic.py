@@ -44,6 +44,6 @@ def fit(
         return squared / 2 - (logarithms * hot).sum(), gradient.ravel()
 
     start = numpy.zeros((k + 1) * hot.shape[1])
-    options = {"maxiter": 2000, "maxfun": 4000, "gtol": 1e-9, "ftol": 0.0}
+    options = {"maxiter": 2000, "maxfun": 4000, "gtol": 1e-7, "ftol": 0.0}
     found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
     return numpy.exp(log_chance(found.x.reshape(k + 1, -1))), float(found.fun)
