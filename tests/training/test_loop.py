@@ -315,3 +315,39 @@ def test_bf16_and_channels_last_train_as_well(model, data):
     result = fit(model(), recipe, data(90), data(30, seed=1), seed=0)
     assert result.rows[-1]["validation_accuracy"] > 0.8
     assert numpy.isfinite(result.rows[-1]["train_loss"])
+
+
+def test_fused_optimiser_steps_as_the_plain_one_does(model, data):
+    states = []
+    for fused in (False, True):
+        network = model()
+        recipe = Recipe(epochs=1, batch_size=16, fused=fused, select="last")
+        fit(network, recipe, data(), None, seed=0)
+        states.append(network.state_dict())
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "cross_entropy_triplet"])
+def test_compiled_model_trains_as_the_plain_one_does(model, data, monkeypatch, loss):
+    """The graphs are captured for real and run eagerly: no C++ compiler is needed here."""
+    import torch._dynamo
+
+    captured = []
+
+    def eager(graph, inputs):
+        captured.append(graph)
+        return graph.forward
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network: compiled(network, backend=eager))
+    states = []
+    for flag in (False, True):
+        network = model()
+        recipe = Recipe(epochs=1, batch_size=20, compile=flag, select="last", loss=loss)
+        fit(network, recipe, data(), None, seed=0)
+        states.append(network.state_dict())
+    torch._dynamo.reset()
+    assert captured
+    for name, value in states[0].items():
+        assert torch.allclose(value, states[1][name], atol=1e-5), name
