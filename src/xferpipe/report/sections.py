@@ -50,7 +50,7 @@ SECTIONS = (
         "Re-identification",
         "A fine-tuned model embeds query and gallery images; each query ranks the gallery.",
         "retrieval",
-        ("retrieval", "retrieval_queries"),
+        ("retrieval", "retrieval_queries", "camera_pairs"),
     ),
     Section(
         "minimisers",

@@ -11,30 +11,32 @@ from xferpipe.report.evidence import Evidence
 METRIC_WORDS = {"accuracy": "test accuracy", "map": "mAP"}
 
 
-def origins(evidence: Evidence, models: polars.Series | None = None) -> dict[str, str]:
-    """Return where each model's weights come from: its source, or the kind of weights."""
+def origins(evidence: Evidence) -> dict[str, str]:
+    """Return where each model's weights come from: its source, or the kind of weights.
+
+    Where that is the same for all, it tells nothing apart and each model stands for itself.
+    """
+    seen = polars.concat([evidence[name]["model"] for name in ("zoo", "finetunes", "scores")])
     zoo = {row["model"]: row for row in evidence["zoo"].iter_rows(named=True)}
-    names = evidence["zoo"]["model"] if models is None else models
-    return {
+    found = {
         name: (zoo[name]["source"] or zoo[name]["weights"]) if name in zoo else "unknown"
-        for name in names
+        for name in seen.unique(maintain_order=True)
     }
+    return found if len(set(found.values())) > 1 else {name: name for name in found}
 
 
 def origin_colours(evidence: Evidence) -> dict[str, str]:
     """Colour the origins: the same on the whole page."""
-    seen = polars.concat([evidence[name]["model"] for name in ("zoo", "finetunes", "scores")])
-    return palette(origins(evidence, seen.unique(maintain_order=True)).values())
+    return palette(origins(evidence).values())
 
 
 def with_origin(evidence: Evidence, data: polars.DataFrame) -> polars.DataFrame:
     """Add the column `origin` to rows that name a model."""
-    known = origins(evidence, data["model"].unique(maintain_order=True))
-    return data.with_columns(
-        origin=polars.col("model").replace_strict(known, return_dtype=polars.String)
-        if known
-        else polars.lit(None, polars.String)
+    known = origins(evidence)
+    origin = polars.col("model").replace_strict(
+        list(known), list(known.values()), default="unknown", return_dtype=polars.String
     )
+    return data.with_columns(origin=origin if known else polars.lit("unknown"))
 
 
 def fraction_scale(*fractions: polars.Series) -> altair.Scale:

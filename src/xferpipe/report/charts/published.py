@@ -199,7 +199,7 @@ def _rules(evidence: Evidence) -> Figure:
         name="rules",
         title=RULES,
         caption="A dot for each pair that a rule compares, right of the line where it held; "
-        "bars of two standard errors from the seeds.",
+        "bars are two standard errors from the seeds.",
         alternative=f"Differences by rule; pairs that held: {_held(summary)}.",
         data=data,
         panels=(Panel("All targets", chart, height=40 * len(rules) + 10),),

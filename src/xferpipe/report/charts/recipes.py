@@ -67,7 +67,7 @@ def _recipe_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
     order = means.sort("value", descending=True, maintain_order=True)["recipe"].to_list()
     y = altair.Y("recipe:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
     x = fraction_axis("value", metric_words(data["metric"]), fraction_scale(data["value"]))
-    colour = coloured("origin", colours, "pretrained on")
+    colour = coloured("origin", colours, "origin")
     tooltip = [
         altair.Tooltip("model:N"),
         altair.Tooltip("recipe:N"),
@@ -141,7 +141,7 @@ def _curve_panel(data: polars.DataFrame, default: str, colours: dict[str, str]) 
     x = altair.X("epoch:Q", title="epoch", axis=altair.Axis(tickMinStep=1, format="d", tickCount=6))
     x.scale = altair.Scale(zero=False, nice=False)
     scale = altair.Scale(zero=False)
-    colour = coloured("origin", colours, "pretrained on")
+    colour = coloured("origin", colours, "origin")
     base = altair.Chart(
         values(
             data.select(

@@ -144,7 +144,7 @@ def _cmc_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
             axis=altair.Axis(values=[1, 5, 10, 15, 20]),
         ),
         "y": altair.Y("cmc:Q", title="queries with a hit", scale=altair.Scale(zero=False)),
-        "color": coloured("origin", colours, "pretrained on"),
+        "color": coloured("origin", colours, "origin"),
         "detail": "model:N",
     }
     base = altair.Chart(values(data.drop("place")))

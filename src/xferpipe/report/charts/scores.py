@@ -124,7 +124,7 @@ def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]
         altair.Tooltip("score_low:Q", format=".4f", title="interval from"),
         altair.Tooltip("score_high:Q", format=".4f", title="interval to"),
         altair.Tooltip("value:Q", format=".4f", title="fine-tuned"),
-        altair.Tooltip("origin:N", title="pretrained on"),
+        altair.Tooltip("origin:N", title="origin"),
     ]
     base = altair.Chart(
         values(
@@ -150,7 +150,7 @@ def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]
         x=x, y=altair.Y("low:Q", title=words, scale=scale), y2="high:Q"
     )
     dots = base.mark_circle(size=90, opacity=0.95, stroke="white", strokeWidth=0.8).encode(
-        x=x, y=y, color=coloured("origin", colours, "pretrained on"), tooltip=tooltip
+        x=x, y=y, color=coloured("origin", colours, "origin"), tooltip=tooltip
     )
     return Panel(data["place"][0], altair.layer(across, upright, dots).add_params(chosen))
 

@@ -54,14 +54,14 @@ def _panel(best: polars.DataFrame, single: polars.DataFrame, colours: dict[str, 
     y = altair.Y("model:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
     scale = fraction_scale(best["low"], best["high"])
     axis = fraction_axis("value", metric_words(best["metric"]), scale)
-    colour = coloured("origin", colours, "pretrained on")
+    colour = coloured("origin", colours, "origin")
     tooltip = [
         altair.Tooltip("model:N"),
         altair.Tooltip("recipe:N"),
         altair.Tooltip("seed:O", title="run (seed)"),
         altair.Tooltip("value:Q", format=".4f", title="test figure"),
         altair.Tooltip("validation:Q", format=".4f"),
-        altair.Tooltip("origin:N", title="pretrained on"),
+        altair.Tooltip("origin:N", title="origin"),
     ]
     means = [
         altair.Tooltip("model:N"),
