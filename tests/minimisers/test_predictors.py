@@ -97,6 +97,20 @@ def test_confounded_property_loses_its_correlation_when_the_source_accuracy_is_f
     assert rows["cause"]["low"] > 0.7
 
 
+def test_partial_interval_of_few_models_leaves_out_draws_that_say_nothing():
+    """Of 5 models, draws of 3 distinct ones always give -1 or 1: the ends must not be theirs."""
+    models = MODELS[:5]
+    zoo = frame(
+        "zoo", [{"model": m, "source_accuracy": s} for m, s in zip(models, (1, 4, 2, 5, 3))]
+    )
+    scores = frame("scores", score_rows("x", dict(zip(models, (1.0, 2.0, 3.0, 4.0, 5.0)))))
+    metric = judged(dict(zip(models, (2.0, 1.0, 4.0, 3.0, 5.0))))
+    row = partial_correlations(
+        Selection(bootstrap_samples=400, confidence=0.5), scores, metric, zoo, seed=0
+    ).row(0, named=True)
+    assert -1 < row["low"] <= row["partial"] <= row["high"] < 1
+
+
 @pytest.mark.parametrize(
     ("values", "source", "reason"),
     [

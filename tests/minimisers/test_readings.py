@@ -36,3 +36,11 @@ def test_over_images_measures_accuracy_and_loss():
 def test_over_one_repeat_claims_no_interval():
     reading = over_repeats("noise", 0.1, "loss", [2.0], images=3, confidence=0.95)
     assert (reading.value, reading.low, reading.high) == (2.0, None, None)
+
+
+def test_over_repeats_keeps_the_interval_of_an_accuracy_within_its_range():
+    accuracy = over_repeats("mask", 0.1, "accuracy", [0.0, 0.3], images=9, confidence=0.95)
+    rise = over_repeats("energy", 0.1, "error", [0.0, 0.3], images=9, confidence=0.95)
+    assert (accuracy.low, accuracy.high) == (0.0, 1.0)
+    assert rise.low < 0
+    assert rise.high > 1

@@ -120,7 +120,7 @@ def evaluate(classifier: nn.Module, images: ProbeImages) -> Outcomes:
 def error_and_loss(classifier: nn.Module, images: ProbeImages) -> dict[str, float]:
     """Return the error (fraction) and the mean cross-entropy (nats) on the images."""
     outcomes = evaluate(classifier, images)
-    return {"error": 1 - outcomes.accuracy, "loss": outcomes.mean_loss}
+    return {"error": (~outcomes.correct).double().mean().item(), "loss": outcomes.mean_loss}
 
 
 def figures_of(splits: Mapping[str, ProbeImages]) -> Callable[[nn.Module], dict[str, float]]:

@@ -230,9 +230,11 @@ def _partial(
     if not numpy.isfinite(partial[0]):
         return row | {"reason": f"{GIVEN} is the same for all models, or orders them alike"}
     row["partial"] = float(partial[0])
-    _, again = partial_spearman(figures[draws])
+    # A draw of fewer distinct models gives -1 or 1 whatever the figures: it says nothing.
+    ordered = numpy.sort(draws, axis=1)
+    distinct = 1 + (numpy.diff(ordered, axis=1) > 0).sum(axis=1)
+    _, again = partial_spearman(figures[draws[distinct >= MINIMUM_MODELS]])
     again = again[numpy.isfinite(again)]
-    # Too few draws with distinct models say nothing about the ends.
     if again.size >= 10:
         tail = (1 - confidence) / 2
         low, high = numpy.quantile(again, [tail, 1 - tail])

@@ -81,6 +81,8 @@ def over_repeats(
     """Summarise the same images under several draws."""
     if len(values) > 1:
         mean, low, high = mean_interval(values, confidence)
+        if measure == "accuracy":
+            low, high = max(low, 0.0), min(high, 1.0)  # a fraction cannot lie beyond
     else:
         mean, low, high = float(values[0]), None, None
     return Reading(
