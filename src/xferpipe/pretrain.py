@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from xferpipe.config.jobs import PretrainJob
 from xferpipe.config.study import Target
 from xferpipe.datasets import splits
@@ -14,15 +12,13 @@ from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import prepare
 from xferpipe.training.data import LabelledImages
-from xferpipe.training.evaluate import embed, evaluate
+from xferpipe.training.entry import test_split, write_entry
 from xferpipe.training.launch import launch, must_launch
 from xferpipe.training.processes import processes, rank
 from xferpipe.training.stage import checkpoint_of, resolved, train
 from xferpipe.zoo.build import build_model
-from xferpipe.zoo.card import class_means as means_of
-from xferpipe.zoo.card import write_card, write_class_means
 from xferpipe.zoo.surgery import operate
-from xferpipe.zoo.weights import load_model, save_weights
+from xferpipe.zoo.weights import load_model
 
 
 class PretrainingError(RuntimeError):
@@ -98,28 +94,22 @@ def pretrain(
             )
         if rank() > 0:
             return
-        # Re-identification sources are tested by other identities: no class accuracy.
-        tested = (rows["split"] == "test").any()
-        accuracy = (
-            evaluate(model, labelled(splits.test_rows(rows, target))).accuracy if tested else None
-        )
-        features, _ = embed(model, labelled(chosen))
-        labels = torch.from_numpy(chosen.labels)
-        save_weights(model, weights)
-        write_class_means(class_means, *means_of(features, labels, classes))
-        about = {"model": job.model, "recipe": job.recipe_name}
-        name = {"stage": "pretrain", "target": job.source, "shots": "full", "seed": job.seed}
-        write_table("epochs", frame("epochs", [name | about | row for row in result.rows]), epochs)
-        write_card(
-            card,
+        tested = test_split(rows)
+        write_entry(
             model,
+            labelled(chosen),
+            None if tested is None else labelled(tested),
+            weights=weights,
+            card=card,
+            class_means=class_means,
+            origin="pretrain",
+            model_name=job.model,
             architecture=job.spec.architecture,
-            weights="pretrain",
             source=job.source,
-            source_classes=classes,
-            source_images=len(chosen),
-            source_accuracy=accuracy,
+            recipe=job.recipe_name,
             seconds=result.seconds,
-            **about,
         )
+        name = {"stage": "pretrain", "target": job.source, "shots": "full", "seed": job.seed}
+        name |= {"model": job.model, "recipe": job.recipe_name}
+        write_table("epochs", frame("epochs", [name | row for row in result.rows]), epochs)
         saved.remove()
