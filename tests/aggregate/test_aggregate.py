@@ -315,3 +315,29 @@ def test_speed_of_fine_tunes_judges_the_linearised_loss(tmp_path: Path) -> None:
     assert row(timed, variant="scalar=x,first_order")["spearman"] == pytest.approx(1)
     assert row(timed, variant="scalar=x")["spearman"] == pytest.approx(-1)
     assert timed["regret"].is_null().all()
+
+
+def test_a_search_of_one_model_neither_selects_nor_makes_it_best(tmp_path: Path) -> None:
+    files = study(tmp_path)
+    searched = {
+        "target": "t",
+        "shots": "full",
+        "model": "c",
+        "recipe": "searched",
+        "seed": 0,
+        "task": "classification",
+        "status": "finished",
+        "test_accuracy": 0.99,
+        "validation_accuracy": 0.99,
+        "seconds": 10.0,
+    }
+    files["finetunes"].append(write("finetunes", [searched], tmp_path / "searched.parquet"))
+    aggregate(job(reference_model="c"), **files, output=tmp_path / "out")
+    selection = read_table("selection", tmp_path / "out" / "selection.parquet")
+    assert "searched" not in selection["recipe"]
+    assert row(selection, **(RUN | {"recipe": "best"}), method="lfc")["best_model"] == "e"
+    efficiency = read_table("efficiency", tmp_path / "out" / "efficiency.parquet")
+    search = efficiency.filter(
+        polars.col("strategy") == "search", polars.col("target") == "t", polars.col("runs") == 3
+    )
+    assert search["value"][0] == pytest.approx(0.99)

@@ -64,6 +64,9 @@ def selection_and_gains(
     selection_rows: list[dict[str, Any]] = []
     gain_rows: list[dict[str, Any]] = []
     for key, group in by_model(runs).group_by(_GROUP, maintain_order=True):
+        if group.height < 2:
+            # A recipe that one model alone was run with (a search of it) chooses between nothing.
+            continue
         names = dict(zip(_GROUP, key, strict=True))
         target, shots, recipe, metric = key
         passes = {m: s for (t, h, m), s in feature_seconds.items() if (t, h) == (target, shots)}
