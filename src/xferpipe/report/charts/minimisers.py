@@ -48,7 +48,11 @@ def figures(evidence: Evidence) -> list[Figure]:
 
 
 def _robustness(table: polars.DataFrame) -> Figure:
-    data = table.filter(polars.col("probe").is_in(list(_PROBES)) & polars.col("value").is_finite())
+    clean = table.filter(polars.col("probe") == "clean")
+    starts = [clean.with_columns(probe=polars.lit(name)) for name in ("noise", "mask", "fgsm")]
+    # Every curve of a perturbed input starts where nothing is perturbed.
+    data = polars.concat([*starts, table.filter(polars.col("probe").is_in(list(_PROBES)))])
+    data = data.filter(polars.col("value").is_finite())
     if data.is_empty():
         return absent("robustness", ROBUSTNESS, "the study has no minimiser probes")
     counted = polars.col("measure").is_in(["accuracy", "error"])
@@ -68,6 +72,7 @@ def _robustness(table: polars.DataFrame) -> Figure:
         )
     )
     groups = mean["group"].unique(maintain_order=True).to_list()
+    groups.sort(key=lambda name: not name.endswith(", test"))
     colours = palette(mean["model"])
     panels = tuple(
         _curve(mean.filter(polars.col("probe") == probe), probe, words, groups[0], colours)
