@@ -48,9 +48,15 @@ void update(Seen& seen, int64_t item, int64_t k, const float* scores, int64_t fi
   const float limit = std::nextafter(heap[0].score, -kInfinity);
   const int64_t n = kernels().select_above(scores, count, limit, found);
   for (int64_t f = 0; f < n; ++f) offer(heap, k, {scores[found[f]], first + found[f]});
-  float low = seen.lowest[item];
-  for (int64_t j = 0; j < count; ++j) low = std::min(low, scores[j]);
-  seen.lowest[item] = low;
+  // Eight minima side by side: one alone would wait for itself at every step.
+  float low[8];
+  std::fill_n(low, 8, seen.lowest[item]);
+  int64_t j = 0;
+  for (; j + 8 <= count; j += 8) {
+    for (int l = 0; l < 8; ++l) low[l] = scores[j + l] < low[l] ? scores[j + l] : low[l];
+  }
+  for (; j < count; ++j) low[0] = std::min(low[0], scores[j]);
+  seen.lowest[item] = *std::min_element(low, low + 8);
 }
 
 }  // namespace

@@ -1,11 +1,28 @@
 """Correlation of feature similarity with label agreement (LFC), streaming."""
 
+import threading
+
 import torch
 
 from . import inputs
 from .loading import call
 
 SLAB_ROWS = 1024
+KEPT_BYTES = 64 << 20
+_kept = threading.local()
+
+
+def _zeros(size, device):
+    """Return a zeroed (size, size) float64 matrix, kept between calls on the CPU.
+
+    The page faults of a fresh one cost several percent of a small problem.
+    """
+    if device.type != "cpu" or 8 * size * size > KEPT_BYTES:
+        return torch.zeros((size, size), dtype=torch.float64, device=device)
+    gram = getattr(_kept, "gram", None)
+    if gram is None or len(gram) != size:
+        gram = _kept.gram = torch.empty((size, size), dtype=torch.float64)
+    return gram.zero_()
 
 
 def label_correlation(features, labels, *, centered=False, chunk_rows=None):
@@ -57,11 +74,11 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         shift = sums / n
     class_sums = torch.zeros((len(names), d), **float64)
     if n < d:
-        gram = torch.zeros((n, n), **float64)
+        gram = _zeros(n, device)
         block = inputs.native(features, device)
         call("label_correlation_rows", block, classes, shift, gram, class_sums)
     else:
-        gram = torch.zeros((d, d), **float64)
+        gram = _zeros(d, device)
         for first, block in inputs.blocks(features, device, chunk_rows):
             own = classes[first : first + block.shape[0]]
             call("label_correlation_columns", block, own, shift, gram, class_sums)
