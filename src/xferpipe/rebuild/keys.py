@@ -178,6 +178,7 @@ class Keys:
                 keys.append(self("retrieval", *wildcards_of(run)).key)
         for stage, jobs in self.study.minimiser_jobs().items():
             keys += [self(stage, *wildcards).key for wildcards in jobs]
+        keys.append(_file_hash(self.study.selection.own_results))
         return keys
 
     def _above_report(self) -> list[str]:
@@ -207,7 +208,8 @@ def _files_hash(dataset: Dataset) -> str:
     return dataset_fingerprint(dataset)
 
 
-def _file_hash(name: str | None) -> str:
+def _file_hash(name: Path | str | None) -> str:
+    """Hash the content of one of the user's files; empty where there is none."""
     path = Path(name or "")
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
