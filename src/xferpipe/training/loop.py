@@ -233,7 +233,7 @@ class _Run:
     def distance(self) -> float:
         """Return the Euclidean distance of the trained weights from the initial ones."""
         squares = [
-            (now.double() - before.double()).square().sum()
+            (now - before).square_().sum(dtype=torch.float64)
             for now, before in zip(self.model.parameters(), self.initial, strict=True)
             if now.requires_grad
         ]
