@@ -79,3 +79,18 @@ def test_links_between_pages_lead_somewhere():
         if not (path.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_readme_python_block_runs(page):
+    (block,) = [block for block in page("README.md").blocks() if block.language == "python"]
+    exec(compile(block.text, "README.md", "exec"), {})
+
+
+def test_readme_names_commands_and_make_targets_that_exist(page):
+    from xferpipe.cli import application
+
+    text = page("README.md").text
+    commands = {command.name for command in application().registered_commands}
+    assert set(re.findall(r"`(?:\.venv/bin/)?xferpipe (\w+)", text)) <= commands
+    targets = set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), flags=re.M))
+    assert set(re.findall(r"make ([\w-]+)", text)) <= targets

@@ -37,6 +37,17 @@ rule retrieval:
         queries="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/queries.parquet",
         ranked_lists="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/ranked_lists.parquet",
         camera_pairs="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/camera_pairs.parquet",
+        picture=report(
+            "results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/ranked_lists.png",
+            caption="../report/ranked_lists.rst",
+            category="Ranked lists",
+            labels={
+                "target": "{target}",
+                "model": "{model}",
+                "recipe": "{recipe}",
+                "seed": "{seed}",
+            },
+        ),
     log:
         "results/logs/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}.log",
     benchmark:

@@ -17,5 +17,6 @@ with job_script(snakemake, RetrievalJob) as job:
         retrieval=Path(snakemake.output.retrieval),
         queries=Path(snakemake.output.queries),
         ranked_lists=Path(snakemake.output.ranked_lists),
+        picture=Path(snakemake.output.picture),
         camera_pairs=Path(snakemake.output.camera_pairs),
     )
