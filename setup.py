@@ -115,7 +115,7 @@ class BuildNative(build_ext):
             f"-DXFERPIPE_MODULE={module}",
             f'-DXFERPIPE_SOURCE_HASH="{source_hash()}"',
             f'-DXFERPIPE_COMPILER="{version}"',
-            f'-DXFERPIPE_CUDA="{"sm_80 sm_90a" if cuda else "not built: nvcc not found"}"',
+            f'-DXFERPIPE_CUDA="{"compiled for sm_80 sm_90a, used by no op yet" if cuda else "not built: nvcc not found"}"',
         ]
         if cuda:
             binding.append("-DXFERPIPE_WITH_CUDA")
