@@ -30,6 +30,7 @@ INSTRUCTION_SETS = {
     "avx2": ["-mavx2", "-mfma"],
     "scalar": [],
 }
+CUDA_BUILT = "compiled for sm_80 sm_90a, used by no op yet"
 CUDA_TARGETS = [
     "-gencode=arch=compute_80,code=sm_80",
     "-gencode=arch=compute_90a,code=sm_90a",
@@ -115,7 +116,7 @@ class BuildNative(build_ext):
             f"-DXFERPIPE_MODULE={module}",
             f'-DXFERPIPE_SOURCE_HASH="{source_hash()}"',
             f'-DXFERPIPE_COMPILER="{version}"',
-            f'-DXFERPIPE_CUDA="{"compiled for sm_80 sm_90a, used by no op yet" if cuda else "not built: nvcc not found"}"',
+            f'-DXFERPIPE_CUDA="{CUDA_BUILT if cuda else "not built: nvcc not found"}"',
         ]
         if cuda:
             binding.append("-DXFERPIPE_WITH_CUDA")
