@@ -65,3 +65,8 @@ def test_hyperrule_keeps_what_the_user_turned_off():
 def test_recipe_without_hyperrule_is_left_alone():
     recipe = Recipe(lr=0.1)
     assert resolve(recipe, images=10, image_px=32) is recipe
+
+
+def test_hyperrule_ends_earlier_on_the_same_schedule_where_the_study_says_so():
+    recipe = resolve(Recipe(preset="bit_hyperrule", steps=3), images=1000, image_px=32)
+    assert (recipe.steps, recipe.lr_supports[-1]) == (3, 500)

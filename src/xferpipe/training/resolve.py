@@ -33,7 +33,8 @@ def resolve(recipe: Recipe, *, images: int, image_px: int) -> Recipe:
     supports = schedule(recipe.hyperrule, images)
     changes = {
         "hyperrule": None,
-        "steps": supports[-1],
+        # A study may end the run earlier, on the same schedule.
+        "steps": recipe.steps or supports[-1],
         "lr_scheduler": "supports",
         "lr_supports": supports,
         "mixup_alpha": mixup(images),
