@@ -40,8 +40,9 @@ def package(tmp_path, monkeypatch):
         "'''Words.'''\ndef add(a, b):\n    return (a +\n            b)\n",
         "def add(a, b):\n    print('adding', a)\n    return a + b\n",
         "def add(a, b):\n    logger.info('adding %s', a)\n    return a + b\n",
+        "def add(a, b):\n    logging.getLogger('x').info('adding')\n    return a + b\n",
     ],
-    ids=["comment", "docstring", "layout", "print", "log"],
+    ids=["comment", "docstring", "layout", "print", "log", "log of a name"],
 )
 def test_words_and_layout_leave_the_hash(package, text):
     before = code.code_of("stage")

@@ -1,5 +1,6 @@
 """What runs again after a change, and nothing else: the real workflow on the tiny study."""
 
+import os
 import shutil
 
 import pytest
@@ -28,7 +29,13 @@ def test_second_run_has_nothing_to_do(finished):
     assert finished.planned() == set()
 
 
-def test_switch_to_conda_runs_nothing_again(finished):
+def test_switch_to_conda_runs_nothing_again(finished, tmp_path):
+    # Planning asks conda for its version only; nothing is built.
+    conda = tmp_path / "bin" / "conda"
+    conda.parent.mkdir()
+    conda.write_text("""#!/bin/sh\necho '{"conda_version": "25.1.0", "conda_prefix": "/opt"}'\n""")
+    conda.chmod(0o755)
+    finished.environment["PATH"] = f"{conda.parent}:{os.environ['PATH']}"
     assert finished.planned("--software-deployment-method", "conda") == set()
 
 
@@ -188,8 +195,6 @@ def test_failed_middle_job_is_never_taken_for_done(finished):
     whole = pack.read_bytes()
     times = pack.stat()
     pack.write_bytes(whole[:200])
-    import os
-
     os.utime(pack, ns=(times.st_atime_ns, times.st_mtime_ns))
     finished.run(ok=False)
     assert not (run / "run.parquet").exists()

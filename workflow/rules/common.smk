@@ -1,5 +1,8 @@
 # Functions that the rules share: the study, its jobs and keys, and input functions. No rule here.
+import os
+
 from xferpipe.config.study import StudyError, study_of_workflow
+from xferpipe.devices import gpu_slots
 from xferpipe.report import FIGURES
 from xferpipe.rebuild.keys import Keys, matches, wildcards_of
 
@@ -10,6 +13,14 @@ except StudyError as error:
 
 KEYS = Keys(STUDY, Path(workflow.basedir) / "workflow" / "envs" / "xferpipe.yaml")
 GPUS = 0 if STUDY.device == "cpu" else 1
+
+# Post-deploy of a conda environment installs this repository, wherever Snakemake was started.
+os.environ.update(XFERPIPE_ROOT=str(workflow.basedir))
+
+# On this machine, as many jobs use a GPU at once as there are GPUs; without any, all may run.
+if workflow.local_exec and "gpu" not in workflow.global_resources:
+    if slots := gpu_slots():
+        workflow.register_resource("gpu", len(slots))
 
 PRETRAINED = [name for name, entry in STUDY.zoo.items() if entry.weights == "pretrain"]
 LOADED = [name for name in STUDY.zoo if name not in PRETRAINED]

@@ -40,8 +40,14 @@ STAGE_MODULES = {
 #: Stages that run every module of a package, whichever of them a job names.
 _WHOLE = {"report": "xferpipe.report.charts"}
 
-_LEFT_OUT = ("xferpipe.config", "xferpipe.records", "xferpipe.rebuild", "xferpipe.cli")
-_LOG_NAMES = {"logger", "logging", "print", "warnings"}
+_LEFT_OUT = (
+    "xferpipe.config",
+    "xferpipe.records",
+    "xferpipe.rebuild",
+    "xferpipe.devices",
+    "xferpipe.cli",
+)
+_LOG_NAMES = {"logger", "_logger", "logging", "print", "warnings"}
 
 
 class CodeError(ValueError):
@@ -79,9 +85,9 @@ class _Strip(ast.NodeTransformer):
             return None
         call = node.value
         if isinstance(call, ast.Call):
-            root = call.func
-            while isinstance(root, ast.Attribute):
-                root = root.value
+            root: ast.AST = call
+            while isinstance(root, ast.Attribute | ast.Call):
+                root = root.value if isinstance(root, ast.Attribute) else root.func
             if isinstance(root, ast.Name) and root.id in _LOG_NAMES:
                 return None
         return self.generic_visit(node)

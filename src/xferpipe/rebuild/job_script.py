@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from xferpipe.config.jobs import Job
 from xferpipe.config.resolve import entries_of
+from xferpipe.devices import leased
 from xferpipe.rebuild.code import is_left_out, modules_of
 from xferpipe.rebuild.keys import _code_of_job, _plugins
 
@@ -47,7 +48,8 @@ def job_script(snakemake: Any, kind: type[J]) -> Iterator[J]:
         )
         try:
             _check_code(job, snakemake.params.code)
-            yield job
+            with _device(job):
+                yield job
             _check_imports(job)
         except Exception as error:
             logging.getLogger("xferpipe").exception("%s failed", kind.stage)
@@ -59,6 +61,13 @@ def job_script(snakemake: Any, kind: type[J]) -> Iterator[J]:
 def _redirected(file: Any) -> Iterator[None]:
     with contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         yield
+
+
+def _device(job: Job) -> contextlib.AbstractContextManager[Any]:
+    """Hold a GPU for a job that wants one; a job of several processes takes what it is given."""
+    if getattr(getattr(job, "recipe", None), "processes", 1) > 1:
+        return contextlib.nullcontext()
+    return leased(getattr(job, "device", "cpu"))
 
 
 def _check_code(job: Job, expected: str) -> None:
