@@ -137,7 +137,10 @@ def test_good_data_set_beside_bad_ones_is_finished(outcome):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda rows: rows.with_columns(label=polars.lit(99)), ["label 99", "expected 0 to 2"]),
+        (
+            lambda rows: rows.with_columns(label=polars.lit(99, dtype=polars.Int64)),
+            ["label 99", "expected 0 to 2"],
+        ),
         (lambda rows: polars.concat([rows, rows.head(1)]), ["manifest.parquet", "row"]),
     ],
     ids=["label outside its range", "duplicate row"],
