@@ -29,7 +29,12 @@ DEFAULT: dict[str, Any] = {
     "datasets": {
         "digits_0_to_4": {"reader": "digits", "classes": [0, 1, 2, 3, 4]},
         "digits_5_to_9": {"reader": "digits", "classes": [5, 6, 7, 8, 9]},
-        "letters_a_to_m": {"reader": "generated", "kind": "letters", "classes": 13},
+        "letters_a_to_m": {
+            "reader": "generated",
+            "kind": "letters",
+            "classes": 13,
+            "images_per_class": 200,
+        },
         "letters_n_to_z": {
             "reader": "generated",
             "kind": "letters",
@@ -50,16 +55,17 @@ DEFAULT: dict[str, Any] = {
         "vehicles": {"dataset": "vehicles", "task": "retrieval"},
     },
     "pretraining_recipes": {
-        "upstream": {"epochs": 6, "batch_size": 32, "lr": 0.1, "lr_warmup_epochs": 1},
+        "upstream": {"epochs": 8, "batch_size": 32, "opt": "adam", "lr": 0.003},
     },
     "finetuning_recipes": {
-        "sgd": {"epochs": 4, "batch_size": 32, "lr": 0.02},
-        "head_only": {"epochs": 4, "batch_size": 32, "lr": 0.1, "train_layers": "head"},
+        "sgd": {"epochs": 6, "batch_size": 32, "lr": 0.02},
+        "few_shot": {"epochs": 30, "batch_size": 8, "lr": 0.01},
+        "head_only": {"epochs": 6, "batch_size": 32, "lr": 0.1, "train_layers": "head"},
         "identities": {
-            "epochs": 8,
+            "epochs": 12,
             "batch_size": 16,
             "opt": "adam",
-            "lr": 0.001,
+            "lr": 0.003,
             "loss": "cross_entropy_triplet",
             "sampler": "pk",
         },
@@ -76,7 +82,7 @@ DEFAULT: dict[str, Any] = {
     },
     "finetunes": [
         {"targets": ["digits_5_to_9", "letters_n_to_z"], "recipes": ["sgd"]},
-        {"targets": ["digits_5_to_9"], "shots": [5], "recipes": ["sgd"], "seeds": [0, 1]},
+        {"targets": ["digits_5_to_9"], "shots": [5], "recipes": ["few_shot"], "seeds": [0, 1]},
         {
             "targets": ["digits_5_to_9"],
             "models": ["resnet8_digits", "resnet8_letters", "resnet8_random"],
@@ -110,6 +116,7 @@ DEFAULT: dict[str, Any] = {
         "pretraining_recipes": {"upstream": {"epochs": 2, "batch_size": 64}},
         "finetuning_recipes": {
             "sgd": {"epochs": 1},
+            "few_shot": {"epochs": 1},
             "head_only": {"epochs": 1},
             "identities": {"epochs": 1},
         },
@@ -119,7 +126,7 @@ DEFAULT: dict[str, Any] = {
                 "targets": ["digits_5_to_9"],
                 "shots": [5],
                 "models": ["resnet8_random"],
-                "recipes": ["head_only"],
+                "recipes": ["head_only", "few_shot"],
             },
             {
                 "targets": ["vehicles"],
