@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from xferpipe.config.experts import ExpertJob
+from xferpipe.config.jobs import ExpertJob
 from xferpipe.config.study import Target
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_images

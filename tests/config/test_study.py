@@ -124,3 +124,41 @@ def test_entries_name_what_a_job_uses_and_no_sibling():
         "xferpipe.training.algorithms.plain",
         "xferpipe.zoo.architectures.cifar_resnet",
     )
+
+
+EXPERT = {
+    "experts": {"both": {"mode": "shared", "sources": ["shapes", "textures"], "recipe": "upstream"}}
+}
+
+
+def _domain(source, **more):
+    return {
+        "architecture": "cifar_resnet8",
+        "weights": "expert",
+        "expert": "both",
+        "source": source,
+        **more,
+    }
+
+
+def test_domains_of_an_expert_are_zoo_entries():
+    zoo = DEFAULT["zoo"] | {"a": _domain("shapes"), "b": _domain("textures")}
+    job = Jobs(load_study({**DEFAULT, **EXPERT, "zoo": zoo})).expert("both")
+    assert job.models == {"shapes": "a", "textures": "b"}
+    assert list(job.datasets) == ["shapes", "textures"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"a": _domain("shapes")}, ["experts.both", "textures", "weights: expert"]),
+        ({"a": _domain("shapes"), "b": _domain("textures", width=8)}, ["experts.both", "differ"]),
+        ({"a": _domain("digits_0_to_4")}, ["zoo.a.source", "digits_0_to_4", "shapes"]),
+        ({"a": _domain("shapes", expert="none")}, ["zoo.a.expert", "both"]),
+    ],
+)
+def test_impossible_expert_is_refused(entries, words):
+    with pytest.raises(StudyError) as error:
+        load_study({**DEFAULT, **EXPERT, "zoo": DEFAULT["zoo"] | entries})
+    for word in words:
+        assert word in str(error.value)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from xferpipe.config.experts import ExpertJob
+from xferpipe.config.jobs import ExpertJob
 from xferpipe.expert import expert
 from xferpipe.pretrain import PretrainingError
 from xferpipe.records import read_table

@@ -23,7 +23,8 @@ if workflow.local_exec and "gpu" not in workflow.global_resources:
         workflow.register_resource("gpu", len(slots))
 
 PRETRAINED = [name for name, entry in STUDY.zoo.items() if entry.weights == "pretrain"]
-LOADED = [name for name in STUDY.zoo if name not in PRETRAINED]
+DOMAINS = [name for name, entry in STUDY.zoo.items() if entry.weights == "expert"]
+LOADED = [name for name in STUDY.zoo if name not in PRETRAINED + DOMAINS]
 GENERATED = [
     name for name, block in STUDY.datasets.items() if getattr(block, "generate", None)
 ]
@@ -88,6 +89,21 @@ def source_inputs(wildcards):
         f"results/zoo/{entry.initial}/weights.safetensors" if entry.initial else []
     )
     return {**dataset_inputs(entry.source), "initial": initial}
+
+
+def expert_inputs(wildcards):
+    """Return the images of all sources of an expert, in their order, and what it starts from."""
+    expert = STUDY.experts[wildcards.expert]
+    sources = [dataset_inputs(source) for source in expert.sources]
+    initial = (
+        f"results/zoo/{expert.initial}/weights.safetensors" if expert.initial else []
+    )
+    return {
+        "manifests": [source["manifest"] for source in sources],
+        "images": [source["images"] for source in sources if source["images"]],
+        "roots": [source["root"] for source in sources if source["root"]],
+        "initial": initial,
+    }
 
 
 def score_inputs(wildcards):
@@ -168,8 +184,11 @@ def zoo_weights(file="weights.safetensors"):
 
 
 def pretrain_epochs():
-    """Return the epochs of every pretraining."""
-    return [f"results/zoo/{model}/epochs.parquet" for model in PRETRAINED]
+    """Return the epochs of every pretraining, experts included."""
+    return [
+        *(f"results/zoo/{model}/epochs.parquet" for model in PRETRAINED),
+        *(f"results/expert/{expert}/epochs.parquet" for expert in STUDY.experts),
+    ]
 
 
 def score_tables(stage="scores", file="scores.parquet"):

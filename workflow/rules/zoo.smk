@@ -32,6 +32,62 @@ rule pretrain:
         "../scripts/pretrain.py"
 
 
+rule expert:
+    input:
+        unpack(expert_inputs),
+    output:
+        domains=directory("results/expert/{expert}/domains"),
+        epochs="results/expert/{expert}/epochs.parquet",
+    log:
+        "results/logs/expert/{expert}.log",
+    benchmark:
+        "results/benchmarks/expert/{expert}.tsv"
+    wildcard_constraints:
+        expert=matches(list(STUDY.experts)),
+    conda:
+        "../envs/xferpipe.yaml"
+    threads: STUDY.compute_threads
+    resources:
+        gpu=GPUS,
+        mem_mb=grown(16000),
+        runtime=grown(2880),
+    params:
+        job=slice_of("expert"),
+        code=code_of("expert"),
+        key=key_of("expert"),
+        checkpoint="results/checkpoints/expert/{expert}.pt",
+    script:
+        "../scripts/expert.py"
+
+
+rule domain:
+    input:
+        lambda wildcards: f"results/expert/{STUDY.zoo[wildcards.model].expert}/domains",
+    output:
+        weights="results/zoo/{model}/weights.safetensors",
+        card="results/zoo/{model}/card.parquet",
+        class_means="results/zoo/{model}/class_means.safetensors",
+    log:
+        "results/logs/domain/{model}.log",
+    benchmark:
+        "results/benchmarks/domain/{model}.tsv"
+    wildcard_constraints:
+        model=matches(DOMAINS),
+    conda:
+        "../envs/xferpipe.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=grown(1000),
+        runtime=grown(10),
+    params:
+        job=slice_of("domain"),
+        code=code_of("domain"),
+        key=key_of("domain"),
+    script:
+        "../scripts/domain.py"
+
+
 rule load_weights:
     output:
         weights="results/zoo/{model}/weights.safetensors",

@@ -168,7 +168,11 @@ def _conda() -> list[Finding]:
 
 def _slurm() -> list[Finding]:
     found = shutil.which("sbatch")
-    text = f"{found}: --profile profiles/slurm works" if found else "none: jobs run on this machine"
+    text = (
+        f"{found}: --workflow-profile profiles/slurm works"
+        if found
+        else "none: jobs run on this machine"
+    )
     return [Finding("slurm", "ok" if found else "note", text)]
 
 

@@ -7,6 +7,8 @@ modules hold the blocks of the file. Nothing here imports torch: Snakemake parse
 from xferpipe.config.jobs import (
     AggregateJob,
     ContinualJob,
+    DomainJob,
+    ExpertJob,
     FeaturesJob,
     FinetuneJob,
     GenerateJob,
@@ -28,6 +30,8 @@ from xferpipe.config.study import Study, StudyError, load_study
 __all__ = [
     "AggregateJob",
     "ContinualJob",
+    "DomainJob",
+    "ExpertJob",
     "FeaturesJob",
     "FinetuneJob",
     "GenerateJob",

@@ -90,6 +90,35 @@ class PretrainJob(Job):
     device: Literal["auto", "cpu", "cuda"]
 
 
+class ExpertJob(Job):
+    """Train one expert on all its sources.
+
+    `models` names the zoo entry that each source's domain becomes; `mode` is what domains have of
+    their own: the classifier (`shared`), batch norms too (`multi_bn`), adapters too (`adapter`).
+    """
+
+    stage: ClassVar[str] = "expert"
+    expert: str
+    mode: Literal["shared", "multi_bn", "adapter"]
+    spec: ModelSpec
+    models: dict[str, str]
+    datasets: dict[str, Dataset]
+    images_per_domain: int
+    recipe_name: str
+    recipe: Recipe
+    seed: int
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class DomainJob(Job):
+    """Take one domain of a multi-domain expert as a zoo entry."""
+
+    stage: ClassVar[str] = "domain"
+    expert: str
+    source: str
+
+
 class LoadWeightsJob(Job):
     """Bring one zoo entry's weights from where they lie (or draw them)."""
 

@@ -6,6 +6,8 @@ from xferpipe.config.datasets import Dataset
 from xferpipe.config.jobs import (
     AggregateJob,
     ContinualJob,
+    DomainJob,
+    ExpertJob,
     FeaturesJob,
     FinetuneJob,
     GenerateJob,
@@ -56,6 +58,26 @@ class Jobs:
             seed=self.study.seed,
             **self._compute(),
         )
+
+    def expert(self, name: str) -> ExpertJob:
+        expert = self.study.experts[name]
+        models = expert.models(name, self.study.zoo)
+        return ExpertJob(
+            expert=name,
+            mode=expert.mode,
+            spec=ModelSpec.of(self.study.zoo[models[expert.sources[0]]]),
+            models={source: models[source] for source in expert.sources},
+            datasets={source: self._images(source) for source in expert.sources},
+            images_per_domain=expert.images_per_domain,
+            recipe_name=expert.recipe,
+            recipe=self.study.pretraining_recipes[expert.recipe],
+            seed=self.study.seed,
+            **self._compute(),
+        )
+
+    def domain(self, model: str) -> DomainJob:
+        entry = self.study.zoo[model]
+        return DomainJob(expert=entry.expert, source=entry.source)
 
     def load_weights(self, model: str) -> LoadWeightsJob:
         entry = self.study.zoo[model]
@@ -242,9 +264,10 @@ def parse_shots(text: str) -> Shots:
 def entries_of(job: Job) -> tuple[str, ...]:
     """Name the registered modules that a job uses, and none of their siblings."""
     entries = set()
-    dataset = getattr(job, "dataset", None)
-    if dataset is not None:
-        entries.add(f"xferpipe.datasets.readers.{dataset.reader}")
+    datasets = list(getattr(job, "datasets", {}).values())
+    if hasattr(job, "dataset"):
+        datasets.append(job.dataset)
+    entries.update(f"xferpipe.datasets.readers.{dataset.reader}" for dataset in datasets)
     spec = getattr(job, "spec", None)
     if spec is not None:
         entries.add(f"xferpipe.zoo.architectures.{architecture_family(spec.architecture)}")

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from xferpipe.config.base import Block, Name
 from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS, Dataset
+from xferpipe.config.experts import Expert
 from xferpipe.config.minimisers import Minimisers
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.report import Report
@@ -105,6 +106,9 @@ class Study(Block):
         default_factory=dict, description="Recipes that targets are fine-tuned with."
     )
     zoo: dict[Name, ZooEntry] = Field(description="Pretrained models by name.")
+    experts: dict[Name, Expert] = Field(
+        default_factory=dict, description="Multi-domain experts by name."
+    )
     finetunes: tuple[FinetuneGrid, ...] = Field((), description="Fine-tunes to run.")
     probe: Probe = Field(Probe(), description="Images that scores may see.")
     scores: Scores = Field(Scores(), description="Scores to compute.")
@@ -213,7 +217,18 @@ class Study(Block):
                 known(f"zoo.{name}.recipe", entry.recipe, self.pretraining_recipes)
                 if entry.initial is not None:
                     known(f"zoo.{name}.initial", entry.initial, self.zoo)
+            if entry.weights == "expert":
+                known(f"zoo.{name}.expert", entry.expert, self.experts)
+                sources = self.experts[entry.expert].sources
+                known(f"zoo.{name}.source", entry.source, dict.fromkeys(sources))
             self._no_cycle(name)
+        for name, expert in self.experts.items():
+            for source in expert.sources:
+                known(f"experts.{name}.sources", source, self.datasets)
+            known(f"experts.{name}.recipe", expert.recipe, self.pretraining_recipes)
+            if expert.initial is not None:
+                known(f"experts.{name}.initial", expert.initial, self.zoo)
+            expert.check(name, self.zoo)
         for i, grid in enumerate(self.finetunes):
             where = f"finetunes[{i}]"
             for name in () if grid.targets == "all" else grid.targets:
@@ -249,10 +264,17 @@ class Study(Block):
 
     def _no_cycle(self, name: str) -> None:
         path = [name]
-        while (initial := self.zoo[path[-1]].initial) is not None and initial in self.zoo:
+        while (initial := self._initial(path[-1])) is not None and initial in self.zoo:
             if initial in path:
                 raise ValueError(f"zoo.{name}.initial: a circle: {' -> '.join([*path, initial])}")
             path.append(initial)
+
+    def _initial(self, name: str) -> str | None:
+        """Return the zoo entry that an entry's training starts from."""
+        entry = self.zoo[name]
+        if entry.weights == "expert" and entry.expert in self.experts:
+            return self.experts[entry.expert].initial
+        return entry.initial
 
     def _recipe_fits(self, run: FinetuneId) -> None:
         recipe = self.finetuning_recipes[run.recipe]

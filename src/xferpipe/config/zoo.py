@@ -28,10 +28,16 @@ class ZooEntry(Block):
         description="cifar_resnet8 ... cifar_resnet110 (basic blocks, 6n+2), cifar_resnet164 ... "
         "cifar_resnet1001 (bottlenecks, 9n+2), a torchvision model name, or timm:<name>."
     )
-    weights: Literal["random", "pretrain", "torchvision", "timm", "file"] = Field(
+    weights: Literal["random", "pretrain", "torchvision", "timm", "file", "expert"] = Field(
         description="Where the weights come from."
     )
-    source: Name | None = Field(None, description="Data set of the pretraining (`pretrain`).")
+    source: Name | None = Field(
+        None,
+        description="Data set of the pretraining (`pretrain`), or domain of the expert (`expert`).",
+    )
+    expert: Name | None = Field(
+        None, description="Multi-domain expert whose domain `source` this is (`expert`)."
+    )
     recipe: Name | None = Field(None, description="Pretraining recipe (`pretrain`).")
     initial: Name | None = Field(
         None, description="Zoo entry whose weights pretraining starts from; unset: random."
@@ -67,8 +73,14 @@ class ZooEntry(Block):
     def _complete(self) -> ZooEntry:
         if self.weights == "pretrain" and (self.source is None or self.recipe is None):
             raise ValueError("weights: pretrain needs 'source' (a data set) and 'recipe'")
-        if self.weights != "pretrain" and (self.source or self.recipe or self.initial):
-            raise ValueError("'source', 'recipe' and 'initial' belong to weights: pretrain")
+        if self.weights == "expert" and (self.source is None or self.expert is None):
+            raise ValueError("weights: expert needs 'expert' and 'source' (one of its domains)")
+        if self.weights != "expert" and self.expert is not None:
+            raise ValueError("'expert' belongs to weights: expert")
+        if self.weights not in ("pretrain", "expert") and self.source is not None:
+            raise ValueError("'source' belongs to weights: pretrain and weights: expert")
+        if self.weights != "pretrain" and (self.recipe or self.initial):
+            raise ValueError("'recipe' and 'initial' belong to weights: pretrain")
         if self.weights in ("torchvision", "timm", "file") and not self.name:
             raise ValueError(f"weights: {self.weights} needs 'name' (a weight name or a path)")
         return self

@@ -23,6 +23,8 @@ STAGE_MODULES = {
     "pack": "xferpipe.datasets.pack",
     "pretrain": "xferpipe.pretrain",
     "load_weights": "xferpipe.load_weights",
+    "expert": "xferpipe.expert",
+    "domain": "xferpipe.domain",
     "features": "xferpipe.features",
     "gradients": "xferpipe.gradients",
     "reference": "xferpipe.features",

@@ -103,8 +103,8 @@ class Keys:
 
     def zoo(self, model: str) -> str:
         """Return the key of a zoo entry's weights."""
-        stage = "pretrain" if self.study.zoo[model].weights == "pretrain" else "load_weights"
-        return self(stage, model).key
+        stages = {"pretrain": "pretrain", "expert": "domain"}
+        return self(stages.get(self.study.zoo[model].weights, "load_weights"), model).key
 
     def _above_generate(self, dataset: str) -> list[str]:
         return []
@@ -122,6 +122,14 @@ class Keys:
         entry = self.study.zoo[model]
         initial = [] if entry.initial is None else [self.zoo(entry.initial)]
         return [*self.data(entry.source), *initial]
+
+    def _above_expert(self, name: str) -> list[str]:
+        expert = self.study.experts[name]
+        initial = [] if expert.initial is None else [self.zoo(expert.initial)]
+        return [*(key for source in expert.sources for key in self.data(source)), *initial]
+
+    def _above_domain(self, model: str) -> list[str]:
+        return [self("expert", self.study.zoo[model].expert).key]
 
     def _above_load_weights(self, model: str) -> list[str]:
         entry = self.study.zoo[model]

@@ -1,0 +1,26 @@
+"""The reproduced studies in their smoke form: the same rules, from data to the report."""
+
+from pathlib import Path
+
+import polars
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = sorted((ROOT / "studies").glob("s*.yaml"), key=lambda path: path.name)
+
+pytestmark = [pytest.mark.slow, pytest.mark.workflow]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_study_runs_in_smoke_form_and_in_few_jobs(path, tmp_path, new_workflow):
+    workflow = new_workflow(tmp_path, yaml.safe_load(path.read_text()))
+    # Snakemake takes one file of a study at a time, so the flag goes where the command lets it.
+    options = ("--config", "smoke=true")
+    assert 5 < len(workflow.planned(*options)) <= 40
+    workflow.run(*options)
+    tables = tmp_path / "results" / "tables"
+    runs = polars.read_parquet(tables / "finetunes.parquet")
+    assert set(runs["status"]) == {"finished"}
+    assert polars.read_parquet(tables / "zoo.parquet").height >= 1
+    assert (tmp_path / "results" / "report.html").stat().st_size > 100_000
