@@ -1,5 +1,6 @@
 """What runs again after a change, and nothing else: the real workflow on the tiny study."""
 
+import json
 import os
 import shutil
 
@@ -30,10 +31,16 @@ def test_second_run_has_nothing_to_do(finished):
 
 
 def test_switch_to_conda_runs_nothing_again(finished, tmp_path):
-    # Planning asks conda for its version only; nothing is built.
+    # Planning asks conda for its version and settings only; nothing is built.
     conda = tmp_path / "bin" / "conda"
     conda.parent.mkdir()
-    conda.write_text("""#!/bin/sh\necho '{"conda_version": "25.1.0", "conda_prefix": "/opt"}'\n""")
+    answer = {
+        "conda_version": "25.1.0",
+        "conda_prefix": "/opt",
+        "platform": "linux-64",
+        "get": {"channel_priority": "strict"},
+    }
+    conda.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n")
     conda.chmod(0o755)
     finished.environment["PATH"] = f"{conda.parent}:{os.environ['PATH']}"
     assert finished.planned("--software-deployment-method", "conda") == set()
