@@ -50,6 +50,13 @@ class Job(Block):
         return Path(generated) if generated else getattr(self.dataset, "root", None)
 
 
+class ComputingJob(Job):
+    """A slice of a job that runs a model: threads and device are part of its result."""
+
+    compute_threads: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
 class GenerateJob(Job):
     """Write a generated re-identification set in its layout."""
 
@@ -75,7 +82,7 @@ class PackJob(Job):
     seed: int
 
 
-class PretrainJob(Job):
+class PretrainJob(ComputingJob):
     """Train one zoo entry on its source."""
 
     stage: ClassVar[str] = "pretrain"
@@ -86,11 +93,9 @@ class PretrainJob(Job):
     recipe_name: str
     recipe: Recipe
     seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
-class ExpertJob(Job):
+class ExpertJob(ComputingJob):
     """Train one expert on all its sources.
 
     `models` names the zoo entry that each source's domain becomes; `mode` is what domains have of
@@ -107,8 +112,6 @@ class ExpertJob(Job):
     recipe_name: str
     recipe: Recipe
     seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
 class DomainJob(Job):
@@ -130,7 +133,7 @@ class LoadWeightsJob(Job):
     seed: int
 
 
-class FeaturesJob(Job):
+class FeaturesJob(ComputingJob):
     """Pass the probe images of a target through one model."""
 
     stage: ClassVar[str] = "features"
@@ -142,11 +145,9 @@ class FeaturesJob(Job):
     spec: ModelSpec
     probe: Probe
     seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
-class GradientsJob(Job):
+class GradientsJob(ComputingJob):
     """Take per-image gradients, and features of further layers, of a target's probe images."""
 
     stage: ClassVar[str] = "gradients"
@@ -160,8 +161,6 @@ class GradientsJob(Job):
     gradients: Gradients
     layers: tuple[str, ...]
     seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
 class ReferenceJob(FeaturesJob):
@@ -183,7 +182,7 @@ class ScoresJob(Job):
     compute_threads: int
 
 
-class FinetuneJob(Job):
+class FinetuneJob(ComputingJob):
     """Fine-tune one model on one target with one recipe and seed, and evaluate it."""
 
     stage: ClassVar[str] = "finetune"
@@ -197,11 +196,9 @@ class FinetuneJob(Job):
     recipe: Recipe
     study_seed: int
     seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
-class RetrievalJob(Job):
+class RetrievalJob(ComputingJob):
     """Embed query and gallery with one fine-tuned model and rank."""
 
     stage: ClassVar[str] = "retrieval"
@@ -215,11 +212,9 @@ class RetrievalJob(Job):
     study_seed: int
     seed: int
     retrieval: Retrieval
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
-class ProbeJob(Job):
+class ProbeJob(ComputingJob):
     """Perturb one pretrained solution and its source's images."""
 
     stage: ClassVar[str] = "probe"
@@ -233,11 +228,9 @@ class ProbeJob(Job):
     energy: LocalEnergy
     confidence: float
     seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
-class ProbeFinetunedJob(Job):
+class ProbeFinetunedJob(ComputingJob):
     """Perturb the test images of one fine-tuned model."""
 
     stage: ClassVar[str] = "probe_finetuned"
@@ -253,11 +246,9 @@ class ProbeFinetunedJob(Job):
     inputs: InputProbes
     confidence: float
     study_seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
-class PathJob(Job):
+class PathJob(ComputingJob):
     """Measure the distance and the ways between two pretrained solutions."""
 
     stage: ClassVar[str] = "path"
@@ -270,11 +261,9 @@ class PathJob(Job):
     sample: Sample
     paths: Paths
     seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
-class ContinualJob(Job):
+class ContinualJob(ComputingJob):
     """Fine-tune one model on a target part by part."""
 
     stage: ClassVar[str] = "continual"
@@ -289,8 +278,6 @@ class ContinualJob(Job):
     part_by: Literal["classes", "images"]
     study_seed: int
     seed: int
-    compute_threads: int
-    device: Literal["auto", "cpu", "cuda"]
 
 
 class AggregateJob(Job):

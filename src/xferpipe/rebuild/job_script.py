@@ -14,7 +14,7 @@ from xferpipe.config.jobs import Job
 from xferpipe.config.resolve import entries_of
 from xferpipe.devices import leased
 from xferpipe.rebuild.code import is_left_out, modules_of
-from xferpipe.rebuild.keys import _code_of_job, _plugins
+from xferpipe.rebuild.keys import code_of_job
 
 J = TypeVar("J", bound=Job)
 
@@ -73,8 +73,7 @@ def _device(job: Job) -> contextlib.AbstractContextManager[Any]:
 def _check_code(job: Job, expected: str) -> None:
     if expected == "manual":
         return
-    found = _code_of_job(job.stage, entries_of(job), _plugins(job))
-    if found != expected:
+    if code_of_job(job) != expected:
         raise StaleCodeError(
             f"the code of stage {job.stage} changed after the workflow was planned; "
             "run snakemake again, it will plan with the code as it is now"

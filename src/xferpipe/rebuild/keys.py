@@ -94,7 +94,7 @@ class Keys:
         """Return the hash of the code that computes a job; constant while keys are frozen."""
         if self.study.code_key == "manual":
             return "manual"
-        return _code_of_job(job.stage, entries_of(job), _plugins(job))
+        return code_of_job(job)
 
     def data(self, dataset: str) -> list[str]:
         """Return the keys that reading a data set's images depends on."""
@@ -198,9 +198,11 @@ def wildcards_of(run: FinetuneId) -> tuple[str, str, str, str, str]:
     return run.target, str(run.shots), run.model, run.recipe, str(run.seed)
 
 
-def _plugins(job: Job) -> tuple[str, ...]:
+def code_of_job(job: Job) -> str:
+    """Return the hash of the code that computes a job, plug-ins of other distributions included."""
     scores = getattr(job, "scores", None)
-    return scores.methods if scores is not None else ()
+    plugins = scores.methods if scores is not None else ()
+    return _code_of_job(job.stage, entries_of(job), plugins)
 
 
 @functools.cache
