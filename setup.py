@@ -110,17 +110,26 @@ class BuildNative(build_ext):
         module = ext.name.rsplit(".", 1)[1]
         binding = [
             f"-I{torch_include}",
+            f"-DTORCH_TARGET_VERSION={TORCH_ABI_FLOOR}",
+            *(["-DXFERPIPE_WITH_CUDA"] if cuda else []),
+        ]
+        jobs = [
+            (path, f"binding_{path.stem}.o", [*common, *binding])
+            for path in sorted((SOURCES / "binding").glob("*.cpp"))
+            if path.stem != "module"
+        ]
+        # Only the module names the whole of the sources, so only it is compiled at every change.
+        about = [
             f"-I{pybind11.get_include()}",
             f"-I{sysconfig.get_paths()['include']}",
-            f"-DTORCH_TARGET_VERSION={TORCH_ABI_FLOOR}",
             f"-DXFERPIPE_MODULE={module}",
             f'-DXFERPIPE_SOURCE_HASH="{source_hash()}"',
             f'-DXFERPIPE_COMPILER="{version}"',
             f'-DXFERPIPE_CUDA="{CUDA_BUILT if cuda else "not built: nvcc not found"}"',
         ]
-        if cuda:
-            binding.append("-DXFERPIPE_WITH_CUDA")
-        jobs = [(SOURCES / "binding.cpp", "binding.o", [*common, *binding])]
+        jobs.append(
+            (SOURCES / "binding/module.cpp", "binding_module.o", [*common, *binding, *about])
+        )
         flags = [f"-DXFERPIPE_HAS_{name.upper()}" for name in sets if name != "scalar"]
         for path in sorted((SOURCES / "cpu").glob("*.cpp")):
             jobs.append((path, f"cpu_{path.stem}.o", [*common, *flags]))
@@ -170,7 +179,8 @@ def source_key(source):
     """Hash a source with the headers of its side: a change there compiles it again."""
     digest = hashlib.sha256(source.read_bytes())
     side = source.relative_to(SOURCES).parts[0]
-    folders = [SOURCES / side, SOURCES / "core"] if (SOURCES / side).is_dir() else [SOURCES]
+    sides = {"binding": ("binding", "cpu", "cuda")}.get(side, (side,))
+    folders = [SOURCES / folder for folder in (*sides, "core")]
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.suffix in {".h", ".cuh"}:
