@@ -310,30 +310,3 @@ def test_init_bad_image_names_the_file(run, photos, tmp_path):
     code, _, err = run("init", tmp_path / "s.yaml", *arguments)
     assert code == WRONG_INPUT
     assert "oak/0.png" in err
-
-
-def test_progress_outside_a_terminal_prints_nothing(capsys):
-    from xferpipe.cli.look import progress
-
-    with progress("working", 3) as advance:
-        advance(3)
-    assert capsys.readouterr() == ("", "")
-
-
-def test_progress_in_a_terminal_shows_only_after_two_seconds(monkeypatch):
-    from xferpipe.cli import look
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    now = iter((0.0, 1.0, 3.0, 3.5, 4.0))
-    monkeypatch.setattr(look.time, "monotonic", lambda: next(now))
-    for steps, shown in ((1, False), (2, True)):
-        screen = Terminal()
-        monkeypatch.setattr("sys.stderr", screen)
-        now = iter((0.0, 1.0, 3.0))
-        with look.progress("working", 3) as advance:
-            for _ in range(steps):
-                advance(1)
-        assert ("working" in screen.getvalue()) is shown

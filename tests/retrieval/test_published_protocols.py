@@ -9,10 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xferpipe.retrieval import evaluate, figures
-from xferpipe.retrieval.comparison import compared
-from xferpipe.retrieval.figures import rank
-from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval import evaluate
 
 RANKS = (1, 5, 10, 20)
 
@@ -218,17 +215,26 @@ def test_evaluate_order_of_files_does_not_matter():
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_rank_groups_of_queries_give_the_same_bits(monkeypatch):
+def test_evaluate_blocks_of_the_gallery_give_the_same_figures_and_are_reported(monkeypatch):
+    """In memory and mapped, with a common part or without: blocks of 1,024 rows change nothing."""
+    monkeypatch.setattr("xferpipe.ops.inputs.BLOCK_BYTES", 1)
     random = numpy.random.default_rng(7)
-    labels = Labels.of(random.integers(0, 9, 31), random.integers(0, 9, 200))
-    reports = []
-    with compared(random.normal(size=(31, 8)), random.normal(size=(200, 8))) as comparison:
-        whole = rank(comparison, labels)
-        monkeypatch.setattr(figures, "_PAIRS_BETWEEN_REPORTS", 5 * 200)
-        parts = rank(comparison, labels, progress=lambda *report: reports.append(report))
-    for name in ("ap", "inp", "first_hit", "positives", "junk"):
-        assert (getattr(whole, name) == getattr(parts, name)).all()
-    assert reports == [(min(done, 31), 31) for done in range(5, 36, 5)]
+    query, gallery = random.normal(size=(31, 8)), random.normal(size=(2500, 8))
+    labels = (random.integers(0, 99, 31), random.integers(0, 99, 2500))
+    for moved in (0, 1e3):
+        reports = []
+        whole = evaluate(query + moved, gallery + moved, *labels, query_expansion=2)
+        found = evaluate(
+            query + moved,
+            gallery + moved,
+            *labels,
+            query_expansion=2,
+            progress=lambda *report, kept=reports: kept.append(report),
+        )
+        assert found == whole
+        for words in ("expanding queries", "ranking"):
+            steps = [report[1:] for report in reports if report[0] == words]
+            assert steps == [(done, 2500) for done in (0, 1024, 2048, 2500)]
 
 
 def test_evaluate_unknown_cameras_are_never_the_same():

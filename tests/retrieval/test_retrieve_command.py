@@ -1,20 +1,19 @@
 """`xferpipe retrieve` and the files it reads."""
 
+import contextlib
+import io
 import json
+from types import SimpleNamespace
 
 import numpy
 import polars
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from xferpipe.cli.retrieve import retrieve
+from xferpipe.cli import main
 from xferpipe.records import read_table
 from xferpipe.retrieval import evaluate
 from xferpipe.retrieval.feature_files import opened
 
-APP = typer.Typer()
-APP.command()(retrieve)
 QUERIES, GALLERY, WIDTH = 12, 90, 6
 
 
@@ -53,7 +52,15 @@ def write_npy(path, columns, sidecar=".csv"):
 
 
 def command(*arguments):
-    return CliRunner().invoke(APP, [str(argument) for argument in arguments])
+    """Run `xferpipe retrieve` as a shell does; an error that is no message is raised here."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as left,
+    ):
+        main(["retrieve", *map(str, arguments)])
+    return SimpleNamespace(exit_code=left.value.code, stdout=out.getvalue(), stderr=err.getvalue())
 
 
 def expected_of(sets, **options):
@@ -79,7 +86,7 @@ def test_retrieve_every_kind_of_file_gives_the_figures_of_evaluate(kind, sets, t
         sidecar = ".parquet" if kind == "npy-parquet" else ".csv"
         paths = [write_npy(tmp_path / f"{name}.npy", sets[name], sidecar) for name in sets]
     result = command("--query", paths[0], "--gallery", paths[1], "--json")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     expected = expected_of(sets)
     assert {name: found[name] for name in expected} == expected
@@ -113,7 +120,7 @@ def test_retrieve_output_writes_the_tables(sets, tmp_path):
         *("--query", paths[0], "--gallery", paths[1], "--output", tmp_path / "out"),
         *("--camera-pairs", "--list-length", 7),
     )
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result.stderr
     assert "rank1 0." in result.stdout
     (row,) = read_table("retrieval", tmp_path / "out/retrieval.parquet").to_dicts()
     expected = expected_of(sets)
@@ -167,7 +174,7 @@ def test_retrieve_one_camera_for_all_names_the_rule(sets, tmp_path):
         (lambda folder: (folder / "query.npy").write_bytes(b"no"), "cannot be read as NPY"),
         (lambda folder: numpy.save(folder / "query.npy", numpy.zeros(3)), "expected floating"),
         (lambda folder: numpy.save(folder / "query.npy", numpy.zeros((3, 6))), "has 3 rows but"),
-        (lambda folder: (folder / "query.csv").write_text("name\nx\n"), "has 1"),
+        (lambda folder: (folder / "query.csv").write_text("identity\n7\n"), "has 1"),
         (lambda folder: (folder / "query.csv").write_text("name\n" + "x\n" * 12), "'identity'"),
     ],
 )

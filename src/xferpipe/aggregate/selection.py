@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -47,6 +47,8 @@ def selection_and_gains(
     scores: polars.DataFrame,
     feature_seconds: Mapping[tuple[str, str, str], float],
     seed: int,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[polars.DataFrame, polars.DataFrame]:
     """Judge every score on every target.
 
@@ -56,6 +58,7 @@ def selection_and_gains(
         scores: Table `scores`.
         feature_seconds: Seconds of the feature pass by (target, shots, model).
         seed: Seed of the study.
+        progress: Called with what is being done, groups of runs done and groups in all.
     Returns:
         Tables `selection` and `gains`.
     """
@@ -63,7 +66,10 @@ def selection_and_gains(
     by_target = {key: list(_methods(part)) for key, part in scores.group_by("target", "shots")}
     selection_rows: list[dict[str, Any]] = []
     gain_rows: list[dict[str, Any]] = []
-    for key, group in by_model(runs).group_by(_GROUP, maintain_order=True):
+    groups = list(by_model(runs).group_by(_GROUP, maintain_order=True))
+    for done, (key, group) in enumerate(groups):
+        if progress is not None:
+            progress("judging the scores", done, len(groups))
         if group.height < 2:
             # A recipe that one model alone was run with (a search of it) chooses between nothing.
             continue

@@ -52,10 +52,10 @@ def doctor(
     """
     checks = (_versions, _kernels, _gpus, _compiler, _weights, _conda, _slurm)
     findings = _machine()
-    with look.progress("looking", len(checks) + 1) as advance:
-        for check in checks:
+    with look.progress("looking", quiet=as_json) as report:
+        for done, check in enumerate(checks):
+            report("looking", done, len(checks))
             findings += check()
-            advance(1)
         findings += _disk(directory)
     if as_json:
         look.print_json([asdict(finding) for finding in findings])

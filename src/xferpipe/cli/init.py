@@ -86,7 +86,7 @@ def init(
         )
     asked = models or _ask("models", "Which models?", "small")
     wanted = [word.strip() for word in asked.split(",") if word.strip()]
-    with look.progress("looking up models"):
+    with look.progress("looking up models", quiet=as_json):
         study = content(
             name=name or _name(images),
             images=images.resolve(),
@@ -97,7 +97,8 @@ def init(
             seeds=seeds,
         )
     checked = load_study(study)
-    found = _check(checked, study["name"])
+    with look.progress("reading the images", quiet=as_json):
+        found = _check(checked, study["name"])
     with atomic_path(output) as temporary:
         temporary.write_text(config_yaml(study, _HEAD.format(path=output)))
     facts = {
@@ -143,7 +144,7 @@ def _check(study, target: str) -> dict:
     from xferpipe.datasets.manifest import manifest, read_manifest
 
     job = Jobs(study).manifest(target)
-    with tempfile.TemporaryDirectory() as folder, look.progress("reading the images"):
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.parquet"
         manifest(job, root=job.root(None), output=path)
         rows = read_manifest(path)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 
+#: Called with what is being done, steps done and steps in all (0 where nobody knows).
+Progress = Callable[[str, int, int], None]
 #: A task that ends sooner shows no progress.
 QUIET_SECONDS = 2.0
 
@@ -78,52 +80,64 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(words: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show progress and time left in a terminal, from two seconds on; nothing elsewhere.
+def progress(words: str, *, quiet: bool = False) -> Iterator[Progress]:
+    """Show what is being done, how far it is and the time left: in a terminal, from two seconds on.
 
     Args:
-        words: What is being done.
-        total: Number of steps, or None where nobody knows it.
+        words: What is being done until somebody reports.
+        quiet: Show nothing, as where a program reads the result.
     Yields:
-        A function that takes the number of steps done since its last call.
+        A function that takes what is being done, the steps done and the steps in all, 0 where
+        nobody knows them. New words start a new count and a new estimate.
     """
-    if not sys.stderr.isatty():
-        yield lambda steps: None
+    if quiet or not sys.stderr.isatty():
+        yield lambda words, done, total: None
         return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        Progress,
         SpinnerColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
-
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}" + ("/{task.total}" if total else "")),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
+    from rich.progress import (
+        Progress as Bar,
     )
-    task = bar.add_task(words, total=total)
-    began = time.monotonic()
-    shown = False
 
-    def advance(steps: int) -> None:
-        nonlocal shown
-        bar.advance(task, steps)
-        if not shown and time.monotonic() - began > QUIET_SECONDS:
-            bar.start()
-            shown = True
+    bar = Bar(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[steps]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        TimeRemainingColumn(),
+        # The file of now: what runs meanwhile may redirect sys.stderr for itself.
+        console=Console(file=sys.stderr),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task(words, total=None, steps="", left="")
+    last = words
 
+    def report(words: str, done: int, total: int) -> None:
+        nonlocal last
+        if words != last:
+            bar.reset(task, total=total or None, description=words, steps="", left="")
+            last = words
+        if total:
+            bar.update(task, completed=done, total=total, steps=f"{done}/{total}", left="left")
+
+    # By the clock and not by the first report: the first step may be a long one.
+    start = threading.Timer(QUIET_SECONDS, bar.start)
+    start.daemon = True
+    start.start()
     try:
-        yield advance
+        yield report
     finally:
-        if shown:
+        start.cancel()
+        start.join()
+        if bar.live.is_started:
             bar.stop()

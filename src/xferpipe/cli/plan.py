@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from xferpipe.cli import look
+
 
 def plan(
     configfile: Annotated[
@@ -37,7 +39,8 @@ def plan(
         arguments += ["--config", "smoke=true"]
     here = Path.cwd()
     try:
-        jobs = planned_jobs(arguments)
+        with look.progress("planning the jobs", quiet=as_json):
+            jobs = planned_jobs(arguments)
     except PlanError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from xferpipe.cli import look
+
 
 def recommend(
     target: Annotated[str, typer.Argument(help="Target of the study.")],
@@ -39,33 +41,31 @@ def recommend(
     from xferpipe.aggregate.advice import Trust, advise, choose_score
     from xferpipe.aggregate.oracle import by_model, oracle
     from xferpipe.aggregate.selection import selection_and_gains
-    from xferpipe.cli.look import print_json
     from xferpipe.config.study import Selection
     from xferpipe.records import read_table
 
-    scores = read_table("scores", tables / "scores.parquet")
-    judged = Selection(own_results=own_results, bootstrap_samples=0)
-    runs = oracle(judged, tables)
-    if method is None:
-        elsewhere = runs.filter(polars.col("target") != target)
-        trust = choose_score(
-            selection_and_gains(judged, elsewhere, scores, {}, 0)[0], target, shots
-        )
-    else:
-        trust = Trust(method, variant)
-    here = by_model(runs.filter(polars.col("target") == target, polars.col("shots") == shots))
-    known = dict(here.group_by("model").agg(polars.col("value").max()).iter_rows())
-    zoo = read_table("zoo", tables / "zoo.parquet")
-    advice = advise(scores, zoo, trust, target, shots, known)
+    with look.progress("reading the tables", quiet=as_json) as progress:
+        scores = read_table("scores", tables / "scores.parquet")
+        judged = Selection(own_results=own_results, bootstrap_samples=0)
+        runs = oracle(judged, tables)
+        if method is None:
+            elsewhere = runs.filter(polars.col("target") != target)
+            selection, _ = selection_and_gains(judged, elsewhere, scores, {}, 0, progress=progress)
+            trust = choose_score(selection, target, shots)
+        else:
+            trust = Trust(method, variant)
+        progress("ordering the models", 0, 0)
+        here = by_model(runs.filter(polars.col("target") == target, polars.col("shots") == shots))
+        known = dict(here.group_by("model").agg(polars.col("value").max()).iter_rows())
+        zoo = read_table("zoo", tables / "zoo.parquet")
+        advice = advise(scores, zoo, trust, target, shots, known)
     if as_json:
-        print_json(asdict(advice))
+        look.print_json(asdict(advice))
     else:
         _print(advice, target, shots, top)
 
 
 def _print(advice, target: str, shots: str, top: int) -> None:
-    from xferpipe.cli.look import print_table, say
-
     trust = advice.trust
     name = f"{trust.method} ({trust.variant})" if trust.variant else trust.method
     because = (
@@ -80,8 +80,8 @@ def _print(advice, target: str, shots: str, top: int) -> None:
     columns = ["model", "value", "low", "high", "metric", "licence", "source", "source_licence"]
     heads = ["model", "score", "low", "high", "known result", "weights' licence", "source"]
     heads += ["source's licence"]
-    print_table(heads, [[row[key] for key in columns] for row in advice.models[:top]])
+    look.print_table(heads, [[row[key] for key in columns] for row in advice.models[:top]])
     for warning in advice.warnings:
-        say(f"note: {warning}")
+        look.say(f"note: {warning}")
     if any(row["licence"] is None for row in advice.models[:top]):
-        say("note: a dash under a licence means that the study does not state it: check it")
+        look.say("note: a dash under a licence means that the study does not state it: check it")

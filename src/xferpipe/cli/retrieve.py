@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from xferpipe.retrieval.figures import Progress
+from xferpipe.cli import look
 
 
 class Distance(StrEnum):
@@ -91,26 +85,26 @@ def retrieve(
         rerank=rerank,
         ranked_list_length=list_length,
     )
-    try:
-        with opened(query) as queries, opened(gallery) as answers, _progress() as progress:
-            result = ranked_files(
-                queries,
-                answers,
-                options,
-                junk_rule=junk_rule.value if junk_rule else None,
-                camera_pairs=camera_pairs,
-                lists=output is not None,
-                run={"target": gallery.stem, "model": query.stem},
-                progress=progress,
-            )
-    except ValueError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+    with (
+        look.progress("reading", quiet=as_json) as progress,
+        opened(query, progress=progress) as queries,
+        opened(gallery, progress=progress) as answers,
+    ):
+        result = ranked_files(
+            queries,
+            answers,
+            options,
+            junk_rule=junk_rule.value if junk_rule else None,
+            camera_pairs=camera_pairs,
+            lists=output is not None,
+            run={"target": gallery.stem, "model": query.stem},
+            progress=progress,
+        )
     if output is not None:
         result.write(output)
     if as_json:
         *plain, last = result.figures
-        typer.echo(json.dumps(last | ({"without_reranking": plain[0]} if plain else {})))
+        look.print_json(last | ({"without_reranking": plain[0]} if plain else {}))
     else:
         typer.echo("\n".join(_text(row) for row in result.figures))
         if output is not None:
@@ -127,26 +121,3 @@ def _text(row: dict[str, Any]) -> str:
         f"{'normalised, ' if row['normalised'] else ''}ap_kind {row['ap_kind']}, junk_rule "
         f"{row['junk_rule']}{kind}"
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show queries done: a bar in a terminal, a line every few seconds in a log."""
-    if sys.stderr.isatty():
-        import rich.console
-        import rich.progress
-
-        bar = rich.progress.Progress(console=rich.console.Console(stderr=True), transient=True)
-        with bar:
-            task = bar.add_task("queries", total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-        return
-    last = time.monotonic()
-
-    def line(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 5:
-            last = time.monotonic()
-            print(f"{done} of {total} queries ranked", file=sys.stderr, flush=True)
-
-    yield line

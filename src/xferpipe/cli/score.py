@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xferpipe.cli import look
+
 if TYPE_CHECKING:
     import numpy
 
@@ -35,25 +37,26 @@ def score(
 
     Example: xferpipe score --input features.parquet --methods lfc,logme,knn
     """
-    from xferpipe.cli.look import print_json, print_table
     from xferpipe.scores import compute
 
-    features, labels, probabilities = read_features(input)
-    table = compute(
-        features,
-        labels,
-        None if methods is None else [name.strip() for name in methods.split(",")],
-        probabilities,
-        bootstrap_samples=bootstrap_samples,
-        seed=seed,
-    )
+    with look.progress("reading", quiet=as_json) as progress:
+        features, labels, probabilities = read_features(input)
+        table = compute(
+            features,
+            labels,
+            None if methods is None else [name.strip() for name in methods.split(",")],
+            probabilities,
+            bootstrap_samples=bootstrap_samples,
+            seed=seed,
+            progress=progress,
+        )
     if as_json:
-        print_json(table.select(JSON_KEYS).to_dicts())
+        look.print_json(table.select(JSON_KEYS).to_dicts())
         return
     columns = ["method", "variant", "value", "seconds", "reason"]
     if bootstrap_samples:
         columns[3:3] = ["low", "high"]
-    print_table(columns, table.select(columns).rows())
+    look.print_table(columns, table.select(columns).rows())
 
 
 def read_features(path: Path) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:

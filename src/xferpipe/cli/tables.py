@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +25,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table; see `tables list`.")]
 
 _FOLDER = Path("results/tables")
+#: Rows of a table that are written between two reports of progress.
+_ROWS_AT_ONCE = 50_000
 
 
 @tables.command("list")
@@ -87,7 +91,8 @@ def head(
 
     Example: xferpipe tables head selection --columns target,method,spearman --rows 5
     """
-    data = _read(table, folder)
+    with look.progress(f"reading {table}", quiet=as_json):
+        data = _read(table, folder)
     names = _chosen(data.columns, columns)
     part = data.select(names).head(rows)
     if as_json:
@@ -118,14 +123,25 @@ def export(
 
     from xferpipe.records import atomic_path
 
-    data = _read(table, folder)
-    data = data.drop(name for name, kind in data.schema.items() if kind == polars.Binary)
-    if output is None:
-        typer.echo(data.write_csv(), nl=False)
-        return
-    with atomic_path(output) as temporary:
-        data.write_csv(temporary)
+    # On a screen that the rows themselves fill, a bar would be in their way.
+    with look.progress(f"reading {table}", quiet=output is None and sys.stdout.isatty()) as report:
+        data = _read(table, folder)
+        data = data.drop(name for name, kind in data.schema.items() if kind == polars.Binary)
+        if output is None:
+            for part in _csv(data, report):
+                typer.echo(part, nl=False)
+            return
+        with atomic_path(output) as temporary, temporary.open("w") as file:
+            file.writelines(_csv(data, report))
     look.say(f"{data.height} rows written to {output}")
+
+
+def _csv(data: polars.DataFrame, report: look.Progress) -> Iterator[str]:
+    """Yield a table as CSV, so many rows at a time."""
+    yield data.head(0).write_csv()
+    for first in range(0, data.height, _ROWS_AT_ONCE):
+        report("writing", first, data.height)
+        yield data.slice(first, _ROWS_AT_ONCE).write_csv(include_header=False)
 
 
 def _columns(table: str) -> tuple:

@@ -4,6 +4,8 @@ import warnings
 
 import torch
 
+from . import mapped
+
 BLOCK_BYTES = 32 << 20
 NATIVE_DTYPES = (torch.float32, torch.bfloat16)
 DISTANCES = {"euclidean": 0, "cosine": 1}
@@ -69,19 +71,30 @@ def is_native(matrix, device):
     return matrix.dtype in NATIVE_DTYPES and matrix.device == device and adjacent
 
 
-def blocks(matrix, device, block_rows=None):
+def blocks(matrix, device, block_rows=None, *, source=None, progress=None):
     """Yield (first row, block) over a matrix: whole where it can be read in place, else streamed.
 
-    A memory-mapped float32 array is read in place, tile by tile, and the operating system drops
-    pages that were used; what must be converted or copied to a device is so in blocks.
+    Args:
+        matrix: Tensor (n, d).
+        device: Where blocks are wanted; None leaves them where they are.
+        block_rows: Rows of a block; None chooses.
+        source: What the matrix was made from. Of an array mapped from disk one block is in memory
+            at a time: its pages are given back when the next one is asked for.
+        progress: Called with rows done and rows to do, at the start and after each block.
     """
+    rows = matrix.shape[0]
     if block_rows is None:
-        if is_native(matrix, device):
-            block_rows = max(1, matrix.shape[0])
+        if is_native(matrix, device) and not mapped.is_mapped(source) and progress is None:
+            block_rows = max(1, rows)
         else:
             block_rows = max(1024, BLOCK_BYTES // max(1, 4 * matrix.shape[1]) // 1024 * 1024)
-    for first in range(0, matrix.shape[0], block_rows):
+    if progress is not None:
+        progress(0, rows)
+    for first in range(0, rows, block_rows):
         yield first, native(matrix[first : first + block_rows], device)
+        mapped.release(source)
+        if progress is not None:
+            progress(min(rows, first + block_rows), rows)
 
 
 def require_finite(norms, name, first_row=0):

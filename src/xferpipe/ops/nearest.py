@@ -6,17 +6,19 @@ from . import inputs
 from .loading import call
 
 
-def nearest(query, gallery, k, *, distance="euclidean", block_rows=None):
+def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progress=None):
     """Find the k nearest gallery rows of each query, nearest first, exactly.
 
     The order is that of `rank_metrics`: by the same scores, ties to the smaller gallery row.
 
     Args:
         query: Features, floating point (q, d).
-        gallery: Features (m, d): a tensor, an array or a memory-mapped array larger than memory.
+        gallery: Features (m, d): a tensor, an array or a memory-mapped array larger than memory, of
+            which one block is in memory at a time.
         k: Neighbours per query; fewer come back when the gallery has fewer rows.
         distance: "euclidean" (squared Euclidean distances come back) or "cosine" (1 - cosine).
         block_rows: Gallery rows per block of a stream; None chooses.
+        progress: Called with gallery rows compared with all queries, and gallery rows in all.
 
     Returns:
         (distances, indices): float32 and int64, each (q, min(k, m)), on the device of `query`.
@@ -30,7 +32,7 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None):
     """
     code = inputs.choice(distance, inputs.DISTANCES, "distance")
     query = inputs.as_matrix(query, "query")
-    gallery = inputs.as_matrix(gallery, "gallery")
+    source, gallery = gallery, inputs.as_matrix(gallery, "gallery")
     if query.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"query has {query.shape[1]} features but gallery has {gallery.shape[1]}: both must "
@@ -44,7 +46,8 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None):
     inputs.require_finite(norms, "query")
     scores = torch.empty((query.shape[0], 0), dtype=torch.float32, device=device)
     indices = torch.empty((query.shape[0], 0), dtype=torch.int64, device=device)
-    for first, block in inputs.blocks(gallery, device, block_rows):
+    blocks = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
+    for first, block in blocks:
         own = call("squared_norms", block)
         inputs.require_finite(own, "gallery", first)
         here = min(k, block.shape[0])

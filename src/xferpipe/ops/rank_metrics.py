@@ -41,6 +41,7 @@ def rank_metrics(
     positives=None,
     junk=None,
     block_rows=None,
+    progress=None,
 ):
     """Rank the gallery for each query and score the ranking, exactly.
 
@@ -49,7 +50,8 @@ def rank_metrics(
 
     Args:
         query: Features, floating point (q, d); float32 and bfloat16 are used as they are.
-        gallery: Features (m, d): a tensor, an array or a memory-mapped array larger than memory.
+        gallery: Features (m, d): a tensor, an array or a memory-mapped array larger than memory, of
+            which one block is in memory at a time.
         query_identity: Integers (q).
         gallery_identity: Integers (m).
         query_camera: Integers (q), needed by junk_rule "same_camera".
@@ -60,6 +62,7 @@ def rank_metrics(
         positives: For "index_lists": one list of 0-based gallery rows per query.
         junk: For "index_lists": one list of 0-based gallery rows per query.
         block_rows: Gallery rows per block of a stream; None chooses.
+        progress: Called with gallery rows compared with all queries, and gallery rows in all.
 
     Returns:
         RankMetrics, on the CPU: `ap`, `inp` (fractions), `first_hit` (1-based), `positives`,
@@ -76,7 +79,7 @@ def rank_metrics(
     distance = inputs.choice(distance, inputs.DISTANCES, "distance")
     kind = inputs.choice(ap_kind, inputs.AP_KINDS, "ap_kind")
     query = inputs.as_matrix(query, "query")
-    gallery = inputs.as_matrix(gallery, "gallery")
+    source, gallery = gallery, inputs.as_matrix(gallery, "gallery")
     if query.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"query has {query.shape[1]} features but gallery has {gallery.shape[1]}: both must "
@@ -96,30 +99,28 @@ def rank_metrics(
     device = query.device
     query = inputs.native(query, device)
     inputs.require_finite(call("squared_norms", query), "query")
-    nearer = _count_nearer(query, gallery, pairs.to(device), distance, block_rows)
+    first_pass = inputs.blocks(gallery, device, block_rows, source=source)
+    second_pass = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
+    nearer = _count_nearer(query, first_pass, second_pass, pairs.to(device), distance)
     return _summary(pairs, nearer, kind)
 
 
-def _count_nearer(query, gallery, pairs, distance, block_rows):
+def _count_nearer(query, first_pass, second_pass, pairs, distance):
     """Count the gallery rows before each pair: one pass for thresholds, one for counts."""
-    device = query.device
-    whole = block_rows is None and inputs.is_native(gallery, device)
     scores = query.new_empty((len(pairs.index),), dtype=torch.float32)
-    norms = []
-    for first, block in inputs.blocks(gallery, device, block_rows):
-        norms.append(call("squared_norms", block))
-        inputs.require_finite(norms[-1], "gallery", first)
-        if whole:
-            args = (query, block, norms[-1], pairs.offsets, pairs.index, distance)
-            scores = call("rank_metrics_scores", *args)
-        else:
-            chosen, offsets = pairs.within(first, first + block.shape[0])
-            index = pairs.index[chosen] - first
-            args = (query, block, norms[-1], offsets, index, distance)
-            scores[chosen] = call("rank_metrics_scores", *args)
-    nearer = torch.zeros(len(pairs.index), dtype=torch.int64, device=device)
-    for number, (first, block) in enumerate(inputs.blocks(gallery, device, block_rows)):
-        args = (query, block, norms[number], pairs.offsets, pairs.index, scores, distance, first)
+    norms = {}
+    for first, block in first_pass:
+        norms[first] = call("squared_norms", block)
+        inputs.require_finite(norms[first], "gallery", first)
+        chosen, offsets = pairs.within(first, first + block.shape[0])
+        index = pairs.index[chosen] - first
+        args = (query, block, norms[first], offsets, index, distance)
+        scores[chosen] = call("rank_metrics_scores", *args)
+    norms = torch.cat(list(norms.values())) if norms else None
+    nearer = torch.zeros(len(pairs.index), dtype=torch.int64, device=query.device)
+    for first, block in second_pass:
+        own = norms[first : first + block.shape[0]]
+        args = (query, block, own, pairs.offsets, pairs.index, scores, distance, first)
         nearer += call("rank_metrics_counts", *args)
     return nearer
 

@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy
 
-from xferpipe.retrieval.comparison import Comparison
+from xferpipe.retrieval.comparison import Comparison, Progress
 from xferpipe.retrieval.figures import rank
 from xferpipe.retrieval.labels import Labels
 
 
 def camera_pairs(
-    comparison: Comparison, labels: Labels, *, ap_kind: str = "step"
+    comparison: Comparison,
+    labels: Labels,
+    *,
+    ap_kind: str = "step",
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Score the queries of each camera against the gallery of each other camera alone.
 
@@ -20,6 +24,7 @@ def camera_pairs(
         comparison: Query and gallery features.
         labels: Identities, cameras and junk rule.
         ap_kind: "step" or "trapezoid".
+        progress: Called as cameras are done.
     Returns:
         One row per pair that has a query with a positive: `query_camera`, `gallery_camera`,
         `queries`, `gallery`, `rank1` and `map`. None without cameras.
@@ -27,14 +32,17 @@ def camera_pairs(
     if labels.query_camera is None or labels.gallery_camera is None:
         return []
     rows = []
-    for camera in numpy.unique(labels.gallery_camera[labels.gallery_camera >= 0]):
+    cameras = numpy.unique(labels.gallery_camera[labels.gallery_camera >= 0])
+    for done, camera in enumerate(cameras):
+        if progress is not None:
+            progress("pairs of cameras", done, len(cameras))
         part = numpy.flatnonzero(labels.gallery_camera == camera)
         own = labels.gallery(part)
         if not own.counts()[0].any():
             continue
         cut = Comparison(
             comparison.query,
-            comparison.gallery[part],
+            comparison.gallery_rows(part),
             comparison.distance,
             comparison.wanted,
             comparison.unit,

@@ -9,21 +9,33 @@ float64, where it matters.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
 
+from xferpipe.ops import mapped
+
+#: Called with what is being done, steps done and steps in all (0 where nobody knows).
+Progress = Callable[[str, int, int], None]
 DISTANCES = ("euclidean", "cosine")
 #: Squared length of the mean, in mean squared distances from it, above which the mean is taken out.
 #: Below it, the products lose less than a decimal digit and a half.
 _LARGE_MEAN = 16.0
 _SAMPLE = 1024
 _BLOCK_BYTES = 16 << 20
+#: What one row taken alone from a mapped file may bring into memory: the system reads around it.
+_AROUND_BYTES = 1 << 20
+
+
+def told(progress: Progress | None, words: str) -> Callable[[int, int], None] | None:
+    """Return what an op is to call with steps done and steps in all, or None."""
+    return None if progress is None else partial(progress, words)
 
 
 @dataclass(frozen=True)
@@ -51,10 +63,19 @@ class Comparison:
         # Squared Euclidean; between unit vectors it is twice the cosine distance.
         return distances / 2 if self.wanted == "cosine" else distances.sqrt()
 
+    def gallery_rows(self, rows: numpy.ndarray) -> numpy.ndarray | torch.Tensor:
+        """Copy some rows of the gallery; of a mapped one, only these are in memory afterwards."""
+        return _taken(self.gallery, rows)
+
 
 @contextmanager
 def compared(
-    query: Any, gallery: Any, *, distance: str = "euclidean", normalised: bool = False
+    query: Any,
+    gallery: Any,
+    *,
+    distance: str = "euclidean",
+    normalised: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Comparison]:
     """Make features ready; a mapped gallery is never loaded as a whole.
 
@@ -63,6 +84,7 @@ def compared(
         gallery: Floating point (m, d): a tensor, an array or a memory-mapped array.
         distance: "euclidean" or "cosine".
         normalised: Scale features to unit length first.
+        progress: Called where a mapped gallery must be copied.
     Yields:
         The comparison. A shifted copy of a mapped gallery lies in a temporary file until the end.
     Raises:
@@ -83,17 +105,21 @@ def compared(
         yield Comparison(_tensor(query), gallery, kind, distance, unit)
         return
     moved_query = torch.from_numpy(_moved(query, shift, unit))
-    if not isinstance(gallery, numpy.memmap):
+    if not mapped.is_mapped(gallery):
         moved = torch.from_numpy(_moved(gallery, shift, unit))
         yield Comparison(moved_query, moved, "euclidean", distance, unit)
         return
     with tempfile.TemporaryDirectory(prefix="xferpipe-") as folder:
-        moved = numpy.memmap(
-            Path(folder, "gallery.f32"), dtype=numpy.float32, mode="w+", shape=gallery.shape
-        )
-        for first in range(0, len(gallery), _rows(gallery)):
-            part = slice(first, first + _rows(gallery))
-            moved[part] = _moved(gallery[part], shift, unit)
+        path = Path(folder, "gallery.f32")
+        # Written and not mapped for writing: pages that are written to would count as our memory.
+        with path.open("wb") as file:
+            for first in range(0, len(gallery), _rows(gallery)):
+                part = gallery[first : first + _rows(gallery)]
+                _moved(part, shift, unit).tofile(file)
+                mapped.release(gallery)
+                if progress is not None:
+                    progress("moving the gallery", first + len(part), len(gallery))
+        moved = numpy.memmap(path, dtype=numpy.float32, mode="r", shape=gallery.shape)
         yield Comparison(moved_query, moved, "euclidean", distance, unit)
 
 
@@ -117,13 +143,25 @@ def _rows(matrix: Any) -> int:
     return max(1, _BLOCK_BYTES // (8 * max(1, matrix.shape[1])))
 
 
+def _taken(gallery: Any, rows: numpy.ndarray) -> Any:
+    if not mapped.is_mapped(gallery):
+        return gallery[rows]
+    taken = numpy.empty((len(rows), gallery.shape[1]), dtype=gallery.dtype)
+    at_once = _BLOCK_BYTES // max(_AROUND_BYTES, gallery.strides[0]) + 1
+    for first in range(0, len(rows), at_once):
+        part = slice(first, first + at_once)
+        taken[part] = gallery[rows[part]]
+        mapped.release(gallery)
+    return taken
+
+
 def _large_mean(gallery: Any, unit: bool) -> numpy.ndarray | None:
     """Return about the mean of the gallery, float64 (d), where it is large beside the spread."""
     if len(gallery) == 0:
         return None
     # Rows spread evenly over the gallery are near enough: any vector close to the mean will do.
     rows = numpy.linspace(0, len(gallery) - 1, min(len(gallery), _SAMPLE)).astype(numpy.int64)
-    sample = _scaled(_float64(gallery[rows]), unit)
+    sample = _scaled(_float64(_taken(gallery, rows)), unit)
     mean = sample.mean(0)
     spread = numpy.square(sample - mean).sum(1).mean()
     if numpy.square(mean).sum() <= _LARGE_MEAN * spread:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xferpipe.config.retrieval import Retrieval
-from xferpipe.retrieval.figures import Progress
+from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import outcomes
 
@@ -46,7 +46,8 @@ def evaluate(
         query_expansion: Nearest gallery images averaged into each query first; 0 for none.
         positives: For "index_lists": one list of 0-based gallery rows per query.
         junk: For "index_lists": one list of 0-based gallery rows per query.
-        progress: Called with queries done and queries to do.
+        progress: Called with what is being done, steps done and steps in all (0 where nobody
+            knows); a step of "ranking" is a gallery row compared with all queries.
     Returns:
         `rank1 rank5 rank10 rank20 map minp` as fractions, `queries` (that the means are over),
         `queries_without_positive`, `gallery`, and the options that made them.

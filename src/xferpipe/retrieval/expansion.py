@@ -8,10 +8,12 @@ import numpy
 import torch
 
 from xferpipe import ops
-from xferpipe.retrieval.comparison import Comparison
+from xferpipe.retrieval.comparison import Comparison, Progress, told
 
 
-def expanded(comparison: Comparison, neighbours: int) -> Comparison:
+def expanded(
+    comparison: Comparison, neighbours: int, *, progress: Progress | None = None
+) -> Comparison:
     """Replace each query by the mean of itself and its nearest gallery images.
 
     Labels play no part: the images averaged in may be wrong ones, or the query's own junk. Unit
@@ -20,6 +22,7 @@ def expanded(comparison: Comparison, neighbours: int) -> Comparison:
     Args:
         comparison: Query and gallery features.
         neighbours: Gallery images averaged in; 0 changes nothing.
+        progress: Called as blocks of the gallery are done.
     Returns:
         The comparison with other queries.
     Source:
@@ -28,11 +31,15 @@ def expanded(comparison: Comparison, neighbours: int) -> Comparison:
     if neighbours == 0:
         return comparison
     _, rows = ops.nearest(
-        comparison.query, comparison.gallery, neighbours, distance=comparison.distance
+        comparison.query,
+        comparison.gallery,
+        neighbours,
+        distance=comparison.distance,
+        progress=told(progress, "expanding queries"),
     )
     total = _features(comparison.query, comparison)
     for column in rows.numpy().T:
-        total += _features(comparison.gallery[column], comparison)
+        total += _features(comparison.gallery_rows(column), comparison)
     return replace(comparison, query=(total / (1 + rows.shape[1])).float())
 
 

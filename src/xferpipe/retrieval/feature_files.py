@@ -13,9 +13,13 @@ import polars
 import pyarrow
 import pyarrow.parquet
 
+from xferpipe.retrieval.comparison import Progress
+
 #: Columns of labels; `identity` must be there.
 COLUMNS = ("identity", "camera", "sequence", "path")
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 4 << 20
+#: Parquet is read through a buffer of this size, not a whole column of a row group at a time.
+_BUFFER_BYTES = 1 << 20
 
 
 class FeatureFileError(ValueError):
@@ -36,13 +40,14 @@ class FeatureFile:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[FeatureFile]:
+def opened(path: Path, *, progress: Progress | None = None) -> Iterator[FeatureFile]:
     """Open a file of features.
 
     Args:
         path: Parquet with columns `identity` and `feature` (lists of d numbers) and, where they are
             known, `camera`, `sequence` and `path`; or NPY (n, d) with a table of the other columns
             beside it, of the same name and ending .parquet or .csv.
+        progress: Called as a Parquet file is read.
     Yields:
         The features. Those of a Parquet file lie in a temporary NPY file until the end.
     Raises:
@@ -55,7 +60,7 @@ def opened(path: Path) -> Iterator[FeatureFile]:
         yield _from_npy(path)
     elif path.suffix == ".parquet":
         with tempfile.TemporaryDirectory(prefix="xferpipe-") as folder:
-            yield _from_parquet(path, Path(folder, "features.npy"))
+            yield _from_parquet(path, Path(folder, "features.npy"), progress)
     else:
         raise FeatureFileError(
             f"{path}: expected .parquet or .npy, not {path.suffix or 'no ending'}"
@@ -93,18 +98,19 @@ def _from_npy(path: Path) -> FeatureFile:
             f"{path}: no table of labels beside it; expected {sidecars[0].name} or "
             f"{sidecars[1].name} with a column 'identity' (and camera, sequence, path)"
         )
-    table = _read_table(found[0])
-    if len(table) != len(features):
+    labels = _labels(found[0])
+    if len(labels) != len(features):
         raise FeatureFileError(
-            f"{path} has {len(features)} rows but {found[0]} has {len(table)}; write both from one "
-            "list of images"
+            f"{path} has {len(features)} rows but {found[0]} has {len(labels)}; write both from "
+            "one list of images"
         )
-    return FeatureFile(features, _labels(found[0], table))
+    return FeatureFile(features, labels)
 
 
-def _from_parquet(path: Path, target: Path) -> FeatureFile:
+def _from_parquet(path: Path, target: Path, progress: Progress | None) -> FeatureFile:
     try:
-        file = pyarrow.parquet.ParquetFile(path, memory_map=True)
+        # Not mapped: decoded pages would stay in memory until the whole file is.
+        file = pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise FeatureFileError(f"{path}: cannot be read as Parquet ({error})") from None
     with file:
@@ -114,20 +120,33 @@ def _from_parquet(path: Path, target: Path) -> FeatureFile:
                 f"{path}: no column 'feature' (columns: {', '.join(names)}); expected lists of "
                 "numbers, all of one length"
             )
-        rows = file.metadata.num_rows
-        width = _width(path, file)
-        features = numpy.lib.format.open_memmap(
-            target, mode="w+", dtype=numpy.float32, shape=(rows, width)
-        )
-        done = 0
+        labels = _labels(path)
+        _decode(path, file, target, progress)
+    pyarrow.default_memory_pool().release_unused()
+    return FeatureFile(numpy.load(target, mmap_mode="r"), labels)
+
+
+def _decode(
+    path: Path, file: pyarrow.parquet.ParquetFile, target: Path, progress: Progress | None
+) -> None:
+    """Write the features to an NPY file, a batch at a time and never through a map.
+
+    Pages of a map that are written to would count as this process's own memory.
+    """
+    rows, width = file.metadata.num_rows, _width(path, file)
+    done = 0
+    with target.open("wb") as decoded:
         batch = max(1, _BATCH_BYTES // (8 * width))
         for part in file.iter_batches(batch_size=batch, columns=["feature"]):
-            features[done : done + len(part)] = _matrix(path, part.column(0), width, done)
+            features = _matrix(path, part.column(0), width, done)
+            if done == 0:
+                header = numpy.lib.format.header_data_from_array_1_0(features)
+                header |= {"shape": (rows, width)}
+                numpy.lib.format.write_array_header_1_0(decoded, header)
+            features.tofile(decoded)
             done += len(part)
-        features.flush()
-    table = polars.read_parquet(path, columns=[name for name in names if name in COLUMNS])
-    # Mapped anew for reading: pages that were written would count as this process's own.
-    return FeatureFile(numpy.load(target, mmap_mode="r"), _labels(path, table))
+            if progress is not None:
+                progress(f"reading {path.name}", done, rows)
 
 
 def _width(path: Path, file: pyarrow.parquet.ParquetFile) -> int:
@@ -159,23 +178,23 @@ def _matrix(path: Path, column: pyarrow.Array, width: int, first: int) -> numpy.
     return values.to_numpy(zero_copy_only=False).reshape(-1, width)
 
 
-def _read_table(path: Path) -> polars.DataFrame:
+def _labels(path: Path) -> polars.DataFrame:
+    """Read the label columns of a table; a Parquet file's features stay where they are."""
     try:
         if path.suffix == ".csv":
-            return polars.read_csv(path, infer_schema_length=None)
-        return polars.read_parquet(path)
+            table = polars.scan_csv(path, infer_schema_length=None)
+        else:
+            table = polars.scan_parquet(path)
+        names = table.collect_schema().names()
+        labels = table.select(name for name in COLUMNS if name in names).collect()
     except (OSError, polars.exceptions.PolarsError) as error:
         raise FeatureFileError(f"{path}: cannot be read ({error})") from None
-
-
-def _labels(path: Path, table: polars.DataFrame) -> polars.DataFrame:
-    if "identity" not in table.columns or table["identity"].null_count():
+    if "identity" not in names or labels["identity"].null_count():
         raise FeatureFileError(
-            f"{path}: every row needs a value in column 'identity' (columns: "
-            f"{', '.join(table.columns)})"
+            f"{path}: every row needs a value in column 'identity' (columns: {', '.join(names)})"
         )
-    missing = [polars.lit(None).alias(name) for name in COLUMNS if name not in table.columns]
-    labels = table.with_columns(missing).select(COLUMNS)
+    missing = [polars.lit(None).alias(name) for name in COLUMNS if name not in names]
+    labels = labels.with_columns(missing).select(COLUMNS)
     if labels["path"].dtype != polars.String:
         labels = labels.with_columns(polars.col("path").cast(polars.String))
     return labels.with_row_index("row").with_columns(polars.col("row").cast(polars.Int64))

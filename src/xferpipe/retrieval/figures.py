@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy
 
 from xferpipe import ops
-from xferpipe.retrieval.comparison import Comparison
+from xferpipe.retrieval.comparison import Comparison, Progress, told
 from xferpipe.retrieval.labels import Labels
 
 RANKS = (1, 5, 10, 20)
-#: Query-gallery pairs between two reports of progress: a second or two on two cores.
-_PAIRS_BETWEEN_REPORTS = 1 << 28
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ def rank(
         comparison: Query and gallery features.
         labels: Their identities, cameras and junk rule.
         ap_kind: "step" or "trapezoid".
-        progress: Called with queries done and queries to do.
+        progress: Called as blocks of the gallery are done.
     Raises:
         ValueError: No query has a positive, or what `ops.rank_metrics` raises.
     """
@@ -75,22 +70,18 @@ def rank(
         positives=positives,
         junk=junk,
     )
-    scored = numpy.flatnonzero(positives)
-    at_once = max(1, _PAIRS_BETWEEN_REPORTS // max(1, len(comparison.gallery)))
-    for first in range(0, len(scored), at_once):
-        rows = scored[first : first + at_once]
-        found = ops.rank_metrics(
-            comparison.query[rows],
-            comparison.gallery,
-            **labels.queries(rows).as_arguments(),
-            distance=comparison.distance,
-            ap_kind=ap_kind,
-        )
-        figures.ap[rows] = found.ap.numpy()
-        figures.inp[rows] = found.inp.numpy()
-        figures.first_hit[rows] = found.first_hit.numpy()
-        if progress is not None:
-            progress(first + len(rows), len(scored))
+    rows = numpy.flatnonzero(positives)
+    found = ops.rank_metrics(
+        comparison.query[rows],
+        comparison.gallery,
+        **labels.queries(rows).as_arguments(),
+        distance=comparison.distance,
+        ap_kind=ap_kind,
+        progress=told(progress, "ranking"),
+    )
+    figures.ap[rows] = found.ap.numpy()
+    figures.inp[rows] = found.inp.numpy()
+    figures.first_hit[rows] = found.first_hit.numpy()
     return figures
 
 

@@ -13,8 +13,8 @@ import polars
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.records import frame, write_table
 from xferpipe.retrieval import tables
+from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile, numbered
-from xferpipe.retrieval.figures import Progress
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import outcomes
 
@@ -55,7 +55,8 @@ def ranked_files(
         camera_pairs: Break the figures down by cameras.
         lists: Make the ranked lists.
         run: Values of the columns that name a run.
-        progress: Called with queries done and queries to do.
+        progress: Called with what is being done, steps done and steps in all (0 where nobody
+            knows); a step of "ranking" is a gallery row compared with all queries.
     Raises:
         ValueError: The files do not fit each other, or no query has a positive.
     """

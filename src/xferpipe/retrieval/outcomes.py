@@ -8,9 +8,9 @@ from typing import Any
 
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.camera_pairs import camera_pairs
-from xferpipe.retrieval.comparison import compared
+from xferpipe.retrieval.comparison import Progress, compared
 from xferpipe.retrieval.expansion import expanded
-from xferpipe.retrieval.figures import Progress, QueryFigures, rank
+from xferpipe.retrieval.figures import QueryFigures, rank
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.ranked_lists import RankedLists, ranked_lists
 from xferpipe.retrieval.reranking import Reranking
@@ -54,7 +54,7 @@ def outcomes(
         reranked: Which rankings are wanted: False is the plain one.
         lists: List the first images too.
         pairs: Break the plain ranking down by cameras too; copies one camera's images at a time.
-        progress: Called with queries done and queries to do.
+        progress: Called with what is being done, steps done and steps in all.
     Returns:
         One outcome per wanted ranking, in that order.
     Raises:
@@ -63,19 +63,26 @@ def outcomes(
     labels.check_sizes(len(query), len(gallery))
     kind = options.ap_kind
     with compared(
-        query, gallery, distance=options.distance, normalised=options.normalised
+        query,
+        gallery,
+        distance=options.distance,
+        normalised=options.normalised,
+        progress=progress,
     ) as comparison:
-        comparison = expanded(comparison, options.query_expansion)
+        comparison = expanded(comparison, options.query_expansion, progress=progress)
         found = []
+        length = options.ranked_list_length
         for again in reranked:
             if again:
-                ranking = Reranking(comparison, options)
+                ranking = Reranking(comparison, options, progress=progress)
                 figures = ranking.rank(labels, ap_kind=kind, progress=progress)
-                first = ranking.lists(labels, options.ranked_list_length) if lists else None
+                first = ranking.lists(labels, length, progress=progress) if lists else None
                 found.append(Outcome(True, figures, first, []))
                 continue
             figures = rank(comparison, labels, ap_kind=kind, progress=progress)
-            first = ranked_lists(comparison, labels, options.ranked_list_length) if lists else None
-            rows = camera_pairs(comparison, labels, ap_kind=kind) if pairs else []
+            first = ranked_lists(comparison, labels, length, progress=progress) if lists else None
+            rows = (
+                camera_pairs(comparison, labels, ap_kind=kind, progress=progress) if pairs else []
+            )
             found.append(Outcome(False, figures, first, rows))
     return found

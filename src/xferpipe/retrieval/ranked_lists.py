@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy
 
 from xferpipe import ops
-from xferpipe.retrieval.comparison import Comparison
+from xferpipe.retrieval.comparison import Comparison, Progress, told
 from xferpipe.retrieval.figures import QueryFigures
 from xferpipe.retrieval.labels import Labels
 
@@ -30,10 +30,16 @@ class RankedLists(NamedTuple):
     junk: numpy.ndarray
 
 
-def ranked_lists(comparison: Comparison, labels: Labels, k: int) -> RankedLists:
+def ranked_lists(
+    comparison: Comparison, labels: Labels, k: int, *, progress: Progress | None = None
+) -> RankedLists:
     """List the k nearest gallery images of each query; fewer where the gallery has fewer."""
     distances, rows = ops.nearest(
-        comparison.query, comparison.gallery, k, distance=comparison.distance
+        comparison.query,
+        comparison.gallery,
+        k,
+        distance=comparison.distance,
+        progress=told(progress, "listing"),
     )
     return judged(rows.numpy(), comparison.reported(distances.double()).numpy(), labels)
 

@@ -9,8 +9,9 @@ import torch
 
 from xferpipe import ops
 from xferpipe.config.retrieval import Retrieval
-from xferpipe.retrieval.comparison import Comparison
-from xferpipe.retrieval.figures import Progress, QueryFigures, check_positives
+from xferpipe.ops import mapped
+from xferpipe.retrieval.comparison import Comparison, Progress
+from xferpipe.retrieval.figures import QueryFigures, check_positives
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.ranked_lists import RankedLists, judged
 
@@ -25,13 +26,18 @@ class Reranking:
         comparison: Query and gallery features. They are held in memory, a mapped gallery too:
             every image is compared with every other.
         options: `rerank_k1`, `rerank_k2` and `rerank_lambda`.
+        progress: Told that neighbours are being found, which is one step.
     Raises:
         ValueError: There are fewer images than k1 asks for.
     Source:
         Zhong et al., Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017.
     """
 
-    def __init__(self, comparison: Comparison, options: Retrieval) -> None:
+    def __init__(
+        self, comparison: Comparison, options: Retrieval, *, progress: Progress | None = None
+    ) -> None:
+        if progress is not None:
+            progress("finding reciprocal neighbours", 0, 0)
         query, gallery = _euclidean(comparison)
         self._distances = ops.k_reciprocal(
             query,
@@ -48,33 +54,37 @@ class Reranking:
         """Score the re-ranked lists; as `figures.rank`."""
         positives, junk = check_positives(labels)
 
-        def blocks() -> Iterator[torch.Tensor]:
-            done = 0
-            for block in self._distances.blocks(self._at_once):
-                yield block
-                done += len(block)
-                if progress is not None:
-                    progress(done, len(positives))
-
-        found = ops.rank_metrics_from_distances(blocks(), **labels.as_arguments(), ap_kind=ap_kind)
+        blocks = self._blocks("re-ranking", len(positives), progress)
+        found = ops.rank_metrics_from_distances(blocks, **labels.as_arguments(), ap_kind=ap_kind)
         return QueryFigures(
             found.ap.numpy(), found.inp.numpy(), found.first_hit.numpy(), positives, junk
         )
 
-    def lists(self, labels: Labels, k: int) -> RankedLists:
+    def lists(self, labels: Labels, k: int, *, progress: Progress | None = None) -> RankedLists:
         """List the k first gallery images of each query; ties by gallery row."""
         rows, distances = [], []
-        for block in self._distances.blocks(self._at_once):
+        for block in self._blocks("listing", len(labels.query_identity), progress):
             ordered = block.sort(dim=1, stable=True)
             rows.append(ordered.indices[:, :k])
             distances.append(ordered.values[:, :k])
         return judged(torch.cat(rows).numpy(), torch.cat(distances).double().numpy(), labels)
+
+    def _blocks(
+        self, words: str, queries: int, progress: Progress | None
+    ) -> Iterator[torch.Tensor]:
+        done = 0
+        for block in self._distances.blocks(self._at_once):
+            yield block
+            done += len(block)
+            if progress is not None:
+                progress(words, done, queries)
 
 
 def _euclidean(comparison: Comparison) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features whose Euclidean distance orders as the comparison's: unit ones for cosine."""
     query = comparison.query.float()
     gallery = torch.as_tensor(numpy.array(comparison.gallery)).float()
+    mapped.release(comparison.gallery)
     if comparison.distance == "cosine":
         query, gallery = (torch.nn.functional.normalize(part, dim=1) for part in (query, gallery))
     return query, gallery

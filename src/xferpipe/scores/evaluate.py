@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy
@@ -34,6 +34,7 @@ def compute(
     bootstrap_methods: Iterable[str] | None = None,
     confidence: float = 0.95,
     probe_sizes: Iterable[int] = (),
+    progress: Callable[[str, int, int], None] | None = None,
     **further: Any,
 ) -> polars.DataFrame:
     """Compute scores of one model on one target.
@@ -47,6 +48,7 @@ def compute(
         bootstrap_methods: Methods that get an interval; unset: those whose draws are cheap.
         confidence: Level of the intervals.
         probe_sizes: Adds rows `images_per_class=<k>` from the first k images of each class.
+        progress: Called with what is being done, scores done and scores in all.
         further: Other fields of `scores.inputs.Inputs`, by name.
     Returns:
         One row per method and variant: method, variant, value, reason, low, high, probe_images,
@@ -65,9 +67,14 @@ def compute(
     _check(inputs)
     wanted = None if bootstrap_methods is None else set(bootstrap_methods)
     rows: list[dict[str, Any]] = []
-    for size, part in _probes(inputs, probe_sizes):
+    probes = list(_probes(inputs, probe_sizes))
+    done = 0
+    for size, part in probes:
         counts = counts_of(part.labels, bootstrap_samples, part.seed) if size is None else None
         for name, function in functions.items():
+            if progress is not None:
+                progress("scoring", done, len(probes) * len(functions))
+            done += 1
             made = _rows(name, function, part, size)
             rows.extend(made)
             chosen = wanted is None or name in wanted
