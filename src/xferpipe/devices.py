@@ -121,6 +121,7 @@ def leased(
         with _cuda_visible(leased_device):
             logger.info("leased GPU %s", leased_device)
             yield leased_device
+            logger.info("released GPU %s", leased_device)
     finally:
         os.close(handle)
 

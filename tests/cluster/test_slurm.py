@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -166,6 +167,7 @@ def test_cancelled_job_is_submitted_again_with_more_memory_and_time(runs):
     _, jobs, disturbed = runs
     first, second = attempts(jobs, "drawn")
     assert first["JobId"] == disturbed["drawn"]
+    assert first["CPUs/Task"] == "2", "one core computes, one feeds the GPU"
     assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
     assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("8000M", "16000M")
     assert (first["TimeLimit"], second["TimeLimit"]) == ("12:00:00", "1-00:00:00")
@@ -197,6 +199,43 @@ def test_profile_keeps_the_rebuild_rules_of_one_machine():
     )
     for key in ("rerun-triggers", "keep-going", "rerun-incomplete", "printshellcmds"):
         assert slurm[key] == default[key]
+
+
+def rules():
+    """Return the text of every rule by name."""
+    texts = [path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk")]
+    found = {}
+    for text in texts:
+        for block in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]:
+            name, _, body = block.partition(":")
+            found[name] = body
+    assert len(found) > 15
+    return found
+
+
+@pytest.mark.parametrize("rule", rules())
+def test_rule_states_what_it_needs_and_asks_for_more_with_each_attempt(rule):
+    body = rules()[rule]
+    assert re.search(r"^    threads: \S", body, re.MULTILINE)
+    assert re.search(r"^        gpu=(0|GPUS),", body, re.MULTILINE)
+    for resource in ("mem_mb", "runtime"):
+        assert re.search(rf"^        {resource}=grown\(\d+\),", body, re.MULTILINE)
+
+
+def test_profile_gives_every_gpu_rule_a_core_that_feeds_the_gpu():
+    profile = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    on_gpu = {name for name, body in rules().items() if "gpu=GPUS" in body}
+    assert profile["set-resources"] == {name: {"cpus_per_task": "threads + 1"} for name in on_gpu}
+
+
+def test_cluster_profiles_group_the_same_rules():
+    slurm, generic = (
+        yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
+        for name in ("slurm", "cluster-generic")
+    )
+    assert set(slurm["groups"]) <= set(rules())
+    for key in ("groups", "group-components", "resources", "set-resource-scopes"):
+        assert slurm[key] == generic[key]
 
 
 def test_srun_wrapper_gives_slurm_conf_back(tmp_path):

@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.request
 import venv
 from pathlib import Path
 
 import pytest
 import yaml
+from conda_channel import local_channel
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
@@ -176,26 +178,58 @@ def test_post_deploy_in_an_empty_prefix_installs_and_compiles_everything(tmp_pat
         shutil.rmtree(prefix)  # Five gigabytes.
 
 
+def conda_forge_answers():
+    """Tell whether the channel of the environment file can be reached from here."""
+    url = "https://conda.anaconda.org/conda-forge/noarch/repodata.json.zst"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10):
+            return True
+    except OSError:
+        return False
+
+
+#: Starts Snakemake with the package on its own path only: jobs have to find it in the environment.
+START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from snakemake.cli import main; main()"
+
+
 @pytest.mark.slow
 @pytest.mark.workflow
 def test_use_conda_builds_the_environment_and_runs_a_study_in_it(tmp_path):
+    """From conda-forge where it answers; else from a channel that is made here."""
     if shutil.which("conda") is None:
         pytest.skip("no conda on PATH: install Miniforge to run this test")
-    shutil.copy(ROOT / "tests" / "faults" / "study.yaml", tmp_path / "study.yaml")
+    reached = conda_forge_answers()
+    root = repository_copy(tmp_path / "repository", native=reached)
+    shutil.copy(ROOT / "Snakefile", root)
+    for name in ("workflow", "profiles"):
+        shutil.copytree(ROOT / name, root / name)
+    variables = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    if not reached:
+        settings = tmp_path / "condarc"
+        settings.write_text(local_channel(tmp_path / "channel"))
+        variables |= {"CONDARC": str(settings), "PIP_NO_INDEX": "1"}
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(ROOT / "tests" / "faults" / "study.yaml", run / "study.yaml")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "snakemake"),
-            *("--snakefile", str(ROOT / "Snakefile")),
-            *("--workflow-profile", str(ROOT / "profiles" / "default")),
-            *("--directory", str(tmp_path), "--cores", "all", "--use-conda"),
-            *("--configfile", str(tmp_path / "study.yaml")),
+            *(sys.executable, "-c", START, str(root / "src")),
+            *("--snakefile", str(root / "Snakefile")),
+            *("--workflow-profile", str(root / "profiles" / "default")),
+            *("--directory", str(run), "--cores", "all", "--use-conda"),
+            *("--configfile", str(run / "study.yaml")),
         ],
-        env={**os.environ, "CONDA_ADD_PIP_AS_PYTHON_DEPENDENCY": "false"},
+        env=variables,
         text=True,
         capture_output=True,
         timeout=1800,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "results" / "report.html").exists()
-    assert list((tmp_path / ".snakemake" / "conda").glob("*/conda-meta"))
+    assert (run / "results" / "report.html").exists()
+    (environment,) = (path.parent for path in (run / ".snakemake" / "conda").glob("*/conda-meta"))
+    linked = {path.name.rsplit("-", 2)[0] for path in (environment / "conda-meta").glob("*.json")}
+    assert linked >= {"python", "pip", "cxx-compiler", "make"}
+    package, torch_version = import_in(environment, tmp_path)
+    assert package == str(root / "src" / "xferpipe")
+    assert torch_version.split("+")[0] == locked()["torch"]

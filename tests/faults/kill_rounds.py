@@ -4,8 +4,9 @@
     python tests/faults/kill_rounds.py --rounds 20 --output benchmarks/results/kill_rounds.json
 
 A round kills Snakemake alone, one job, or every process of the run, with SIGKILL. Then the study is
-unlocked and run again to its end. Prints one line a round; leaves with 1 if any row was lost,
-duplicated or changed.
+unlocked and run again to its end. A round in which the run was over before its time came is played
+again, so each one has killed something. `--resume` goes on with the rounds that the output lacks.
+Prints one line a round; leaves with 1 if any row was lost, duplicated or changed.
 """
 
 from __future__ import annotations
@@ -125,23 +126,36 @@ def prepared(folder: Path) -> Path:
     return folder
 
 
-def one_round(
-    base: Path, number: int, victim: str, generator: random.Random, seconds: float
+def disturbed(
+    folder: Path, victim: str, generator: random.Random, seconds: float
 ) -> dict[str, Any]:
-    """Kill one run at a random time, finish it, compare it."""
-    folder = prepared(base / f"round{number}")
-    at_seconds = generator.uniform(0.05, 0.95) * seconds
-    run = start(folder)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        run.wait(at_seconds)
-    killed = kill(run, victim, generator) if run.poll() is None else []
-    run.wait(900)
+    """Kill a run at a random time, again until something died; say when and what."""
+    while True:
+        prepared(folder)
+        began = time.monotonic()
+        run = start(folder)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(generator.uniform(0.05, 0.95) * seconds)
+        killed: list[str] = []
+        while not killed and run.poll() is None:  # Between two jobs there is none to kill.
+            at_seconds = time.monotonic() - began
+            killed = kill(run, victim, generator)
+            time.sleep(0.02)
+        run.wait(900)
+        if killed:
+            return {"at_seconds": round(at_seconds, 2), "killed": killed}
+        shutil.rmtree(folder)
+
+
+def one_round(base: Path, number: int, victim: str, seed: int, seconds: float) -> dict[str, Any]:
+    """Kill one run, finish it, compare it with the undisturbed one."""
+    folder = base / f"round{number}"
+    fault = disturbed(folder, victim, random.Random(f"{seed} {number}"), seconds)
     runs = finish(folder)
     result = {
         "round": number,
         "victim": victim,
-        "at_seconds": round(at_seconds, 2),
-        "killed": killed,
+        **fault,
         "runs_to_finish": runs,
         "differences": differences(base / "undisturbed" / TABLES, folder / TABLES),
         "left_over": sorted(
@@ -157,11 +171,14 @@ def one_round(
 def main() -> int:
     """Run the rounds and write the result after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=20, help="rounds in the output in the end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--resume", action="store_true", help="keep the rounds of the output")
     options = parser.parse_args()
-    generator = random.Random(options.seed)
+    rounds = []
+    if options.resume and options.output.exists():
+        rounds = json.loads(options.output.read_text())["rounds"]
     with tempfile.TemporaryDirectory(prefix="kill-rounds-") as name:
         base = Path(name)
         undisturbed = prepared(base / "undisturbed")
@@ -169,10 +186,9 @@ def main() -> int:
         if start(undisturbed).wait(900) != 0:
             raise RuntimeError((undisturbed / "snakemake.log").read_text()[-4000:])
         seconds = time.monotonic() - began
-        rounds = []
-        for number in range(options.rounds):
+        for number in range(len(rounds), options.rounds):
             victim = VICTIMS[number % len(VICTIMS)]
-            result = one_round(base, number, victim, generator, seconds)
+            result = one_round(base, number, victim, options.seed, seconds)
             rounds.append(result)
             print(json.dumps(result), flush=True)
             report = {
@@ -181,6 +197,7 @@ def main() -> int:
                 "python": platform.python_version(),
                 "processors": os.cpu_count(),
                 "undisturbed_seconds": round(seconds, 1),
+                "rounds_with_differences": sum(bool(each["differences"]) for each in rounds),
                 "rounds": rounds,
             }
             options.output.write_text(json.dumps(report, indent=1) + "\n")
