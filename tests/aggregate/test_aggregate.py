@@ -239,6 +239,13 @@ def test_own_results_count_as_the_oracle(tmp_path: Path) -> None:
     assert row(selection, method="lfc", target="t", recipe="own")["spearman"] == -1
 
 
+def test_own_results_of_no_table_are_named(tmp_path: Path) -> None:
+    for name in ("own.csv", "own.parquet"):
+        (tmp_path / name).write_bytes(b"a,b\n1,2,3\n")
+        with pytest.raises(ValueError, match=f"{name}: cannot be read"):
+            own_results(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("target,accuracy\nt,0.5\n", "expected target, model"), ("target,model,map\nt,a,83\n", "83")],

@@ -148,13 +148,13 @@ def test_fingerprint_single_file_and_missing_root(tree, tmp_path, mark):
         mark(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", " [ab]*.csv", " [ab]*.parquet"])
 def test_dataset_fingerprint_table_sees_its_images_and_nothing_else_below_its_root(
     tree, tmp_path, suffix
 ):
     table = tree / f"images{suffix}"
     rows = polars.DataFrame({"path": ["a/1.jpg", "b/1.jpg"], "label": [0, 1]})
-    rows.write_csv(table) if suffix == ".csv" else rows.write_parquet(table)
+    rows.write_csv(table) if suffix.endswith(".csv") else rows.write_parquet(table)
     dataset = ImageTable(path=table, root=tree)
 
     def mark():

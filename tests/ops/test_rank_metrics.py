@@ -258,6 +258,17 @@ def test_rank_metrics_from_distances_equals_definition(backend):
             {},
             "gallery row 17 holds NaN",
         ),
+        ({"query": torch.full((4, 5), 1e19)}, {}, "query row 0 has length 2.24e"),
+        (
+            {"gallery": torch.ones(30, 5).index_fill(0, torch.tensor([17]), 1e30)},
+            {"distance": "cosine"},
+            "gallery row 17 has length 2.24e",
+        ),
+        (
+            {"gallery": torch.ones(30, 5).index_fill(0, torch.tensor([17]), 1e-40)},
+            {"distance": "cosine"},
+            "gallery row 17 has length 2.24e-40, beyond what float32",
+        ),
     ],
 )
 def test_rank_metrics_bad_input_says_what_is_wrong(backend, arguments, options, message):

@@ -178,6 +178,24 @@ def test_evaluate_features_with_a_large_mean_rank_as_without(offset, kind, tmp_p
     assert evaluate(query + offset, moved, *labels) == expected
 
 
+@pytest.mark.parametrize("exponent", [-130, -80, -50, 50, 80, 120])
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("kind", ["array", "map"])
+def test_evaluate_features_of_any_size_rank_alike(exponent, distance, kind, tmp_path):
+    """Products of features of 2^80 or 2^-80 leave float32; a power of two changes no order."""
+    random = numpy.random.default_rng(8)
+    query, gallery = (random.normal(size=(n, 8)).astype(numpy.float32) for n in (20, 200))
+    labels = (random.integers(0, 9, 20), random.integers(0, 9, 200))
+    scale = numpy.float32(2.0**exponent)
+    moved = gallery * scale
+    if kind == "map":
+        numpy.save(tmp_path / "gallery.npy", moved)
+        moved = numpy.load(tmp_path / "gallery.npy", mmap_mode="r")
+    # Unit length, where it is taken, is taken in float64: ties apart, the order is the same.
+    expected = evaluate(query, gallery, *labels, distance=distance)
+    assert evaluate(query * scale, moved, *labels, distance=distance) == expected
+
+
 def test_evaluate_nearly_parallel_features_cosine_keeps_its_order():
     """Cosine distances 1e-9 apart are lost in float32, but not once the common part is off."""
     random = numpy.random.default_rng(4)

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy
 import polars
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xferpipe.cli import main
 from xferpipe.records import read_table
 from xferpipe.retrieval import evaluate
-from xferpipe.retrieval.feature_files import opened
+from xferpipe.retrieval.feature_files import FeatureFileError, opened
 
 QUERIES, GALLERY, WIDTH = 12, 90, 6
 
@@ -172,7 +174,7 @@ def test_retrieve_one_camera_for_all_names_the_rule(sets, tmp_path):
         (lambda folder: (folder / "query.csv").unlink(), "no table of labels beside it"),
         (lambda folder: (folder / "query.npy").unlink(), "no such file"),
         (lambda folder: (folder / "query.npy").write_bytes(b"no"), "cannot be read as NPY"),
-        (lambda folder: numpy.save(folder / "query.npy", numpy.zeros(3)), "expected floating"),
+        (lambda folder: numpy.save(folder / "query.npy", numpy.zeros(3)), "expected float16"),
         (lambda folder: numpy.save(folder / "query.npy", numpy.zeros((3, 6))), "has 3 rows but"),
         (lambda folder: (folder / "query.csv").write_text("identity\n7\n"), "has 1"),
         (lambda folder: (folder / "query.csv").write_text("name\n" + "x\n" * 12), "'identity'"),
@@ -201,6 +203,171 @@ def test_opened_wrong_parquet_is_named(columns, message, tmp_path):
     polars.DataFrame(columns).write_parquet(tmp_path / "query.parquet")
     with pytest.raises(ValueError, match=message), opened(tmp_path / "query.parquet"):
         pass
+
+
+@pytest.mark.parametrize("side", ["query", "gallery"])
+@pytest.mark.parametrize("far", [0, 1e4])
+def test_retrieve_row_that_is_no_number_is_named(side, far, sets, tmp_path):
+    """Far from the origin the mean is taken off first, which must not spread the NaN."""
+    for columns in sets.values():
+        columns["feature"] += far
+    sets[side]["feature"][5, 2] = numpy.nan
+    paths = [write_npy(tmp_path / f"{name}.npy", sets[name]) for name in sets]
+    result = command("--query", paths[0], "--gallery", paths[1])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {side} row 5 holds NaN or infinity (1 such rows)")
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (numpy.zeros((0, 6), "f4"), "shape (0, 6)"),
+        (numpy.zeros((12, 0), "f4"), "shape (12, 0)"),
+        (numpy.zeros((12, 6), ">f4"), "type >f4"),
+        (numpy.zeros((12, 6), numpy.longdouble), "expected float16, float32 or float64"),
+        (numpy.zeros((12, 6), complex), "type complex128"),
+        (numpy.zeros((12, 6), int), "type int64"),
+    ],
+)
+def test_opened_npy_of_another_shape_or_type_is_named(features, message, sets, tmp_path):
+    path = write_npy(tmp_path / "query.npy", sets["query"])
+    numpy.save(path, features)
+    with pytest.raises(FeatureFileError) as raised, opened(path):
+        pass
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "empty CSV"),
+        ("identity,camera\n1\n1,2,3\n", "found more fields"),
+        (b"identity\n\xff\xfe\n", "invalid utf-8"),
+        ("identity,camera\n" + "1.5,2\n" * 12, "'identity' holds 1.5; expected whole numbers"),
+        ("identity,camera\n" + "1,inf\n" * 12, "'camera' holds infinity"),
+        ("identity,camera\n" + "NaN,1.0\n" * 12, "every row needs a value"),
+    ],
+)
+def test_opened_sidecar_that_is_no_table_of_labels_is_named(content, message, sets, tmp_path):
+    path = write_npy(tmp_path / "query.npy", sets["query"])
+    kept = content if isinstance(content, bytes) else content.encode()
+    path.with_suffix(".csv").write_bytes(kept)
+    with pytest.raises(FeatureFileError, match=r"query\.csv") as raised, opened(path):
+        pass
+    assert message in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"identity": [[1], [2]]}, r"'identity' has type List\(Int64\)"),
+        ({"identity": [{"a": 1}, {"a": 2}]}, "'identity' has type Struct"),
+        ({"identity": [1, 2], "camera": [[1], [2]]}, "'camera' has type"),
+    ],
+)
+def test_opened_labels_of_another_type_are_named(columns, message, tmp_path):
+    table = polars.DataFrame({**columns, "feature": [[1.0], [2.0]]})
+    table.write_parquet(tmp_path / "query.parquet")
+    with pytest.raises(FeatureFileError, match=message), opened(tmp_path / "query.parquet"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [([], "no rows"), ([[1.0], None], "row 1 has no features"), ([[], []], "expected lists of")],
+)
+def test_opened_parquet_rows_without_features_are_named(rows, message, tmp_path):
+    feature = polars.Series("feature", rows, dtype=polars.List(polars.Float32))
+    identity = polars.Series("identity", range(len(rows)), dtype=polars.Int64)
+    polars.DataFrame([identity, feature]).write_parquet(tmp_path / "query.parquet")
+    with pytest.raises(FeatureFileError, match=message), opened(tmp_path / "query.parquet"):
+        pass
+
+
+def test_opened_whole_numbers_and_missing_ones_as_pandas_writes_them(tmp_path):
+    """Numbers as floating point with NaN: unknown cameras stay unknown, and never are one."""
+    columns = {"identity": [1.0, 2.0], "camera": [numpy.nan, 3.0], "feature": [[1.0], [2.0]]}
+    polars.DataFrame(columns).write_parquet(tmp_path / "query.parquet")
+    with opened(tmp_path / "query.parquet") as file:
+        assert file.labels["identity"].to_list() == [1, 2]
+        assert file.labels["camera"].to_list() == [None, 3]
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.floats(0, 1), change=st.binary(min_size=1, max_size=64), kind=st.booleans())
+def test_opened_damaged_file_is_read_or_refused_in_words(place, change, kind, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damaged")
+    columns = {
+        "feature": numpy.random.default_rng(0).normal(size=(300, 5)).astype(numpy.float32),
+        "identity": numpy.arange(300) % 7,
+    }
+    path = folder / ("query.parquet" if kind else "query.npy")
+    (write_parquet if kind else write_npy)(path, columns)
+    content = bytearray(path.read_bytes())
+    at = int(place * (len(content) - len(change)))
+    content[at : at + len(change)] = change
+    path.write_bytes(content)
+    with contextlib.suppress(FeatureFileError), opened(path) as file:
+        assert len(file.features) == len(file.labels)
+
+
+def test_retrieve_path_with_quotes_blanks_and_stars_is_a_path(sets, tmp_path):
+    folder = tmp_path / 'it\'s a "folder" [ab]*;$x'
+    folder.mkdir()
+    for write, ending in ((write_parquet, "parquet"), (write_npy, "npy")):
+        paths = [write(folder / f"{name} ?.{ending}", sets[name]) for name in sets]
+        result = command(
+            *("--query", paths[0], "--gallery", paths[1], "--json", "--output", folder / "o ut")
+        )
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["map"] == expected_of(sets)["map"]
+        assert read_table("ranked_lists", folder / "o ut/ranked_lists.parquet").height
+
+
+def test_retrieve_output_that_is_a_file_is_refused_before_any_work(sets, tmp_path):
+    paths = [write_npy(tmp_path / f"{name}.npy", sets[name]) for name in sets]
+    (tmp_path / "out").write_text("mine")
+    missing = tmp_path / "nothing.npy"  # read first, it would be the error
+    result = command("--query", missing, "--gallery", paths[1], "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "is a file; give a folder" in result.stderr
+
+
+def test_retrieve_longer_lists_than_the_gallery_are_cut(sets, tmp_path):
+    paths = [write_npy(tmp_path / f"{name}.npy", sets[name]) for name in sets]
+    flags = ("--list-length", 10**9, "--query-expansion", 10**9, "--output", tmp_path / "out")
+    assert command("--query", paths[0], "--gallery", paths[1], *flags).exit_code == 0
+    lists = read_table("ranked_lists", tmp_path / "out/ranked_lists.parquet")
+    assert lists.height == QUERIES * GALLERY
+
+
+@pytest.mark.parametrize("flag", ["--list-length", "--query-expansion"])
+def test_retrieve_lists_that_nobody_can_hold_are_refused(flag, sets, tmp_path, monkeypatch):
+    monkeypatch.setattr("xferpipe.retrieval.files._LARGEST_LISTS", 20 * QUERIES)
+    paths = [write_npy(tmp_path / f"{name}.npy", sets[name]) for name in sets]
+    words = ("--query", paths[0], "--gallery", paths[1], "--output", tmp_path / "out")
+    result = command(*words, flag, 21)
+    assert result.exit_code == 2
+    assert "at most 20 a query" in result.stderr
+    assert command(*words, flag, 20).exit_code == 0
+
+
+def test_retrieve_cameras_on_one_side_alone_are_said(sets, tmp_path):
+    del sets["gallery"]["camera"]
+    paths = [write_npy(tmp_path / f"{name}.npy", sets[name]) for name in sets]
+    result = command("--query", paths[0], "--gallery", paths[1])
+    assert result.exit_code == 0
+    assert result.stderr == "note: the gallery images have no cameras, so nothing is junk\n"
+
+
+def test_opened_sidecar_may_hold_the_features_too(sets, tmp_path):
+    """An NPY file beside the Parquet file that it was made from: only its labels are read."""
+    write_parquet(tmp_path / "query.parquet", sets["query"])
+    numpy.save(tmp_path / "query.npy", sets["query"]["feature"])
+    with opened(tmp_path / "query.npy") as file:
+        assert file.labels["camera"].to_list() == sets["query"]["camera"].tolist()
+        assert "feature" not in file.labels.columns
 
 
 def test_opened_pickled_npy_is_refused(tmp_path):

@@ -82,3 +82,16 @@ def test_score_of_no_parquet_file_says_so(tmp_path: Path) -> None:
     path = tmp_path / "features.parquet"
     path.write_text("label,feature\n")
     assert "expected a Parquet file" in str(run(path).exception)
+
+
+def test_score_of_no_file_says_what_is_there(tmp_path: Path) -> None:
+    assert "no such file" in str(run(tmp_path / "none.parquet").exception)
+    assert "is a folder" in str(run(tmp_path).exception)
+
+
+@pytest.mark.parametrize("methods", ["", " , "])
+def test_score_of_no_method_says_so(tmp_path: Path, methods: str) -> None:
+    path = tmp_path / 'it\'s [all] "features" *.parquet'
+    table().write_parquet(path)
+    assert "names no score" in str(run(path, "--methods", methods).exception)
+    assert run(path, "--methods", "knn,").exit_code == 0

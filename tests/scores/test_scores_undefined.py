@@ -80,6 +80,34 @@ def test_compute_of_degenerate_input_is_null_with_a_reason(
     assert (judged["reason"].str.len_chars() > 10).all()
 
 
+@pytest.mark.parametrize("images", [2, 3, 8])
+def test_compute_of_one_image_a_class_has_values_or_reasons(images: int) -> None:
+    """No scatter within classes: nothing may fail in a library's own words."""
+    table = everything(DATA.features[:images], numpy.arange(images))
+    lacking = table.filter(polars.col("value").is_null())
+    assert {"sfda", "etran"} <= set(lacking["method"])
+    assert (lacking["reason"].str.len_chars() > 10).all()
+
+
+@pytest.mark.parametrize("exponent", [-100, -60, 60, 100])
+def test_lfc_of_features_of_any_size_is_the_same(exponent: int) -> None:
+    """A correlation knows no scale, though products of such features leave float32."""
+    for method in ("lfc", "lfc_centered"):
+        expected = getattr(scores, method)(DATA.features, DATA.labels)
+        found = getattr(scores, method)(DATA.features * 2.0**exponent, DATA.labels)
+        if method == "lfc":
+            expected, found = expected[""], found[""]
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_transrate_with_one_image_far_from_all_others_is_null_with_a_reason() -> None:
+    features = DATA.features.copy()
+    features[0] = 1e25
+    table = compute(features, DATA.labels, ["transrate"])
+    assert table["value"].to_list() == [None]
+    assert "differ too much" in table["reason"][0]
+
+
 @pytest.mark.parametrize("method", sorted(set(METHODS) - WITHOUT_FEATURES))
 def test_score_with_swapped_arguments_names_the_order(method: str) -> None:
     from xferpipe.scores.registry import arguments_of, resolve

@@ -64,7 +64,7 @@ def gather(
 
 def table_of(table: str, folder: Path) -> polars.LazyFrame:
     """Return a gathered table, read when it is collected and only as far as needed."""
-    return polars.scan_parquet(folder / f"{table}.parquet").select(
+    return polars.scan_parquet(folder / f"{table}.parquet", glob=False).select(
         [column.name for column in TABLES[table]]
     )
 

@@ -74,10 +74,14 @@ def own_results(path: Path) -> polars.DataFrame:
     Returns:
         Rows as `oracle` returns them.
     Raises:
-        ValueError: A column is missing or a value is no fraction.
+        ValueError: It cannot be read, a column is missing or a value is no fraction.
     """
     read = polars.read_csv if path.suffix == ".csv" else polars.read_parquet
-    data = read(path)
+    try:
+        data = read(path, glob=False)
+    except polars.exceptions.PolarsError as error:
+        words = str(error).splitlines()[0]
+        raise ValueError(f"{path}: cannot be read ({words})") from None
     figures = [name for name in ("accuracy", "map") if name in data.columns]
     if not {"target", "model"} <= set(data.columns) or not figures:
         raise ValueError(

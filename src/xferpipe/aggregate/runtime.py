@@ -24,7 +24,7 @@ def runtime(benchmarks: Sequence[Path]) -> polars.DataFrame:
         below = path.parts[len(path.parts) - path.parts[::-1].index("benchmarks") :]
         # A job that ends between two samples of Snakemake has NA for what was not sampled.
         data = polars.read_csv(
-            path, separator="\t", null_values=["NA", "-"], infer_schema=False, n_rows=1
+            path, glob=False, separator="\t", null_values=["NA", "-"], infer_schema=False, n_rows=1
         )
         row = data.row(0, named=True)
         rows.append(

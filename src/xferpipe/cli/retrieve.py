@@ -85,6 +85,10 @@ def retrieve(
         rerank=rerank,
         ranked_list_length=list_length,
     )
+    if output is not None:
+        if output.exists() and not output.is_dir():
+            raise ValueError(f"--output {output} is a file; give a folder")
+        output.mkdir(parents=True, exist_ok=True)
     with (
         look.progress("reading", quiet=as_json) as progress,
         opened(query, progress=progress) as queries,
@@ -107,6 +111,10 @@ def retrieve(
         look.print_json(last | ({"without_reranking": plain[0]} if plain else {}))
     else:
         typer.echo("\n".join(_text(row) for row in result.figures))
+        sides = (queries.labels["camera"].count(), answers.labels["camera"].count())
+        if junk_rule is None and min(sides) == 0 < max(sides):
+            side = "queries" if sides[0] == 0 else "gallery images"
+            look.say(f"note: the {side} have no cameras, so nothing is junk")
         if output is not None:
             typer.echo(f"tables: {output}")
 

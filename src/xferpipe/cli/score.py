@@ -44,7 +44,7 @@ def score(
         table = compute(
             features,
             labels,
-            None if methods is None else [name.strip() for name in methods.split(",")],
+            None if methods is None else _names(methods),
             probabilities,
             bootstrap_samples=bootstrap_samples,
             seed=seed,
@@ -57,6 +57,15 @@ def score(
     if bootstrap_samples:
         columns[3:3] = ["low", "high"]
     look.print_table(columns, table.select(columns).rows())
+
+
+def _names(methods: str) -> list[str]:
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    if not names:
+        raise ValueError(
+            "--methods names no score; leave it out for all, or give names, with commas"
+        )
+    return names
 
 
 def read_features(path: Path) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray | None]:
@@ -72,10 +81,15 @@ def read_features(path: Path) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarr
     """
     import polars
 
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; expected a Parquet file"
+        )
     try:
-        table = polars.read_parquet(path)
+        table = polars.read_parquet(path, glob=False)
     except polars.exceptions.PolarsError as error:
-        raise ValueError(f"{path}: expected a Parquet file ({error})") from None
+        words = str(error).splitlines()[0]
+        raise ValueError(f"{path}: expected a Parquet file ({words})") from None
     missing = {"label", "feature"} - set(table.columns)
     if missing:
         raise ValueError(

@@ -68,9 +68,10 @@ def _table_fingerprint(dataset: ImageTable, cache: Path | None) -> str:
     table = fingerprint(dataset.path, cache=cache)
     try:
         if dataset.path.suffix.lower() == ".csv":
-            paths = polars.read_csv(dataset.path, columns=["path"], infer_schema=False)["path"]
+            rows = polars.read_csv(dataset.path, glob=False, columns=["path"], infer_schema=False)
         else:
-            paths = polars.read_parquet(dataset.path, columns=["path"])["path"].cast(polars.String)
+            rows = polars.read_parquet(dataset.path, glob=False, columns=["path"])
+        paths = rows["path"].cast(polars.String)
     except (OSError, polars.exceptions.PolarsError):
         return table
     return table + fingerprint_of(dataset.root, paths.drop_nulls(), cache=cache)

@@ -10,6 +10,8 @@ BLOCK_BYTES = 32 << 20
 NATIVE_DTYPES = (torch.float32, torch.bfloat16)
 DISTANCES = {"euclidean": 0, "cosine": 1}
 AP_KINDS = {"step": 0, "trapezoid": 1}
+#: Squared norms between which products, their sums and inverse lengths are finite in float32.
+SMALLEST_NORM, LARGEST_NORM = 1e-75, 1e38
 
 
 def choice(value, allowed, name):
@@ -105,4 +107,20 @@ def require_finite(norms, name, first_row=0):
         raise ValueError(
             f"{name} row {row} holds NaN or infinity ({bad.shape[0]} such rows): "
             "find the image it came from, or recompute the features"
+        )
+
+
+def require_comparable(norms, name, distance, first_row=0):
+    """Raise for the first row that float32 products cannot be made of, by its squared norm."""
+    require_finite(norms, name, first_row)
+    wrong = norms > LARGEST_NORM
+    if distance == DISTANCES["cosine"]:
+        wrong |= (norms > 0) & (norms < SMALLEST_NORM)
+    bad = wrong.nonzero()
+    if bad.numel():
+        row = int(bad[0])
+        raise ValueError(
+            f"{name} row {row + first_row} has length {float(norms[row]) ** 0.5:.3g}, beyond what "
+            f"float32 products can hold ({bad.shape[0]} such rows): multiply all features by one "
+            "number"
         )

@@ -76,7 +76,7 @@ def k_reciprocal(query, gallery, *, k1=20, k2=6, lambda_=0.3):
 
     Raises:
         ValueError: fewer than k1 + 1 items in all, k2 outside 1 .. k1 + 1, lambda_ outside 0 .. 1,
-            d differs, or a row holds NaN or infinity.
+            d differs, or a row holds NaN or infinity or is too long for float32 products.
 
     Source:
         Zhong et al., CVPR 2017 (squared Euclidean distances over the largest of each row).
@@ -101,8 +101,8 @@ def k_reciprocal(query, gallery, *, k1=20, k2=6, lambda_=0.3):
     if query.dtype != gallery.dtype:
         query, gallery = query.float(), gallery.float()
     norms = [call("squared_norms", query), call("squared_norms", gallery)]
-    inputs.require_finite(norms[0], "query")
-    inputs.require_finite(norms[1], "gallery")
+    for name, own in zip(("query", "gallery"), norms):
+        inputs.require_comparable(own, name, inputs.DISTANCES["euclidean"])
     norms = torch.cat(norms)
     found = call("k_reciprocal_neighbours", query, gallery, norms, k1 + 1)
     rows = call("k_reciprocal_rows", query, gallery, norms, *found, k1, k2)

@@ -25,7 +25,8 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progres
         Distances are clamped at 0.
 
     Raises:
-        ValueError: k < 1, d differs, a row holds NaN or infinity, or the distance is unknown.
+        ValueError: k < 1, d differs, a row holds NaN or infinity or is too long for float32
+            products, or the distance is unknown.
 
     Source:
         Plain k nearest neighbours; the method is in docs/performance.md.
@@ -43,13 +44,13 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progres
     device = query.device
     query = inputs.native(query, device)
     norms = call("squared_norms", query)
-    inputs.require_finite(norms, "query")
+    inputs.require_comparable(norms, "query", code)
     scores = torch.empty((query.shape[0], 0), dtype=torch.float32, device=device)
     indices = torch.empty((query.shape[0], 0), dtype=torch.int64, device=device)
     blocks = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
     for first, block in blocks:
         own = call("squared_norms", block)
-        inputs.require_finite(own, "gallery", first)
+        inputs.require_comparable(own, "gallery", code, first)
         here = min(k, block.shape[0])
         found = call("nearest_scores", query, block, own, here, code, first)
         if scores.shape[1] == 0:

@@ -69,8 +69,8 @@ def rank_metrics(
         `junk` (counts).
 
     Raises:
-        ValueError: d differs, a label vector has the wrong length, a row holds NaN or infinity, an
-            option is unknown, or no query has a positive.
+        ValueError: d differs, a label vector has the wrong length, a row holds NaN or infinity or
+            is too long for float32 products, an option is unknown, or no query has a positive.
 
     Source:
         Zheng et al., ICCV 2015, section 5 (average precision); Ye et al., TPAMI 2021, section 4.2
@@ -98,7 +98,7 @@ def rank_metrics(
     )
     device = query.device
     query = inputs.native(query, device)
-    inputs.require_finite(call("squared_norms", query), "query")
+    inputs.require_comparable(call("squared_norms", query), "query", distance)
     first_pass = inputs.blocks(gallery, device, block_rows, source=source)
     second_pass = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
     nearer = _count_nearer(query, first_pass, second_pass, pairs.to(device), distance)
@@ -111,7 +111,7 @@ def _count_nearer(query, first_pass, second_pass, pairs, distance):
     norms = {}
     for first, block in first_pass:
         norms[first] = call("squared_norms", block)
-        inputs.require_finite(norms[first], "gallery", first)
+        inputs.require_comparable(norms[first], "gallery", distance, first)
         chosen, offsets = pairs.within(first, first + block.shape[0])
         index = pairs.index[chosen] - first
         args = (query, block, norms[first], offsets, index, distance)

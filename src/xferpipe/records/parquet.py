@@ -122,7 +122,7 @@ def read_table(table: str, path: Path | str, *, ours: bool = False) -> polars.Da
     """
     schema = {column.name: column.type for column in TABLES[table]}
     try:
-        data = polars.read_parquet(path)
+        data = polars.read_parquet(path, glob=False)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such table; run the rule that writes it") from None
     except (OSError, polars.exceptions.PolarsError) as error:

@@ -8,7 +8,7 @@ import numpy
 
 from xferpipe.retrieval.comparison import Comparison, Progress
 from xferpipe.retrieval.figures import rank
-from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.labels import Labels, known_values
 
 
 def camera_pairs(
@@ -32,7 +32,7 @@ def camera_pairs(
     if labels.query_camera is None or labels.gallery_camera is None:
         return []
     rows = []
-    cameras = numpy.unique(labels.gallery_camera[labels.gallery_camera >= 0])
+    cameras = known_values(labels.gallery_camera)
     for done, camera in enumerate(cameras):
         if progress is not None:
             progress("pairs of cameras", done, len(cameras))
@@ -48,7 +48,7 @@ def camera_pairs(
             comparison.unit,
         )
         figures = rank(cut, own, ap_kind=ap_kind)
-        for query_camera in numpy.unique(labels.query_camera[labels.query_camera >= 0]):
+        for query_camera in known_values(labels.query_camera):
             scored = (labels.query_camera == query_camera) & (figures.positives > 0)
             if scored.any():
                 rows.append(

@@ -1,9 +1,10 @@
-"""Features made ready for comparison: unit length, and a shift where float32 would lose digits.
+"""Features made ready for comparison: moved and scaled where float32 would lose digits.
 
 The kernels compute a Euclidean distance from products, |x|^2 - 2 x.y + |y|^2. Features with a large
 common part (far from the origin, or nearly parallel) differ in the last digits of these products
 alone. Distances do not change when one vector is taken from all features, so that is done first, in
-float64, where it matters.
+float64, where it matters. Nor does their order when all are multiplied by a power of two, which is
+done where products would leave the range of float32.
 """
 
 from __future__ import annotations
@@ -23,10 +24,14 @@ from xferpipe.ops import mapped
 
 #: Called with what is being done, steps done and steps in all (0 where nobody knows).
 Progress = Callable[[str, int, int], None]
+#: Types of features in arrays, in this machine's byte order.
+FLOATING = ("float16", "float32", "float64")
 DISTANCES = ("euclidean", "cosine")
 #: Squared length of the mean, in mean squared distances from it, above which the mean is taken out.
 #: Below it, the products lose less than a decimal digit and a half.
 _LARGE_MEAN = 16.0
+#: Mean squared lengths that are left as they are.
+_SMALL, _LARGE = 1e-24, 1e24
 _SAMPLE = 1024
 _BLOCK_BYTES = 16 << 20
 #: What one row taken alone from a mapped file may bring into memory: the system reads around it.
@@ -48,6 +53,7 @@ class Comparison:
         distance: What the ops are to compute; it orders the gallery as the wanted distance does.
         wanted: "euclidean" or "cosine", what is reported.
         unit: Features were, or count as, scaled to unit length.
+        scale: What features were multiplied by.
     """
 
     query: torch.Tensor
@@ -55,13 +61,14 @@ class Comparison:
     distance: str
     wanted: str
     unit: bool
+    scale: float = 1.0
 
     def reported(self, distances: torch.Tensor) -> torch.Tensor:
         """Turn distances that the ops computed into those that are reported, of the same order."""
         if self.distance == "cosine":
             return distances if self.wanted == "cosine" else (2 * distances).sqrt()
         # Squared Euclidean; between unit vectors it is twice the cosine distance.
-        return distances / 2 if self.wanted == "cosine" else distances.sqrt()
+        return distances / 2 if self.wanted == "cosine" else distances.sqrt() / self.scale
 
     def gallery_rows(self, rows: numpy.ndarray) -> numpy.ndarray | torch.Tensor:
         """Copy some rows of the gallery; of a mapped one, only these are in memory afterwards."""
@@ -98,16 +105,17 @@ def compared(
             f"query has {query.shape[1]} features but gallery has {gallery.shape[1]}: both must "
             "come from one model and layer"
         )
+    _check_finite(query)
     unit = normalised or distance == "cosine"
-    shift = _large_mean(gallery, unit)
-    if shift is None:
+    move = _move(gallery, unit)
+    if move is None:
         kind = "cosine" if unit else "euclidean"
         yield Comparison(_tensor(query), gallery, kind, distance, unit)
         return
-    moved_query = torch.from_numpy(_moved(query, shift, unit))
+    moved_query = torch.from_numpy(move(query))
     if not mapped.is_mapped(gallery):
-        moved = torch.from_numpy(_moved(gallery, shift, unit))
-        yield Comparison(moved_query, moved, "euclidean", distance, unit)
+        moved = torch.from_numpy(move(gallery))
+        yield Comparison(moved_query, moved, "euclidean", distance, unit, move.scale)
         return
     with tempfile.TemporaryDirectory(prefix="xferpipe-") as folder:
         path = Path(folder, "gallery.f32")
@@ -115,12 +123,12 @@ def compared(
         with path.open("wb") as file:
             for first in range(0, len(gallery), _rows(gallery)):
                 part = gallery[first : first + _rows(gallery)]
-                _moved(part, shift, unit).tofile(file)
+                move(part).tofile(file)
                 mapped.release(gallery)
                 if progress is not None:
                     progress("moving the gallery", first + len(part), len(gallery))
         moved = numpy.memmap(path, dtype=numpy.float32, mode="r", shape=gallery.shape)
-        yield Comparison(moved_query, moved, "euclidean", distance, unit)
+        yield Comparison(moved_query, moved, "euclidean", distance, unit, move.scale)
 
 
 def _matrix(features: Any, name: str) -> Any:
@@ -130,11 +138,11 @@ def _matrix(features: Any, name: str) -> Any:
         floating = features.dtype.is_floating_point
     else:
         features = features if isinstance(features, numpy.ndarray) else numpy.asarray(features)
-        floating = features.dtype.kind == "f"
+        floating = features.dtype in FLOATING
     if features.ndim != 2 or not floating:
         raise ValueError(
             f"{name} has shape {tuple(features.shape)} and type {features.dtype}; expected "
-            "floating point (rows, features)"
+            "float16, float32 or float64 (rows, features)"
         )
     return features
 
@@ -155,13 +163,45 @@ def _taken(gallery: Any, rows: numpy.ndarray) -> Any:
     return taken
 
 
-def _large_mean(gallery: Any, unit: bool) -> numpy.ndarray | None:
-    """Return about the mean of the gallery, float64 (d), where it is large beside the spread."""
+@dataclass(frozen=True)
+class _Move:
+    """What is done to all features: unit length where asked, then (x - shift) * scale."""
+
+    unit: bool
+    shift: numpy.ndarray
+    scale: float
+
+    def __call__(self, features: Any) -> numpy.ndarray:
+        """Return float32 (n, d), computed in float64 a block at a time."""
+        moved = numpy.empty(features.shape, dtype=numpy.float32)
+        for first in range(0, len(features), _rows(features)):
+            part = slice(first, first + _rows(features))
+            moved[part] = (_scaled(_float64(features[part]), self.unit) - self.shift) * self.scale
+        return moved
+
+
+def _move(gallery: Any, unit: bool) -> _Move | None:
+    """Return what must be done to all features, judged by a sample of the gallery."""
     if len(gallery) == 0:
         return None
     # Rows spread evenly over the gallery are near enough: any vector close to the mean will do.
     rows = numpy.linspace(0, len(gallery) - 1, min(len(gallery), _SAMPLE)).astype(numpy.int64)
-    sample = _scaled(_float64(_taken(gallery, rows)), unit)
+    sample = _float64(_taken(gallery, rows))
+    sample = sample[numpy.isfinite(sample).all(1)]  # others are named where all rows are read
+    with numpy.errstate(over="ignore"):
+        length = float(numpy.square(sample).sum(1).mean()) if len(sample) else 0.0
+    if not 0 < length < numpy.inf:
+        return None
+    extreme = not _SMALL < length < _LARGE
+    shift = _large_mean(_scaled(sample, unit))
+    if shift is None and not extreme:
+        return None
+    scale = 2.0 ** -numpy.round(numpy.log2(length) / 2) if extreme and not unit else 1.0
+    return _Move(unit, numpy.zeros(sample.shape[1]) if shift is None else shift, float(scale))
+
+
+def _large_mean(sample: numpy.ndarray) -> numpy.ndarray | None:
+    """Return about the mean of features, float64 (d), where it is large beside the spread."""
     mean = sample.mean(0)
     spread = numpy.square(sample - mean).sum(1).mean()
     if numpy.square(mean).sum() <= _LARGE_MEAN * spread:
@@ -173,13 +213,14 @@ def _large_mean(gallery: Any, unit: bool) -> numpy.ndarray | None:
     return numpy.round(mean / grid) * grid
 
 
-def _moved(features: Any, shift: numpy.ndarray, unit: bool) -> numpy.ndarray:
-    """Return float32 (n, d): scaled to unit length where asked, the shift taken off in float64."""
-    moved = numpy.empty(features.shape, dtype=numpy.float32)
-    for first in range(0, len(features), _rows(features)):
-        part = slice(first, first + _rows(features))
-        moved[part] = _scaled(_float64(features[part]), unit) - shift
-    return moved
+def _check_finite(query: Any) -> None:
+    finite = numpy.isfinite(query.double().numpy() if isinstance(query, torch.Tensor) else query)
+    bad = numpy.flatnonzero(~finite.all(1))
+    if len(bad):
+        raise ValueError(
+            f"query row {bad[0]} holds NaN or infinity ({len(bad)} such rows): find the image it "
+            "came from, or recompute the features"
+        )
 
 
 def _scaled(features: numpy.ndarray, unit: bool) -> numpy.ndarray:

@@ -13,7 +13,7 @@ import polars
 import pyarrow
 import pyarrow.parquet
 
-from xferpipe.retrieval.comparison import Progress
+from xferpipe.retrieval.comparison import FLOATING, Progress
 
 #: Columns of labels; `identity` must be there.
 COLUMNS = ("identity", "camera", "sequence", "path")
@@ -55,7 +55,8 @@ def opened(path: Path, *, progress: Progress | None = None) -> Iterator[FeatureF
     """
     path = Path(path)
     if not path.is_file():
-        raise FeatureFileError(f"{path}: no such file; expected .parquet or .npy")
+        kind = "is a folder" if path.is_dir() else "no such file"
+        raise FeatureFileError(f"{path}: {kind}; expected a file .parquet or .npy")
     if path.suffix == ".npy":
         yield _from_npy(path)
     elif path.suffix == ".parquet":
@@ -88,9 +89,15 @@ def numbered(
 def _from_npy(path: Path) -> FeatureFile:
     try:
         features = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise FeatureFileError(f"{path}: cannot be read as NPY ({error}); write it again") from None
-    _check_shape(path, features.shape, features.dtype)
+    except (OSError, ValueError, EOFError) as error:
+        raise FeatureFileError(
+            f"{path}: cannot be read as NPY ({_line(error)}); write it again"
+        ) from None
+    if features.ndim != 2 or features.dtype not in FLOATING or 0 in features.shape:
+        raise FeatureFileError(
+            f"{path}: has shape {features.shape} and type {features.dtype}; expected float16, "
+            "float32 or float64 (rows, features), at least one of each"
+        )
     sidecars = [path.with_suffix(".parquet"), path.with_suffix(".csv")]
     found = [sidecar for sidecar in sidecars if sidecar.is_file()]
     if not found:
@@ -112,7 +119,7 @@ def _from_parquet(path: Path, target: Path, progress: Progress | None) -> Featur
         # Not mapped: decoded pages would stay in memory until the whole file is.
         file = pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (OSError, pyarrow.ArrowInvalid) as error:
-        raise FeatureFileError(f"{path}: cannot be read as Parquet ({error})") from None
+        raise FeatureFileError(f"{path}: cannot be read as Parquet ({_line(error)})") from None
     with file:
         names = file.schema_arrow.names
         if "feature" not in names:
@@ -137,7 +144,7 @@ def _decode(
     done = 0
     with target.open("wb") as decoded:
         batch = max(1, _BATCH_BYTES // (8 * width))
-        for part in file.iter_batches(batch_size=batch, columns=["feature"]):
+        for part in _batches(path, file, batch):
             features = _matrix(path, part.column(0), width, done)
             if done == 0:
                 header = numpy.lib.format.header_data_from_array_1_0(features)
@@ -149,21 +156,35 @@ def _decode(
                 progress(f"reading {path.name}", done, rows)
 
 
+def _batches(
+    path: Path, file: pyarrow.parquet.ParquetFile, rows: int
+) -> Iterator[pyarrow.RecordBatch]:
+    try:
+        yield from file.iter_batches(batch_size=rows, columns=["feature"])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise FeatureFileError(
+            f"{path}: column 'feature' cannot be read ({_line(error)}); write it again"
+        ) from None
+
+
 def _width(path: Path, file: pyarrow.parquet.ParquetFile) -> int:
-    first = next(file.iter_batches(batch_size=1, columns=["feature"]), None)
+    first = next(_batches(path, file, 1), None)
     if first is None or len(first) == 0:
         raise FeatureFileError(f"{path}: no rows")
     value = first.column(0)[0].as_py()
     if not isinstance(value, list) or not value:
         raise FeatureFileError(
-            f"{path}: column 'feature' holds {value!r}; expected lists of numbers"
+            f"{path}: column 'feature' holds {value!r} in row 0; expected lists of numbers"
         )
     return len(value)
 
 
 def _matrix(path: Path, column: pyarrow.Array, width: int, first: int) -> numpy.ndarray:
+    if column.null_count:
+        row = first + int(numpy.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise FeatureFileError(f"{path}: row {row} has no features (null); leave it out")
     lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-    if column.null_count or not (lengths == width).all():
+    if not (lengths == width).all():
         row = int(numpy.flatnonzero(lengths != width)[0])
         raise FeatureFileError(
             f"{path}: row {first + row} has {lengths[row]} features, the first has {width}; all "
@@ -182,13 +203,15 @@ def _labels(path: Path) -> polars.DataFrame:
     """Read the label columns of a table; a Parquet file's features stay where they are."""
     try:
         if path.suffix == ".csv":
-            table = polars.scan_csv(path, infer_schema_length=None)
+            table = polars.scan_csv(path, glob=False, infer_schema_length=None)
         else:
-            table = polars.scan_parquet(path)
+            table = polars.scan_parquet(path, glob=False)
         names = table.collect_schema().names()
         labels = table.select(name for name in COLUMNS if name in names).collect()
     except (OSError, polars.exceptions.PolarsError) as error:
-        raise FeatureFileError(f"{path}: cannot be read ({error})") from None
+        raise FeatureFileError(f"{path}: cannot be read ({_line(error)})") from None
+    numbers = [column for column in labels if column.name != "path"]
+    labels = labels.with_columns(_whole(path, column) for column in numbers)
     if "identity" not in names or labels["identity"].null_count():
         raise FeatureFileError(
             f"{path}: every row needs a value in column 'identity' (columns: {', '.join(names)})"
@@ -200,8 +223,29 @@ def _labels(path: Path) -> polars.DataFrame:
     return labels.with_row_index("row").with_columns(polars.col("row").cast(polars.Int64))
 
 
-def _check_shape(path: Path, shape: tuple[int, ...], dtype: numpy.dtype) -> None:
-    if len(shape) != 2 or dtype.kind != "f":
-        raise FeatureFileError(
-            f"{path}: has shape {shape} and type {dtype}; expected floating point (rows, features)"
-        )
+def _whole(path: Path, column: polars.Series) -> polars.Series:
+    """Return numbers as whole ones, NaN as unknown, and names as they are.
+
+    Where some are missing, a table from pandas has whole numbers as floating-point ones.
+    """
+    kind = column.dtype
+    if kind.is_float():
+        column = column.fill_nan(None)
+        strange = column.filter(column != column.round())
+        if strange.is_empty() and (column.is_infinite().any() is not True):
+            return column.cast(polars.Int64)
+        expected = f"holds {strange[0] if len(strange) else 'infinity'}"
+    elif kind.is_integer() or kind in (polars.String, polars.Boolean, polars.Null):
+        return column
+    elif kind in (polars.Categorical, polars.Enum):
+        return column.cast(polars.String)
+    else:
+        expected = f"has type {kind}"
+    raise FeatureFileError(
+        f"{path}: column {column.name!r} {expected}; expected whole numbers or names"
+    )
+
+
+def _line(error: Exception) -> str:
+    """Return the first line of a library's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -18,6 +18,9 @@ from xferpipe.retrieval.feature_files import FeatureFile, numbered
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import outcomes
 
+#: Entries of ranked lists that are held at a time, about 2 GB of them.
+_LARGEST_LISTS = 50_000_000
+
 
 @dataclass(frozen=True)
 class RankedFiles:
@@ -61,6 +64,7 @@ def ranked_files(
         ValueError: The files do not fit each other, or no query has a positive.
     """
     started = time.monotonic()
+    _check_lengths(len(query.features), len(gallery.features), options, lists=lists)
     identities = numbered(query.labels, gallery.labels, "identity")
     given = {}
     for column in ("camera", "sequence"):
@@ -111,3 +115,14 @@ def ranked_files(
     if camera_pairs:
         whole["camera_pairs"] = frame("camera_pairs", [run | row for row in pairs])
     return RankedFiles(figures, whole)
+
+
+def _check_lengths(queries: int, gallery: int, options: Retrieval, *, lists: bool) -> None:
+    """Refuse lists that nobody can hold, before any work is done."""
+    for name in ("query_expansion", "ranked_list_length"):
+        length = min(getattr(options, name), gallery)
+        if queries * length > _LARGEST_LISTS and (lists or name == "query_expansion"):
+            raise ValueError(
+                f"{name} {length} for {queries} queries makes {queries * length} entries; at most "
+                f"{_LARGEST_LISTS // queries} a query can be held"
+            )

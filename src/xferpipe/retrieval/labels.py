@@ -181,6 +181,11 @@ def integers(values: Any, name: str) -> numpy.ndarray:
     return found.astype(numpy.int64)
 
 
+def known_values(labels: numpy.ndarray) -> numpy.ndarray:
+    """Return the different cameras or sequences there are, ascending; unknown ones are none."""
+    return numpy.setdiff1d(labels, list(_UNKNOWN.values()))
+
+
 def _needs(junk_rule: str) -> tuple[str, ...]:
     if junk_rule == "index_lists":
         return "positives", "junk"

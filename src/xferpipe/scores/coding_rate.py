@@ -4,7 +4,8 @@
 
 with F centred over all images. In nats; depends on the scale of the features.
 
-Undefined: fewer than two images or classes, constant or not finite features.
+Undefined: fewer than two images or classes, constant or not finite features,
+features whose sizes differ by more than float64 holds.
 Source: Huang et al., ICML 2022.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy
 
-from xferpipe.scores.inputs import checked
+from xferpipe.scores.inputs import Undefined, checked
 
 EPSILON = 1e-4
 
@@ -25,7 +26,11 @@ def coding_rate(features: numpy.ndarray) -> float:
     gram = features @ features.T if n < d else features.T @ features
     gram /= n * EPSILON
     gram.flat[:: len(gram) + 1] += 1
-    return float(numpy.log(numpy.diagonal(numpy.linalg.cholesky(gram))).sum())
+    try:
+        factor = numpy.linalg.cholesky(gram)
+    except numpy.linalg.LinAlgError:
+        raise Undefined("the features differ too much in size for float64") from None
+    return float(numpy.log(numpy.diagonal(factor)).sum())
 
 
 def transrate(features: Any, labels: Any) -> float:

@@ -37,7 +37,13 @@ def within_covariance(features: numpy.ndarray, labels: numpy.ndarray) -> numpy.n
 
 
 def shrinkage_of(covariance: numpy.ndarray) -> float:
-    """Return the shrinkage for a within-class covariance (d, d)."""
+    """Return the shrinkage for a within-class covariance (d, d).
+
+    Raises:
+        Undefined: There is no scatter within classes (one image of each, say).
+    """
+    if not covariance.any():
+        raise Undefined("the images of each class have equal features")
     if len(covariance) < 3:
         largest = numpy.linalg.eigvalsh(covariance)[-1]
     else:

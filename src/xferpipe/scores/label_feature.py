@@ -24,9 +24,16 @@ from xferpipe import ops
 from xferpipe.scores.gram import correlation_draws, defined_correlation, label_sum, square
 from xferpipe.scores.inputs import Undefined, checked
 
+#: Largest features whose products stay well inside float32.
+_SMALL, _LARGE = 1e-12, 1e12
+
 
 def _correlation(features: Any, labels: Any, centered: bool) -> float:
     features, labels = checked(features, labels)
+    largest = numpy.abs(features).max()
+    if not _SMALL < largest < _LARGE:
+        # Products would leave the range of float32; the correlation knows no scale.
+        features = features * 2.0 ** -numpy.round(numpy.log2(largest))
     value = ops.label_correlation(
         torch.from_numpy(features), torch.from_numpy(labels), centered=centered
     )

@@ -46,8 +46,8 @@ def _load(path: Path) -> polars.DataFrame:
         raise DatasetError(f"table {path}: expected a .csv or .parquet file")
     try:
         if suffix == ".csv":
-            return polars.read_csv(path, infer_schema_length=None)
-        return polars.read_parquet(path)
+            return polars.read_csv(path, glob=False, infer_schema_length=None)
+        return polars.read_parquet(path, glob=False)
     except (OSError, polars.exceptions.PolarsError) as error:
         raise DatasetError(f"table {path}: cannot be read ({error}); correct 'path'") from None
 
