@@ -14,6 +14,7 @@ from xferpipe.records import frame, write_table
 from xferpipe.training.compute import device_name, prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import evaluate
+from xferpipe.training.feature_correlation import FeatureWatcher, correlation_table, shown_rows
 from xferpipe.training.launch import launch, must_launch
 from xferpipe.training.loop import Fit
 from xferpipe.training.overfitting import overfitting
@@ -34,6 +35,7 @@ def finetune(
     tuned_weights: Path,
     run: Path,
     epochs: Path,
+    feature_correlation: Path,
 ) -> None:
     """Fine-tune a model, choose its epoch on the validation split and test it.
 
@@ -47,6 +49,8 @@ def finetune(
         tuned_weights: Written: weights of the chosen epoch.
         run: Written: one row of table `finetunes`.
         epochs: Written: table `epochs`.
+        feature_correlation: Written: table `feature_correlation`; empty where the study asks this
+            run for none.
     Raises:
         DatasetError: The images cannot be used.
         WeightsError: The weights do not fit the architecture.
@@ -66,20 +70,34 @@ def finetune(
 
         model = load_model(job.spec, weights)
         operate(model, recipe.surgery, outputs=len(chosen.class_names), seed=job.seed)
+        model.to(device)
+        watcher = None
+        if (taken := job.features_taken) is not None:
+            shown = shown_rows(rows, job.target, job.shots, taken, job.study_seed)
+            watcher = FeatureWatcher(labelled(shown), taken.epochs)
+            before = watcher.of(model)
         saved = checkpoint_of(job, checkpoint)
         result = train(
             job,
-            model.to(device),
+            model,
             recipe,
             labelled(chosen),
             labelled(splits.validation_rows(rows, job.target, job.study_seed)),
             checkpoint=saved,
             name=f"{job.target_name} {job.model} {job.recipe_name}",
+            watcher=watcher,
         )
         figures = _figures(result, job)
         if job.target.task == "classification" and result.diverged is None:
             test = evaluate(model, labelled(splits.test_rows(rows, job.target)))
             figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        compared: list[dict[str, object]] = []
+        if watcher is not None:
+            moments = [("before", 0, before)]
+            moments += [("during", *one) for one in sorted(watcher.features.items())]
+            if result.diverged is None:
+                moments.append(("after", result.best_epoch, watcher.of(model)))
+            compared = correlation_table(moments, shown.labels, shown.class_names)
         if rank() > 0:
             return
         save_weights(model, tuned_weights)
@@ -100,6 +118,8 @@ def finetune(
         lines = [{"stage": "finetune", **name, **epoch} for epoch in result.rows]
         write_table("epochs", frame("epochs", lines), epochs)
         write_table("finetunes", frame("finetunes", [name | figures | about]), run)
+        lines = [name | line for line in compared]
+        write_table("feature_correlation", frame("feature_correlation", lines), feature_correlation)
         saved.remove()
 
 

@@ -186,6 +186,7 @@ def test_property_rows_point_the_way_that_is_thought_to_transfer():
         "epochs",
         [
             {"stage": "pretrain", "model": "a", "epoch": e, "distance": d}
+            | {"distance_without_normalisation": d - 1}
             for e, d in ((2, 9.0), (1, 5.0))
         ],
     )
@@ -197,6 +198,7 @@ def test_property_rows_point_the_way_that_is_thought_to_transfer():
         ("local_energy", "error 0.1"): -0.3,
         ("weight_norm", "all"): -7.0,
         ("weight_travel", "all"): -9.0,
+        ("weight_travel", "without_normalisation"): -8.0,
         ("weight_distance", "all"): -5.0,
         ("weight_distance", "without_normalisation"): -3.0,
         ("path_barrier", "loss"): -0.5,

@@ -12,11 +12,11 @@ from xferpipe.minimisers.energy import local_energy
 from xferpipe.minimisers.images import error_and_loss
 from xferpipe.minimisers.weights import (
     load_state,
-    normalisation_parameters,
     refresh_batch_norm,
     restored,
     state_of,
 )
+from xferpipe.zoo.normalisation import normalisation_parameters
 
 
 def equal(first: dict, second: dict) -> bool:

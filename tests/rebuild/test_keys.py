@@ -48,6 +48,18 @@ def test_change_of_the_retrieval_options_reaches_rankings_only():
     assert {name[0] for name in changed} == {"retrieval", "aggregate", "report"}
 
 
+def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them():
+    asked = DEFAULT["report"]["feature_correlation"]
+    run = ("finetune", "digits_5_to_9", "full", "resnet14_digits", "sgd", "0")
+    changed = changed_jobs("report", "feature_correlation", value=asked | {"epochs": [1, 3]})
+    assert changed == {run, ("aggregate",), ("report",)}
+    other = (*run[:3], "resnet8_digits", *run[4:])
+    changed = changed_jobs(
+        "report", "feature_correlation", value=asked | {"models": ["resnet8_digits"]}
+    )
+    assert changed == {run, other, ("aggregate",), ("report",)}
+
+
 def test_every_job_has_its_own_key():
     keys = all_keys(DEFAULT)
     assert len(set(keys.values())) == len(keys)

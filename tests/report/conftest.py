@@ -366,6 +366,17 @@ class StudyTables:
                         | {"split": "test", "accuracy": 0.9 - 0.2 * abs(trained - part)}
                         | {"loss": 0.5, "forgotten": 0.1, "images": 60}
                     )
+        for number, moment in enumerate(("before", "during", "after")):
+            for row in range(12):
+                for column in range(row, 12):
+                    product = 1.0 + 3 * number * (row // 4 == column // 4) + 0.01 * (row + column)
+                    tables["feature_correlation"].append(
+                        {"target": self.targets[0], "shots": "full", "model": models[0]}
+                        | {"recipe": "gentle", "seed": 0, "moment": moment, "epoch": 3 * number}
+                        | {"row": row, "column": column, "row_class": f"class {row // 4}"}
+                        | {"column_class": f"class {column // 4}", "product": product}
+                        | {"lfc": 0.1 + 0.4 * number}
+                    )
         for variant in ("noise accuracy 0.2", "energy loss 0.1"):
             tables["partial_correlations"].append(
                 {"target": self.targets[0], "shots": "full", "recipe": "gentle", "models": 3}

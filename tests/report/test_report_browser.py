@@ -191,6 +191,33 @@ def test_tooltip_names_the_model_and_the_run(browser, page):
     assert "run (seed)" in words
 
 
+def test_feature_correlation_shows_its_matrices_and_names_the_classes(browser, page):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    open_page(browser, page, PHONE)
+    sizes = browser.execute_async_script(
+        "const shown = [...document.querySelectorAll('#figure-feature_correlation image')];"
+        "Promise.all(shown.map(i => { const p = new Image(); p.src = i.href.baseVal;"
+        "return p.decode().then(() => [p.naturalWidth, p.naturalHeight,"
+        "  i.getBoundingClientRect().width]); })).then(arguments[0])"
+    )
+    assert [size[:2] for size in sizes] == [[12, 12]] * 3
+    assert all(200 < width < 390 for *_, width in sizes)
+    open_page(browser, page, DESKTOP)
+    block = browser.find_element(
+        "css selector", "#chart-feature_correlation-1 .layer_1_marks path:nth-child(2)"
+    )
+    browser.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", block
+    )
+    ActionChains(browser).move_to_element(block).pause(0.5).perform()
+    words = browser.find_element("id", "vg-tooltip-element").text
+    assert "class 0" in words
+    assert "class 1" in words
+    assert "digits_low_resnet8" in words
+    assert "gentle, seed 0" in words
+
+
 def test_csv_link_holds_every_row(browser, page):
     import base64
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import subprocess
 import sys
 
@@ -96,7 +97,7 @@ def test_share_best_single_runs_is_unknown():
 
 def test_page_full_study_answers_first_and_asks_nothing_from_outside(job, full_tables, tmp_path):
     page = page_of(job, full_tables, tmp_path)
-    order = ["targets", "scores", "recipes", "retrieval", "minimisers", "runs"]
+    order = ["targets", "scores", "recipes", "retrieval", "minimisers", "features", "runs"]
     places = [page.index(f'<section id="{name}"') for name in order]
     assert places == sorted(places)
     assert page.index("Fine-tune <strong>digits_low_resnet14</strong>") < places[0]
@@ -235,6 +236,60 @@ def test_page_with_published_figures_and_rules_shows_both(full_tables, tmp_path)
     assert 'id="figure-published"' in page
     assert "1 of 1 have been run here" in page
     assert "gentle is better" in page
+
+
+def test_feature_correlation_picture_is_the_table_in_standard_deviations(full_tables):
+    """The pixels are compared with the matrix built entry by entry from the table."""
+    import base64
+    import io
+
+    from PIL import Image
+
+    from xferpipe.report.charts import correlation
+
+    job = ReportJob(study="s", selection=Selection())
+    evidence = load(job, full_tables)
+    (figure,) = correlation.figures(evidence)
+    assert [panel.label for panel in figure.panels] == [
+        "before fine-tuning · LFC 0.10",
+        "after epoch 3 · LFC 0.50",
+        "after fine-tuning (epoch 6) · LFC 0.90",
+    ]
+    table = evidence["feature_correlation"].filter(moment="during")
+    matrix = [[0.0] * 12 for _ in range(12)]
+    for row in table.iter_rows(named=True):
+        matrix[row["row"]][row["column"]] = matrix[row["column"]][row["row"]] = row["product"]
+    entries = [value for row in matrix for value in row]
+    mean, spread = statistics.fmean(entries), statistics.pstdev(entries)
+    spec = figure.panels[1].chart.to_dict(validate=False)
+    url = spec["layer"][0]["mark"]["url"]
+    pixels = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1])))
+    assert pixels.size == (12, 12)
+    low, middle, high = (0, 114, 178), (247, 247, 245), (213, 94, 0)
+    for i in range(12):
+        for j in range(12):
+            share = max(-1.0, min(1.0, (matrix[i][j] - mean) / spread / 2.5))
+            end = high if share > 0 else low
+            expected = [m + abs(share) * (e - m) for m, e in zip(middle, end, strict=True)]
+            assert pixels.getpixel((j, i)) == pytest.approx(expected, abs=0.51)
+    within = figure.summary.filter(moment="during")["within_deviations"][0]
+    same = [matrix[i][j] for i in range(12) for j in range(12) if i // 4 == j // 4]
+    assert within == pytest.approx((statistics.fmean(same) - mean) / spread, abs=1e-4)
+
+
+def test_feature_correlation_of_several_runs_names_each(full_tables, tmp_path):
+    rows = polars.read_parquet(full_tables / "feature_correlation.parquet")
+    both = polars.concat(
+        [rows, rows.with_columns(model=polars.lit("other"), product=polars.lit(0.0))]
+    )
+    write_table("feature_correlation", both, tmp_path / "feature_correlation.parquet")
+    from xferpipe.report.charts import correlation
+
+    (figure,) = correlation.figures(load(ReportJob(study="s", selection=Selection()), tmp_path))
+    assert len(figure.panels) == 6
+    assert figure.panels[3].label.startswith("digits_high · other · gentle · before")
+    # A constant matrix has no spread to divide by.
+    assert figure.summary["within_deviations"].to_list()[3:] == [0.0, 0.0, 0.0]
 
 
 def test_report_import_leaves_torch_and_altair_alone():

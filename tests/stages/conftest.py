@@ -73,6 +73,7 @@ class Stages:
             tuned_weights=out / "weights.safetensors",
             run=out / "run.parquet",
             epochs=out / "epochs.parquet",
+            feature_correlation=out / "feature_correlation.parquet",
         )
         return out
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import numpy
 import polars
 import pytest
 import torch
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from hypothesis.strategies import floats, integers
 from safetensors.torch import load_file
 
+from xferpipe.config.report import FeaturesTaken
+from xferpipe.config.scores import Probe
+from xferpipe.config.study import StudyError
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import read_table
+from xferpipe.scores import lfc
+from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.data import LabelledImages
-from xferpipe.training.evaluate import evaluate
+from xferpipe.training.evaluate import embed, evaluate
+from xferpipe.training.feature_correlation import label_feature_correlation, shown_rows
 from xferpipe.zoo.weights import WeightsError, load_model
 
 
@@ -24,9 +34,9 @@ def test_finetune_row_is_what_the_saved_weights_do_on_the_test_split(stages):
     out = stages.finetune()
     found = row(out)
     job = stages.jobs.finetune("digits", "full", "drawn", "sgd", "0")
-    given = stages.images("digits")
-    rows = read_manifest(given["manifest"])
-    opened = open_images(rows, given["images"], None, 16)
+    files = stages.images("digits")
+    rows = read_manifest(files["manifest"])
+    opened = open_images(rows, files["images"], None, 16)
     part = splits.test_rows(rows, job.target)
     model = load_model(job.spec, out / "weights.safetensors")
     test = LabelledImages(opened, part.rows, part.labels, job.spec, torch.device("cpu"))
@@ -71,8 +81,6 @@ def test_finetune_shots_train_on_that_many_images(stages):
 
 def test_finetune_that_was_killed_goes_on_to_the_same_result(stages, monkeypatch):
     expected = stages.finetune(where="undisturbed")
-    from xferpipe.training.checkpoint import Checkpoint
-
     monkeypatch.setenv("XFERPIPE_CHECKPOINT_SECONDS", "0")
     write, written = Checkpoint.write, []
 
@@ -156,3 +164,126 @@ def test_finetune_in_two_processes_gives_the_row_of_one(stages):
         assert rows[0][name] == pytest.approx(rows[1][name], rel=1e-4)
     for name in ("status", "best_epoch", "train_images", "test_accuracy"):
         assert rows[0][name] == rows[1][name]
+
+
+def correlations(out) -> polars.DataFrame:
+    return read_table("feature_correlation", out / "feature_correlation.parquet")
+
+
+def asking(stages, **more) -> None:
+    stages.study["report"] = {"feature_correlation": {"images": 12, "epochs": [1], **more}}
+
+
+def test_finetune_not_asked_for_features_writes_an_empty_table(stages):
+    assert correlations(stages.finetune()).is_empty()
+
+
+def test_finetune_compares_the_features_of_probe_images_before_during_and_after(stages):
+    """They are those of the zoo's weights and of the saved ones, and looking changes nothing."""
+    plain = load_file(stages.finetune(where="plain") / "weights.safetensors")
+    asking(stages)
+    out = stages.finetune()
+    tuned = load_file(out / "weights.safetensors")
+    assert all(torch.equal(value, plain[name]) for name, value in tuned.items())
+
+    job = stages.jobs.finetune("digits", "full", "drawn", "sgd", "0")
+    files = stages.images("digits")
+    rows = read_manifest(files["manifest"])
+    part = splits.probe_rows(rows, job.target, "full", Probe(images_per_class=4), 0)
+    order = part.labels.argsort(kind="stable")
+    opened = open_images(rows, files["images"], None, 16)
+    images = LabelledImages(
+        opened, part.rows[order], part.labels[order], job.spec, torch.device("cpu")
+    )
+    table = correlations(out)
+    moments = table.select("moment", "epoch").unique(maintain_order=True).rows()
+    assert moments == [("before", 0), ("during", 1), ("after", row(out)["best_epoch"])]
+    for moment, weights in (
+        ("before", stages.weights("drawn")),
+        ("after", out / "weights.safetensors"),
+    ):
+        features, _ = embed(load_model(job.spec, weights), images)
+        found = table.filter(moment=moment)
+        first, second = found["row"].to_list(), found["column"].to_list()
+        expected = (features[first] * features[second]).sum(1).tolist()
+        assert found["product"].to_list() == pytest.approx(expected, rel=1e-4)
+        assert found["lfc"][0] == pytest.approx(lfc(features, images.labels)[""], abs=1e-6)
+        classes = found.filter(polars.col("row") == polars.col("column"))["row_class"]
+        assert classes.to_list() == [name for name in ("5", "6", "7") for _ in range(4)]
+
+
+def test_finetune_features_taken_in_a_killed_run_are_those_of_an_undisturbed_one(
+    stages, monkeypatch
+):
+    asking(stages)
+    expected = correlations(stages.finetune(where="undisturbed"))
+    write, written = Checkpoint.write, []
+
+    def die(self, state):
+        write(self, state)
+        written.append(1)
+        # After the first epoch, whose features only the checkpoint still has.
+        if state["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setenv("XFERPIPE_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setattr(Checkpoint, "write", die)
+    with pytest.raises(KeyboardInterrupt):
+        stages.finetune(where="killed")
+    monkeypatch.setattr(Checkpoint, "write", write)
+    assert correlations(stages.finetune(where="killed")).equals(expected)
+
+
+def test_finetune_that_diverges_shows_the_features_it_came_to(stages):
+    stages.study["finetuning_recipes"]["sgd"] |= {"lr": 1e30, "momentum": 0.0}
+    asking(stages)
+    assert correlations(stages.finetune())["moment"].unique().to_list() == ["before"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"models": ["nobody"]}, "'nobody' is not defined"),
+        ({"seeds": [7]}, "none of the study's fine-tunes is among these"),
+        ({"recipes": ["probe"]}, "caches features"),
+    ],
+)
+def test_study_that_asks_for_features_nobody_takes_says_so(stages, asked, says):
+    stages.study["finetuning_recipes"]["probe"] = {"preset": "linear_probe"}
+    asking(stages, **asked)
+    with pytest.raises(StudyError, match=says):
+        stages.jobs  # noqa: B018
+
+
+def test_shown_rows_are_probe_images_in_equal_parts_and_no_more_than_asked(stages):
+    files = stages.images("digits")
+    rows = read_manifest(files["manifest"])
+    target = stages.jobs.study.targets["digits"]
+    for images, probe, sizes in (
+        (12, 25, [4, 4, 4]),
+        (100, 5, [5, 5, 5]),
+        (13, 25, [4, 4, 4]),
+        (4, 25, [2, 2]),
+    ):
+        taken = FeaturesTaken(epochs=(1,), images=images, probe=Probe(images_per_class=probe))
+        shown = shown_rows(rows, target, "full", taken, 0)
+        assert numpy.bincount(shown.labels).tolist() == sizes
+        whole = splits.probe_rows(rows, target, "full", taken.probe, 0)
+        assert set(shown.rows) <= set(whole.rows)
+
+
+@given(
+    features=arrays(
+        numpy.float64, (6, 3), elements=floats(-8, 8).map(lambda number: round(number, 2))
+    ),
+    labels=arrays(numpy.int64, 6, elements=integers(0, 2)),
+)
+def test_label_feature_correlation_equals_pearson_over_all_entries(features, labels):
+    products = features @ features.T
+    same = (labels[:, None] == labels).astype(float)
+    found = label_feature_correlation(products, labels)
+    if numpy.ptp(products) < 1e-9 or numpy.ptp(same) == 0:
+        assert found is None or abs(found) <= 1
+    else:
+        expected = numpy.corrcoef(products.ravel(), same.ravel())[0, 1]
+        assert found == pytest.approx(expected, abs=1e-9)

@@ -291,6 +291,43 @@ def test_distance_is_that_of_the_trained_weights(model, data):
     assert result.rows[-1]["distance"] == pytest.approx(squares.sqrt().item())
 
 
+def test_distance_leaves_normalisation_parameters_out_of_its_other_form(model, data):
+    """With the weights of all else frozen, what is left is exactly the parameters that moved."""
+    network = model()
+    result = fit(
+        network,
+        Recipe(epochs=1, batch_size=16, select="last", train_layers=("norm",)),
+        data(),
+        None,
+        seed=0,
+    )
+    assert result.rows[-1]["distance"] > 0
+    assert result.rows[-1]["distance_without_normalisation"] == 0
+    network = model()
+    start = {name: p.detach().clone() for name, p in network.named_parameters()}
+    result = fit(network, Recipe(epochs=1, batch_size=16, select="last"), data(), None, seed=0)
+    squares = sum(
+        (p.detach() - start[name]).double().square().sum()
+        for name, p in network.named_parameters()
+        if "bn" not in name and "downsample.1" not in name
+    )
+    row = result.rows[-1]
+    assert row["distance_without_normalisation"] == pytest.approx(squares.sqrt().item())
+    assert row["distance_without_normalisation"] < row["distance"]
+
+
+def test_distance_of_averaged_weights_is_that_of_the_average(model, data):
+    network = model()
+    start = [p.detach().clone() for p in network.parameters()]
+    recipe = Recipe(epochs=2, batch_size=16, select="last", model_ema=True, model_ema_decay=0.9)
+    result = fit(network, recipe, data(), None, seed=0)
+    squares = sum(
+        (p.detach() - s).double().square().sum()
+        for p, s in zip(network.parameters(), start, strict=True)
+    )
+    assert result.rows[-1]["distance"] == pytest.approx(squares.sqrt().item())
+
+
 @pytest.mark.parametrize(
     ("accuracies", "epoch", "drop"),
     [

@@ -200,6 +200,17 @@ def score_tables(stage="scores", file="scores.parquet"):
     ]
 
 
+def feature_correlation_tables():
+    """Return the comparisons of features of the fine-tunes that take them."""
+    return [
+        "results/finetune/{}/{}/{}/{}/seed{}/feature_correlation.parquet".format(
+            *wildcards_of(run)
+        )
+        for run in STUDY.finetune_ids()
+        if STUDY.takes_features(run.target, run.shots, run.model, run.recipe, run.seed)
+    ]
+
+
 def finetune_tables(file, stage="finetune", task=None):
     """Return one file of every fine-tune, or of those on targets of one task."""
     return [

@@ -9,6 +9,7 @@ rule finetune:
         weights="results/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}/weights.safetensors",
         run="results/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}/run.parquet",
         epochs="results/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}/epochs.parquet",
+        feature_correlation="results/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}/feature_correlation.parquet",
     log:
         "results/logs/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}.log",
     benchmark:

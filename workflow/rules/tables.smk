@@ -17,6 +17,7 @@ rule aggregate:
         distances=minimiser_tables("distances.parquet", "path"),
         paths=minimiser_tables("paths.parquet", "path"),
         forgetting=minimiser_tables("forgetting.parquet", "continual"),
+        feature_correlation=feature_correlation_tables(),
     output:
         directory("results/tables"),
     log:

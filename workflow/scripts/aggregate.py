@@ -30,5 +30,6 @@ with job_script(snakemake, AggregateJob) as job:
         distances=paths("distances"),
         paths=paths("paths"),
         forgetting=paths("forgetting"),
+        feature_correlation=paths("feature_correlation"),
         study_hash=snakemake.params.key,
     )

@@ -18,4 +18,5 @@ with job_script(snakemake, FinetuneJob) as job:
         tuned_weights=Path(snakemake.output.weights),
         run=Path(snakemake.output.run),
         epochs=Path(snakemake.output.epochs),
+        feature_correlation=Path(snakemake.output.feature_correlation),
     )

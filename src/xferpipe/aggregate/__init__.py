@@ -32,6 +32,7 @@ def aggregate(
     distances: Sequence[Path] = (),
     paths: Sequence[Path] = (),
     forgetting: Sequence[Path] = (),
+    feature_correlation: Sequence[Path] = (),
     study_hash: str = "",
 ) -> None:
     """Write every result table.
@@ -53,6 +54,7 @@ def aggregate(
         distances: Tables `distances`.
         paths: Tables `paths`.
         forgetting: Tables `forgetting`.
+        feature_correlation: Tables `feature_correlation` of the fine-tunes that took features.
         study_hash: Hash of the study, stored in each table.
     Raises:
         RecordError: A file is not the table it should be.
@@ -83,6 +85,7 @@ def aggregate(
         ("distances", distances),
         ("paths", paths),
         ("forgetting", forgetting),
+        ("feature_correlation", feature_correlation),
     ):
         gather(name, files, output, study_hash)
 

@@ -104,6 +104,13 @@ DEFAULT: dict[str, Any] = {
     },
     "retrieval": {"distance": "euclidean", "normalised": True},
     "selection": {"reference_model": "resnet8_letters"},
+    "report": {
+        "feature_correlation": {
+            "targets": ["digits_5_to_9"],
+            "models": ["resnet14_digits"],
+            "recipes": ["sgd"],
+        },
+    },
     "smoke": {
         "targets": {"letters_n_to_z": None},
         "zoo": {
@@ -114,6 +121,7 @@ DEFAULT: dict[str, Any] = {
             "resnet8_textures": None,
         },
         "pretraining_recipes": {"upstream": {"epochs": 2, "batch_size": 64}},
+        "report": {"feature_correlation": {"models": ["resnet8_digits"]}},
         "finetuning_recipes": {
             "sgd": {"epochs": 1},
             "few_shot": {"epochs": 1},

@@ -14,7 +14,7 @@ from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
 from xferpipe.config.recipes import Recipe
-from xferpipe.config.report import Report
+from xferpipe.config.report import FeaturesTaken, Report
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Gradients, Probe, Scores
 from xferpipe.config.study import Selection, Shots, Target
@@ -196,6 +196,7 @@ class FinetuneJob(ComputingJob):
     recipe: Recipe
     study_seed: int
     seed: int
+    features_taken: FeaturesTaken | None = None
 
 
 class RetrievalJob(ComputingJob):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from xferpipe.config.base import Block, Name
+from xferpipe.config.scores import Probe
 
 
 class Published(Block):
@@ -46,6 +47,47 @@ class Comparison(Block):
         return self
 
 
+class FeaturesTaken(Block):
+    """Part of a fine-tune's slice: when the features of which images are taken."""
+
+    epochs: tuple[int, ...]
+    images: int
+    probe: Probe
+
+
+class FeatureCorrelation(Block):
+    """Fine-tunes whose features are compared before, during and after; the others take none."""
+
+    targets: tuple[Name, ...] | Literal["all"] = Field("all", description="Targets, or `all`.")
+    shots: tuple[Annotated[int, Field(ge=1)] | Literal["full"], ...] = Field(
+        ("full",), description="Training images per class, or `full`."
+    )
+    models: tuple[Name, ...] | Literal["all"] = Field("all", description="Zoo entries, or `all`.")
+    recipes: tuple[Name, ...] | Literal["all"] = Field(
+        "all",
+        description="Fine-tuning recipes, or `all` but those that cache features: these change "
+        "none.",
+    )
+    seeds: tuple[int, ...] = Field((0,), description="Seeds of the runs.")
+    epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1,), description="Epochs after which features are taken, besides before and after all."
+    )
+    images: int = Field(
+        100, ge=4, le=400, description="Probe images that are compared, each class alike, at most."
+    )
+
+    def covers(self, target: str, shots: int | str, model: str, recipe: str, seed: int) -> bool:
+        """Tell whether a run is among those that are looked at."""
+        asked = (
+            (self.targets, target),
+            (self.shots, shots),
+            (self.models, model),
+            (self.recipes, recipe),
+            (self.seeds, seed),
+        )
+        return all(names == "all" or name in names for names, name in asked)
+
+
 class Report(Block):
     """What the report sets beside the study's figures."""
 
@@ -54,3 +96,6 @@ class Report(Block):
     )
     published: tuple[Published, ...] = Field((), description="Published figures, by run.")
     comparisons: tuple[Comparison, ...] = Field((), description="Rules to test, as pairs of runs.")
+    feature_correlation: FeatureCorrelation | None = Field(
+        None, description="Fine-tunes whose features are compared on the way; null: none."
+    )

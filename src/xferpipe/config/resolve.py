@@ -26,6 +26,7 @@ from xferpipe.config.jobs import (
     RetrievalJob,
     ScoresJob,
 )
+from xferpipe.config.report import FeaturesTaken
 from xferpipe.config.scores import module_of
 from xferpipe.config.study import Shots, Study
 from xferpipe.config.zoo import architecture_family
@@ -141,8 +142,17 @@ class Jobs:
             recipe=self.study.finetuning_recipes[recipe],
             study_seed=self.study.seed,
             seed=int(seed),
+            features_taken=self._features_taken(target, shots, model, recipe, int(seed)),
             **self._compute(),
         )
+
+    def _features_taken(
+        self, target: str, shots: str, model: str, recipe: str, seed: int
+    ) -> FeaturesTaken | None:
+        if not self.study.takes_features(target, parse_shots(shots), model, recipe, seed):
+            return None
+        asked = self.study.report.feature_correlation
+        return FeaturesTaken(epochs=asked.epochs, images=asked.images, probe=self.study.probe)
 
     def retrieval(
         self, target: str, shots: str, model: str, recipe: str, seed: str
@@ -244,9 +254,9 @@ class Jobs:
         )
 
     def report(self) -> ReportJob:
-        return ReportJob(
-            study=self.study.name, selection=self.study.selection, report=self.study.report
-        )
+        # Which fine-tunes take features is their business; the report shows those it finds.
+        shown = self.study.report.model_copy(update={"feature_correlation": None})
+        return ReportJob(study=self.study.name, selection=self.study.selection, report=shown)
 
     def _images(self, dataset: str) -> Dataset:
         """A licence is shown, never computed with: it stays out of the slice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -152,6 +152,15 @@ class Study(Block):
         reference = self.scores.reference
         return target, shots, reference.model, reference.recipe, str(reference.seed)
 
+    def takes_features(self, target: str, shots: Shots, model: str, recipe: str, seed: int) -> bool:
+        """Tell whether a fine-tune takes features on the way, for the report."""
+        asked = self.report.feature_correlation
+        return (
+            asked is not None
+            and asked.covers(target, shots, model, recipe, seed)
+            and not self.finetuning_recipes[recipe].cache_features
+        )
+
     def minimiser_jobs(self) -> dict[str, list[tuple[str, ...]]]:
         """Return the wildcards of every minimiser job by stage; empty lists where none is asked."""
         jobs: dict[str, list[tuple[str, ...]]] = {
@@ -258,6 +267,7 @@ class Study(Block):
             known("report.published.target", figure.target, self.targets)
             known("report.published.model", figure.model, self.zoo)
             known("report.published.recipe", figure.recipe, self.finetuning_recipes)
+        self._features_are_taken(known)
         if self.selection.reference_model is not None:
             known("selection.reference_model", self.selection.reference_model, self.zoo)
         return self
@@ -285,6 +295,33 @@ class Study(Block):
                 f"finetuning_recipes.{run.recipe}: its loss or sampler needs identities, but "
                 f"target {run.target!r} is a classification target; "
                 "allowed there: loss: cross_entropy, sampler: shuffle"
+            )
+
+    def _features_are_taken(self, known: Callable[[str, str, dict[str, Any]], None]) -> None:
+        asked, where = self.report.feature_correlation, "report.feature_correlation"
+        if asked is None:
+            return
+        for key, table in (
+            ("targets", self.targets),
+            ("models", self.zoo),
+            ("recipes", self.finetuning_recipes),
+        ):
+            names = getattr(asked, key)
+            for name in () if names == "all" else names:
+                known(f"{where}.{key}", name, table)
+        for name in () if asked.recipes == "all" else asked.recipes:
+            if self.finetuning_recipes[name].cache_features:
+                raise ValueError(
+                    f"{where}.recipes: {name!r} caches features, which therefore do not change; "
+                    "leave it out"
+                )
+        if not any(
+            self.takes_features(run.target, run.shots, run.model, run.recipe, run.seed)
+            for run in self.finetune_ids()
+        ):
+            raise ValueError(
+                f"{where}: none of the study's fine-tunes is among these targets, shots, models, "
+                "recipes and seeds; name some that `finetunes` has, or leave the block out"
             )
 
     def _crops_fit(self) -> None:

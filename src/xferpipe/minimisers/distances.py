@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from torch import nn
 
-from xferpipe.minimisers.weights import State, load_state, normalisation_parameters, restored
+from xferpipe.minimisers.weights import State, load_state, restored
+from xferpipe.zoo.normalisation import normalisation_parameters
 
 
 class Distance(NamedTuple):

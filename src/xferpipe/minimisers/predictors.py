@@ -131,15 +131,17 @@ def _norms(minimisers: polars.DataFrame) -> polars.DataFrame:
 
 def _travel(epochs: polars.DataFrame) -> polars.DataFrame:
     last = epochs.filter(stage="pretrain").sort("epoch").group_by("model").last()
-    rows = last.with_columns(
+    counted = {"distance": "all", "distance_without_normalisation": "without_normalisation"}
+    rows = last.unpivot(list(counted), index="model").with_columns(
         low=polars.lit(None, polars.Float64),
         high=polars.lit(None, polars.Float64),
         images=polars.lit(None, polars.Int64),
         # It falls out of training, which is paid for already.
         seconds=polars.lit(0.0),
     )
-    value = polars.col("distance")
-    return _columns(rows, polars.lit("weight_travel"), polars.lit("all"), value, negative=True)
+    variant = polars.col("variable").replace_strict(counted, return_dtype=polars.String)
+    value = polars.col("value")
+    return _columns(rows, polars.lit("weight_travel"), variant, value, negative=True)
 
 
 def _counted() -> polars.Expr:

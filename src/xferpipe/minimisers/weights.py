@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm
 
 #: A solution: every parameter and buffer by its name.
 State = dict[str, Tensor]
@@ -55,17 +55,6 @@ def restored(model: nn.Module) -> Iterator[State]:
         load_state(model, state)
         for module, mode in training.items():
             module.training = mode
-
-
-def normalisation_parameters(model: nn.Module) -> frozenset[str]:
-    """Name the scale and bias of every normalisation layer."""
-    kinds = (_NormBase, nn.GroupNorm, nn.LayerNorm)
-    return frozenset(
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in model.named_modules()
-        if isinstance(module, kinds)
-        for name, _ in module.named_parameters(recurse=False)
-    )
 
 
 def use_batch_statistics(model: nn.Module) -> list[_BatchNorm]:

@@ -114,7 +114,18 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("train_accuracy", REAL, "fraction", "Mean over the epoch, in training mode."),
         ("validation_loss", REAL, "nats", "After the epoch; null without a validation split."),
         ("validation_accuracy", REAL, "fraction", "After the epoch."),
-        ("distance", REAL, "", "Euclidean distance of the weights from the initial ones."),
+        (
+            "distance",
+            REAL,
+            "",
+            "Euclidean distance of the evaluated weights from the initial ones.",
+        ),
+        (
+            "distance_without_normalisation",
+            REAL,
+            "",
+            "The same without the scales and shifts of normalisation layers.",
+        ),
         ("seconds", REAL, "s", "Time of the epoch."),
     ),
     "retrieval": _RUN
@@ -304,6 +315,17 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("forgotten", REAL, "fraction", "Accuracy when the part was trained, minus this one."),
         ("images", INTEGER, "count", "Images of the evaluated part."),
         ("reason", TEXT, "", "Why figures are null: training on the part diverged."),
+    ),
+    "feature_correlation": _RUN
+    + _columns(
+        ("moment", TEXT, "", "before, during or after fine-tuning."),
+        ("epoch", INTEGER, "", "Epoch of the weights, 1-based; 0 before the first."),
+        ("row", INTEGER, "", "Image, 0-based, sorted by class."),
+        ("column", INTEGER, "", "Image, 0-based, sorted by class; never below `row`."),
+        ("row_class", TEXT, "", "Class of the image at `row`."),
+        ("column_class", TEXT, "", "Class of the image at `column`."),
+        ("product", REAL, "", "Inner product of the two images' features."),
+        ("lfc", REAL, "", "Label-feature correlation of this moment's whole matrix."),
     ),
     "partial_correlations": _columns(
         ("target", TEXT, "", "Target data set."),

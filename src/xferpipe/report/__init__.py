@@ -28,6 +28,7 @@ FIGURES = (
     "distances",
     "forgetting",
     "partial",
+    "feature_correlation",
     "runtime",
 )
 

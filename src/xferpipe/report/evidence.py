@@ -19,6 +19,7 @@ _ON_DEMAND = (
     "distances",
     "paths",
     "forgetting",
+    "feature_correlation",
     "partial_correlations",
 )
 

@@ -60,6 +60,13 @@ SECTIONS = (
         "minimisers",
     ),
     Section(
+        "features",
+        "What fine-tuning does to features",
+        "A score reads the features that a model has before fine-tuning. Here is what becomes of "
+        "them.",
+        "correlation",
+    ),
+    Section(
         "runs",
         "What ran",
         "Every job's time and every model's origin.",

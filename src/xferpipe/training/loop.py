@@ -8,7 +8,7 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from xferpipe.training.processes import rank, total, world
 from xferpipe.training.progress import Progress, progress
 from xferpipe.training.step import Step
 from xferpipe.zoo.build import outputs_of
+from xferpipe.zoo.normalisation import normalisation_parameters
 
 
 @dataclass
@@ -48,6 +49,19 @@ class Fit:
     training_seconds: float = 0.0
 
 
+class Watcher(Protocol):
+    """Looks at the model after each epoch; what it keeps travels with the checkpoint."""
+
+    def after_epoch(self, epoch: int, model: nn.Module) -> None:
+        """Look at the model that is evaluated, after epoch `epoch`, 1-based."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was kept, for a checkpoint."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+
+
 def fit(
     model: nn.Module,
     recipe: Recipe,
@@ -58,6 +72,7 @@ def fit(
     name: str = "training",
     checkpoint: Checkpoint | None = None,
     order: Sampler | None = None,
+    watcher: Watcher | None = None,
 ) -> Fit:
     """Train a model with a recipe.
 
@@ -71,11 +86,13 @@ def fit(
         checkpoint: Where to write at intervals and go on from; removed by the caller, when what
             the run came to is safely written.
         order: Sampler of the training images; None takes the recipe's.
+        watcher: Looks at the model after each epoch, outside the epoch's time; it must leave the
+            weights and torch's random state alone.
     Returns:
         What the run came to. A loss that is not finite ends the run and is no error.
     """
     order = order or sampler(recipe, train.labels.numpy(), seed=seed)
-    return _Run(model, recipe, train, validation, seed, checkpoint, order).all(name)
+    return _Run(model, recipe, train, validation, seed, checkpoint, order, watcher).all(name)
 
 
 class _Run:
@@ -90,15 +107,17 @@ class _Run:
         seed: int,
         checkpoint: Checkpoint | None,
         order: Sampler,
+        watcher: Watcher | None = None,
     ) -> None:
         self.model, self.recipe, self.seed = model, recipe, seed
         self.train, self.validation = train, validation
-        self.checkpoint, self.order = checkpoint, order
+        self.checkpoint, self.order, self.watcher = checkpoint, order, watcher
         self.steps = len(order)
         self.all_steps = recipe.steps or recipe.epochs * self.steps
         self.epochs = math.ceil(self.all_steps / self.steps)
         freeze(model, recipe)
         self.initial = [parameter.detach().clone() for parameter in model.parameters()]
+        self.normalisation = normalisation_parameters(model)
         self.passes = Step(model, recipe)
         self.optimiser = optimiser(model, recipe)
         module = importlib.import_module(f"xferpipe.training.algorithms.{recipe.algorithm}")
@@ -199,7 +218,7 @@ class _Run:
                 "train_accuracy": right / count,
                 "validation_loss": result.loss if result else None,
                 "validation_accuracy": result.accuracy if result else None,
-                "distance": self.distance(),
+                **self.distances(),
                 "seconds": seconds,
             }
         )
@@ -207,6 +226,8 @@ class _Run:
         self.fit.training_seconds += trained_seconds
         self.fit.images += int(count)
         self.keep(result)
+        if self.watcher is not None:
+            self.watcher.after_epoch(self.epoch + 1, self.evaluated())
         self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
         self.sums.zero_()
         shown.epoch(_line(self.fit.rows[-1], self.epochs))
@@ -230,14 +251,25 @@ class _Run:
         self.fit.best_epoch = self.epoch + 1
 
     @torch.no_grad()
-    def distance(self) -> float:
-        """Return the Euclidean distance of the trained weights from the initial ones."""
-        squares = [
-            (now - before).square_().sum(dtype=torch.float64)
-            for now, before in zip(self.model.parameters(), self.initial, strict=True)
-            if now.requires_grad
-        ]
-        return torch.stack(squares).sum().sqrt().item()
+    def distances(self) -> dict[str, float]:
+        """Return how far the evaluated weights are from the initial ones, without those frozen:
+        all of them, and all but the scales and shifts of normalisation layers."""
+        every, without = [], []
+        weights = zip(
+            self.model.named_parameters(),
+            self.evaluated().parameters(),
+            self.initial,
+            strict=True,
+        )
+        for (name, trained), now, before in weights:
+            if trained.requires_grad:
+                every.append((now - before).square_().sum(dtype=torch.float64))
+                if name not in self.normalisation:
+                    without.append(every[-1])
+        lengths = (
+            torch.stack(part).sum().sqrt().item() if part else 0.0 for part in (every, without)
+        )
+        return dict(zip(("distance", "distance_without_normalisation"), lengths, strict=True))
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds; random streams are named by `epoch` and `step`."""
@@ -253,6 +285,7 @@ class _Run:
             "step": self.step,
             "sums": self.sums,
             "epoch_seconds": self.epoch_seconds,
+            "watcher": self.watcher.state_dict() if self.watcher else {},
         }
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -268,6 +301,8 @@ class _Run:
         self.epoch, self.step = state["epoch"], state["step"]
         self.sums = state["sums"].to(self.train.device)
         self.epoch_seconds = state["epoch_seconds"]
+        if self.watcher:
+            self.watcher.load_state_dict(state["watcher"])
 
 
 def _line(row: dict[str, Any], epochs: int) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 from xferpipe.config.recipes import Recipe
 from xferpipe.training.schedules import learning_rate
 from xferpipe.zoo.build import anatomy_of
-from xferpipe.zoo.normalisation import NORMALISATIONS
+from xferpipe.zoo.normalisation import normalisation_parameters
 
 #: Part of the names of low-rank and parallel updates; see zoo.updates.
 UPDATES = ".parametrizations."
@@ -39,12 +39,7 @@ def named(model: nn.Module, layer: str) -> set[str]:
     if layer == "all":
         found = set(names)
     elif layer == "norm":
-        found = {
-            f"{name}.{own}"
-            for name, module in model.named_modules()
-            if isinstance(module, NORMALISATIONS)
-            for own, _ in module.named_parameters(recurse=False)
-        }
+        found = set(normalisation_parameters(model))
     elif layer == "adapters":
         found = {name for name in names if UPDATES in name and not name.endswith(".original")}
     elif layer in words:
@@ -109,12 +104,7 @@ def groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
             )
         peaks |= dict.fromkeys(names, rate)
     decay_of_norms = recipe.norm_weight_decay
-    norms = (
-        named(model, "norm")
-        if decay_of_norms is not None
-        and any(isinstance(m, NORMALISATIONS) for m in model.modules())
-        else set()
-    )
+    norms = set() if decay_of_norms is None else normalisation_parameters(model)
     made: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -14,7 +14,7 @@ from xferpipe.datasets.splits import LabelledRows
 from xferpipe.training.checkpoint import Checkpoint, identity_of
 from xferpipe.training.data import LabelledFeatures, LabelledImages
 from xferpipe.training.evaluate import embed
-from xferpipe.training.loop import Fit, fit
+from xferpipe.training.loop import Fit, Watcher, fit
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.anatomy import Anatomy
 from xferpipe.zoo.build import classifier_of
@@ -37,9 +37,10 @@ def train(
     *,
     checkpoint: Checkpoint,
     name: str,
+    watcher: Watcher | None = None,
 ) -> Fit:
     """Run the loop for a job and merge what the recipe added to the weights."""
-    options = {"seed": job.seed, "name": name, "checkpoint": checkpoint}
+    options = {"seed": job.seed, "name": name, "checkpoint": checkpoint, "watcher": watcher}
     if recipe.cache_features:
         head, parts = _probe(model, images, validation)
         result = fit(head, recipe, *parts, **options)

@@ -15,6 +15,16 @@ NORMALISATIONS = (
 )
 
 
+def normalisation_parameters(model: nn.Module) -> frozenset[str]:
+    """Name the scales and shifts of a model's normalisation layers."""
+    return frozenset(
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        if isinstance(module, NORMALISATIONS)
+        for name, _ in module.named_parameters(recurse=False)
+    )
+
+
 class StandardisedConvolution(nn.Conv2d):
     """Convolution whose filters have mean 0 and variance 1 (weight standardisation).
 
