@@ -116,14 +116,40 @@ class Generated(PackedOnly):
         }
 
 
-class ImageFolder(DatasetBlock):
+class RandomClasses(Block):
+    """Some classes of a data set, drawn by a seed of their own; the manifest lists them."""
+
+    random: int = Field(ge=2, description="Classes to draw; fewer are a part of more.")
+    seed: int = Field(0, ge=0, description="Seed of the draw; the study's seed has no part in it.")
+
+
+class NamedClasses(DatasetBlock):
+    """A data set that may be cut to some of its classes."""
+
+    classes: tuple[str, ...] | RandomClasses | None = Field(
+        None,
+        description="Classes to keep, by name in label order, or `{random: 50, seed: 0}`; null: "
+        "all.",
+    )
+
+    @field_validator("classes")
+    @classmethod
+    def _different(
+        cls, classes: tuple[str, ...] | RandomClasses | None
+    ) -> tuple[str, ...] | RandomClasses | None:
+        if isinstance(classes, tuple) and (len(set(classes)) != len(classes) or len(classes) < 2):
+            raise ValueError(f"{list(classes)}: two or more different classes are needed")
+        return classes
+
+
+class ImageFolder(NamedClasses):
     """One folder per class, with or without train/validation/test folders above them."""
 
     reader: Literal["image_folder"] = "image_folder"
     root: Path = Field(description="Folder that holds the class folders or the split folders.")
 
 
-class TorchvisionData(DatasetBlock):
+class TorchvisionData(NamedClasses):
     """Any class of `torchvision.datasets`, by its name."""
 
     reader: Literal["torchvision"] = "torchvision"
@@ -138,7 +164,7 @@ class TorchvisionData(DatasetBlock):
     )
 
 
-class ImageTable(DatasetBlock):
+class ImageTable(NamedClasses):
     """A table of the user's own: path, split, and label or identity, camera and sequence."""
 
     reader: Literal["table"] = "table"

@@ -8,8 +8,9 @@ from types import ModuleType
 
 import polars
 
+from xferpipe.config.datasets import NamedClasses
 from xferpipe.config.jobs import ManifestJob
-from xferpipe.datasets import checks, decoding, splits
+from xferpipe.datasets import checks, class_choice, decoding, splits
 from xferpipe.records import empty, read_table, write_table
 
 
@@ -32,6 +33,8 @@ def manifest(job: ManifestJob, *, root: Path | None, output: Path) -> None:
     found = reader_module(dataset.reader).read(dataset, root=root, seed=job.seed)
     rows = polars.concat([empty("manifest").drop("row"), found], how="diagonal")
     if not rows.is_empty():
+        if isinstance(dataset, NamedClasses):
+            rows = class_choice.of_classes(rows, dataset.classes, where=where)
         rows = splits.with_test_split(rows, dataset.test_fraction, job.seed)
         rows = splits.at_most(rows, dataset.maximum_images_per_class, job.seed)
     rows = _numbered(rows)
