@@ -53,7 +53,7 @@ lock: ## Resolve the dependencies of pyproject.toml anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra cluster \
 		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
-bench: install ## Measure every kernel against its peers in one run
+bench: install ## Run every benchmark: kernels against peers, scores, training, probes, planning
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove builds and caches; results stay

@@ -1,7 +1,15 @@
-"""Run the benchmarks: `python -m benchmarks [op ...] [--threads N] [--rounds N] [--size S]`."""
+"""Run the benchmarks: `python -m benchmarks [name ...] [options of ops] [-- options of a program]`.
+
+A benchmark is a module of this folder. One with a function `cases` measures an op of the extension
+and takes `--threads`, `--rounds` and `--size`; each other is a program with options of its own, run
+as it stands or with what follows `--`. Without names, all of them run: the ops, then the programs.
+"""
 
 import argparse
 import importlib
+import subprocess
+import sys
+from pathlib import Path
 
 import torch
 
@@ -9,16 +17,29 @@ from xferpipe import ops
 
 from . import common
 
-OPS = (
-    "rank_metrics", "nearest", "label_correlation", "gradient_sketch", "gradient_gram",
-    "k_reciprocal",
-)  # fmt: skip
+_HERE = Path(__file__).parent
+_MODULES = {
+    path.stem: path.read_text()
+    for path in sorted(_HERE.glob("*.py"))
+    if path.stem not in ("__init__", "__main__", "common")
+}
+OPS = tuple(name for name, text in _MODULES.items() if "def cases(" in text)
+PROGRAMS = tuple(name for name in _MODULES if name not in OPS)
 
 
 def main():
-    """Run the chosen benchmarks, print them and write one CSV per op."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("ops", nargs="*", default=OPS, help=f"some of {', '.join(OPS)}")
+    """Run the chosen benchmarks; ops are printed and written as one CSV each."""
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    given, own = given[:end], given[end + 1 :]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names", nargs="*", help=f"some of the ops {', '.join(OPS)}; programs {', '.join(PROGRAMS)}"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
@@ -28,15 +49,32 @@ def main():
         help="full: the sizes of docs/performance.md; quarter: what a busy machine can do; quick: "
         "seconds in all, no CSV",
     )
-    options = parser.parse_args()
-    unknown = set(options.ops) - set(OPS)
-    if unknown:
-        parser.error(f"{sorted(unknown)} is no benchmark: choose from {', '.join(OPS)}")
+    options = parser.parse_args(given)
+    names = options.names or [*OPS, *PROGRAMS]
+    if unknown := set(names) - set(_MODULES):
+        parser.error(f"{sorted(unknown)} is no benchmark: choose from {', '.join(_MODULES)}")
+    if own and (len(names) > 1 or names[0] not in PROGRAMS):
+        parser.error(f"what follows -- is for one program: choose one of {', '.join(PROGRAMS)}")
+    measured = [name for name in names if name in OPS]
+    if measured:
+        run_ops(measured, options)
+    for name in names:
+        if name in PROGRAMS:
+            print(f"\n== {name}", flush=True)
+            command = [sys.executable, str(_HERE / f"{name}.py"), *own]
+            if code := subprocess.run(command, check=False).returncode:
+                raise SystemExit(
+                    f"benchmark {name} ended with exit code {code}; its error is above"
+                )
+
+
+def run_ops(names, options):
+    """Measure some ops beside the limits of the machine."""
     torch.set_num_threads(options.threads)
     status = ops.native_status()
     if not status.loaded:
         raise SystemExit(f"the native extension is not in use: {status.reason}")
-    for name in options.ops:
+    for name in names:
         # Beside each op, since a shared machine's limits drift.
         peak, copy = common.measured_peak(options.threads), common.measured_copy(options.threads)
         limits = f"multiply-add peak {peak / 1e9:.0f} GFLOP/s, copy {copy / 1e9:.0f} GB/s"

@@ -184,7 +184,7 @@ def main() -> None:
     """Measure the sizes and write the result after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, nargs="+", default=[1000, 10_000, 50_000])
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/scale.json")
     parser.add_argument("--profile", action="store_true", help="List the costly functions too.")
     options = parser.parse_args()
     results = []

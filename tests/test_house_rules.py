@@ -48,6 +48,27 @@ def test_every_rule_says_what_it_needs():
         assert {"job", "code", "key"} <= {name for name, _ in rule.params._allitems()}, rule.name
 
 
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_every_benchmark_can_be_named_and_takes_no_required_option():
+    """`make bench` runs each as it stands; a program's own options follow two dashes."""
+    listed = benchmarks("--help")
+    assert listed.returncode == 0, listed.stderr
+    words = listed.stdout.replace(",", " ").replace(";", " ").split()
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        if path.stem not in ("__init__", "__main__", "common"):
+            assert path.stem in words
+            assert "required=True" not in path.read_text()
+    assert "is no benchmark: choose from" in benchmarks("ranks").stderr
+    own = benchmarks("minimisers", "--", "--help")
+    assert own.returncode == 0
+    assert "--rounds" in own.stdout
+    assert "for one program" in benchmarks("nearest", "--", "--help").stderr
+
+
 def test_ops_import_torch_alone():
     script = (
         "import sys\n"
