@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy
@@ -21,6 +22,7 @@ from xferpipe.scores import compute
 from xferpipe.scores.bootstrap import counts_of
 from xferpipe.scores.measure import measured
 from xferpipe.scores.registry import draws_of, resolve
+from xferpipe.scores.spectrum import spectrum_of
 
 DATA = CASES["unbalanced"]
 #: Scores whose draws at once are those of images taken more than once.
@@ -109,6 +111,36 @@ def test_measured_reports_seconds_and_the_memory_of_the_block() -> None:
     assert cost.seconds > 0
     if cost.peak_bytes is not None:
         assert 6e7 < cost.peak_bytes < 1.2e8
+
+
+SPECTRAL = ["h_score", "h_score_regularized", "transrate", "n_leep", "ncti", "pactran"]
+
+
+@pytest.mark.parametrize("method", SPECTRAL)
+def test_shared_spectrum_changes_no_value(method: str) -> None:
+    data = made((12, 10, 14), 9)
+    alone = resolve(method)(data.features, data.labels)
+    table = compute(data.features, data.labels, ["h_score", method])
+    found = dict(table.filter(method=method).select("variant", "value").iter_rows())
+    assert found == (alone if isinstance(alone, dict) else {"": alone})
+
+
+def test_shared_spectrum_is_made_once_and_counts_in_each_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_of = []
+
+    def slow(features: numpy.ndarray):
+        made_of.append(features)
+        time.sleep(0.2)
+        return spectrum_of(features - features.mean(axis=0))
+
+    monkeypatch.setattr("xferpipe.scores.inputs.centred_spectrum", slow)
+    table = compute(DATA.features, DATA.labels, ["h_score", "knn", "transrate", "ncti"])
+    assert len(made_of) == 1
+    spent = dict(table.select("method", "seconds").iter_rows())
+    assert min(spent[name] for name in ("h_score", "transrate", "ncti")) >= 0.2
+    assert spent["knn"] < 0.2
 
 
 def test_torch_tensors_and_single_precision_are_taken() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy
 import polars
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from probe_data import CASES, made
 
 from xferpipe import scores
@@ -175,3 +179,99 @@ def test_n_leep_with_too_few_images_is_null() -> None:
     table = compute(few.features, few.labels, ["n_leep"])
     assert table["value"][0] is None
     assert "15 components" in table["reason"][0]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> tuple[numpy.ndarray, numpy.ndarray, bool]:
+    """Draw a small probe with something wrong; True where no score of its features is left."""
+    n, d = draw(st.integers(0, 12)), draw(st.integers(1, 6))
+    generator = numpy.random.default_rng(draw(st.integers(0, 99)))
+    features = generator.standard_normal((n, d))
+    labels = generator.integers(0, draw(st.integers(1, 4)), n)
+    fault = draw(
+        st.sampled_from(
+            ["one class", "constant", "nan", "infinite", "lone image", "copies", "rank one", "none"]
+        )
+    )
+    if fault == "one class":
+        labels = numpy.full(n, 3)
+    elif fault == "constant":
+        features = numpy.full((n, d), draw(st.sampled_from([0.0, 1.0, -7.5])))
+    elif fault in ("nan", "infinite") and n:
+        features[draw(st.integers(0, n - 1)), draw(st.integers(0, d - 1))] = (
+            numpy.nan if fault == "nan" else -numpy.inf
+        )
+    elif fault == "lone image" and n:
+        labels = numpy.zeros(n, dtype=numpy.int64)
+        labels[-1] = 5
+    elif fault == "copies" and n:
+        features = features[generator.integers(0, max(1, n // 3), n)]
+    elif fault == "rank one":
+        features = features[:, :1] @ generator.standard_normal((1, d))
+    hopeless = (
+        n < 2
+        or len(set(labels.tolist())) < 2
+        or not numpy.isfinite(features).all()
+        or not (features != features[0]).any()
+    )
+    return features, labels, hopeless
+
+
+@settings(max_examples=60, deadline=None)
+@given(probe=spoiled())
+def test_no_score_makes_a_number_up_whatever_is_wrong_with_the_probe(
+    probe: tuple[numpy.ndarray, numpy.ndarray, bool],
+) -> None:
+    features, labels, hopeless = probe
+    generator = numpy.random.default_rng(0)
+    n, d = features.shape
+    table = compute(
+        features,
+        labels,
+        source_probabilities=generator.dirichlet(numpy.ones(3), n),
+        reference_features=generator.standard_normal((n, 4)),
+        class_means=generator.standard_normal((3, d)),
+        class_counts=numpy.array([1, 2, 3]),
+        gradient_grams={"scalar=logit_sum": features @ features.T},
+        source_accuracy=0.5,
+        parameters=3,
+        bootstrap_samples=12,
+    )
+    assert set(table["method"]) == set(METHODS), "each score has a row, even if it is a null"
+    for row in table.iter_rows(named=True):
+        if row["value"] is None:
+            assert len(row["reason"]) > 10, row
+            assert row["low"] is None, row
+        else:
+            assert math.isfinite(row["value"]), row
+            assert row["reason"] is None, row
+    if hopeless:
+        read = table.filter(~polars.col("method").is_in(WITHOUT_FEATURES | OF_SOURCE_HEAD))
+        assert read["value"].is_null().all(), read.filter(polars.col("value").is_not_null())
+
+
+@pytest.mark.parametrize("method", ["sfda", "etran"])
+def test_fisher_scores_with_one_image_a_class_are_null(method: str) -> None:
+    probe = made((1, 1, 1), 80)
+    table = compute(probe.features, probe.labels, [method])
+    assert table["value"][0] is None
+    assert "equal features" in table["reason"][0]
+
+
+def test_fisher_shrinkage_of_many_features_is_that_of_few() -> None:
+    from xferpipe.scores.fisher import shrinkage_of
+
+    # Every row sums to zero: a start of ones would be a null vector.
+    centring = numpy.eye(70) - 1 / 70
+    assert shrinkage_of(0.1 * centring) == pytest.approx(math.exp(-0.5), rel=1e-9)
+
+
+def test_lgc_of_equal_gradients_is_null_whatever_rounding_leaves() -> None:
+    gradient = numpy.random.default_rng(0).standard_normal(7)
+    gram = numpy.full((3, 3), gradient @ gradient)
+    gram[0, 1] = gram[1, 0] = gram[0, 1] * (1 + 2**-52)
+    table = compute(
+        numpy.eye(3), numpy.array([0, 0, 1]), ["lgc"], gradient_grams={"scalar=logit_sum": gram}
+    )
+    assert table["value"].is_null().all()
+    assert "constant" in table["reason"][0]

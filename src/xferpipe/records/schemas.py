@@ -76,7 +76,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("low", REAL, "", "Lower end of the bootstrap interval over probe images."),
         ("high", REAL, "", "Upper end of the bootstrap interval over probe images."),
         ("probe_images", INTEGER, "count", "Probe images."),
-        ("seconds", REAL, "s", "Time of this score alone, the feature pass excluded."),
+        ("seconds", REAL, "s", "Time of this score alone, all but the feature pass."),
         ("peak_bytes", INTEGER, "B", "Peak of memory allocated by this score alone."),
     ),
     "finetunes": _RUN

@@ -18,51 +18,58 @@ from typing import Any
 import numpy
 
 from xferpipe.scores.inputs import checked, one_hot
-from xferpipe.scores.spectrum import projected
+from xferpipe.scores.spectrum import Spectrum, centred_spectrum
 
 
-def _between(features: Any, labels: Any) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
-    """Return the centred features, their squared singular values and the classes' share of each."""
+def _between(
+    features: Any, labels: Any, spectrum: Spectrum | None
+) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+    """Return the features, their centred squared singular values and the classes' share of each."""
     features, labels = checked(features, labels)
-    centred = features - features.mean(axis=0)
+    sigma, basis = spectrum or centred_spectrum(features)
     hot = one_hot(labels)
-    sigma, share = projected(centred, hot / numpy.sqrt(hot.sum(axis=0)))
-    return centred, sigma, (share**2).sum(axis=1)
+    share = basis.T @ (hot / numpy.sqrt(hot.sum(axis=0)))
+    return features, sigma, (share**2).sum(axis=1)
 
 
-def ledoit_wolf_shrinkage(centred: numpy.ndarray) -> float:
-    """Return the Ledoit-Wolf shrinkage of the covariance of centred rows (n, d), a fraction."""
-    n, d = centred.shape
-    gram = centred @ centred.T if n < d else centred.T @ centred
-    squared = (gram**2).sum() / n**2
-    trace = (centred**2).sum() / n
-    fourth = ((centred**2).sum(axis=1) ** 2).sum()
+def ledoit_wolf_shrinkage(features: numpy.ndarray, sigma: numpy.ndarray) -> float:
+    """Return the Ledoit-Wolf shrinkage of the covariance of features (n, d), a fraction.
+
+    Args:
+        features: float64 (n, d).
+        sigma: Squared singular values of the centred features (k).
+    """
+    n, d = features.shape
+    squared = (sigma**2).sum() / n**2
+    trace = sigma.sum() / n
+    fourth = (((features - features.mean(axis=0)) ** 2).sum(axis=1) ** 2).sum()
     noise = (fourth / n - squared) / (d * n)
     spread = (squared - trace**2 / d) / d
     noise = min(noise, spread)
     return 0.0 if noise <= 0 else float(noise / spread)
 
 
-def h_score(features: Any, labels: Any) -> float:
+def h_score(features: Any, labels: Any, spectrum: Spectrum | None = None) -> float:
     """Return the H-score.
 
     Args:
         features: Features, float (n, d).
         labels: Class labels, integer (n).
+        spectrum: Spectrum of the centred features, where it is at hand.
     Returns:
         tr(pinv(cov F) cov G).
     Raises:
         ValueError: Wrong shapes or label range.
         Undefined: See the module.
     """
-    return float(_between(features, labels)[2].sum())
+    return float(_between(features, labels, spectrum)[2].sum())
 
 
-def h_score_regularized(features: Any, labels: Any) -> float:
+def h_score_regularized(features: Any, labels: Any, spectrum: Spectrum | None = None) -> float:
     """Return the H-score with a shrunk covariance; as `h_score`."""
-    centred, sigma, share = _between(features, labels)
-    n, d = centred.shape
-    shrinkage = ledoit_wolf_shrinkage(centred)
+    features, sigma, share = _between(features, labels, spectrum)
+    n, d = features.shape
+    shrinkage = ledoit_wolf_shrinkage(features, sigma)
     variance = sigma / n
-    shrunk = (1 - shrinkage) * variance + shrinkage * (centred**2).sum() / (n * d)
+    shrunk = (1 - shrinkage) * variance + shrinkage * variance.sum() / d
     return float(((1 - shrinkage) * variance * share / shrunk).sum())

@@ -16,6 +16,7 @@ from typing import Any
 import numpy
 
 from xferpipe.scores.inputs import Undefined, checked
+from xferpipe.scores.spectrum import Spectrum, centred_spectrum
 
 EPSILON = 1e-4
 
@@ -33,12 +34,13 @@ def coding_rate(features: numpy.ndarray) -> float:
     return float(numpy.log(numpy.diagonal(factor)).sum())
 
 
-def transrate(features: Any, labels: Any) -> float:
+def transrate(features: Any, labels: Any, spectrum: Spectrum | None = None) -> float:
     """Return the rate of all features less the mean rate within classes.
 
     Args:
         features: Features, float (n, d).
         labels: Class labels, integer (n).
+        spectrum: Spectrum of the centred features, where it is at hand.
     Returns:
         TransRate in nats.
     Raises:
@@ -46,9 +48,11 @@ def transrate(features: Any, labels: Any) -> float:
         Undefined: See the module.
     """
     features, labels = checked(features, labels)
+    sigma, _ = spectrum or centred_spectrum(features)
+    whole = numpy.log1p(sigma / (len(features) * EPSILON)).sum() / 2
     centred = features - features.mean(axis=0)
     within = 0.0
     for label in range(labels.max() + 1):
         own = centred[labels == label]
         within += len(own) / len(labels) * coding_rate(own)
-    return coding_rate(centred) - within
+    return float(whole - within)

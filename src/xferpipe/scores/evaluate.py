@@ -127,13 +127,17 @@ def _rows(name: str, function: Score, inputs: Inputs, size: int | None) -> list[
     if missing:
         reason = MISSING[missing[0]]
     else:
-        arguments = {item: getattr(inputs, item) for item in needed + optional}
+        ready = inputs.costs.keys() & set(needed + optional)
         with measured() as cost:
             try:
+                arguments = {item: getattr(inputs, item) for item in needed + optional}
                 value = function(**arguments)
                 values = value if isinstance(value, Mapping) else {"": value}
             except Undefined as undefined:
                 reason = str(undefined)
+        # A part that another score had made counts here too: the row says what this score costs.
+        for item in ready:
+            cost.add(inputs.costs[item])
     return [
         {
             "method": name,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy
 
 from xferpipe.scores.inputs import checked, one_hot
-from xferpipe.scores.spectrum import projected
+from xferpipe.scores.spectrum import spectrum_of
 
 ROUNDS = 11
 _FLOOR = 1e-5
@@ -39,7 +39,8 @@ def logme(features: Any, labels: Any) -> float:
     """
     features, labels = checked(features, labels)
     hot = one_hot(labels)
-    sigma, x = projected(features, hot)
+    sigma, basis = spectrum_of(features)
+    x = basis.T @ hot
     rest = numpy.maximum(hot.sum(axis=0) - (x**2).sum(axis=0), 0)
     n, d = features.shape
     return float(numpy.mean([evidence(sigma, x[:, c], rest[c], n, d)[0] for c in range(len(rest))]))

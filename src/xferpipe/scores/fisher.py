@@ -27,6 +27,7 @@ from scipy.sparse.linalg import eigsh
 from scipy.special import logsumexp, softmax
 
 from xferpipe.scores.inputs import Undefined, checked, one_hot
+from xferpipe.seeding import numpy_generator
 
 
 def within_covariance(features: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
@@ -44,28 +45,30 @@ def shrinkage_of(covariance: numpy.ndarray) -> float:
     """
     if not covariance.any():
         raise Undefined("the images of each class have equal features")
-    if len(covariance) < 3:
+    if len(covariance) < 64:
         largest = numpy.linalg.eigvalsh(covariance)[-1]
     else:
-        # A fixed start makes the iteration the same in every run.
-        start = numpy.ones(len(covariance))
+        # A fixed start makes the iteration the same in every run; a drawn one is no null vector.
+        start = numpy_generator(0, "scores", "fisher").standard_normal(len(covariance))
         largest = eigsh(covariance, k=1, v0=start, return_eigenvectors=False)[0]
     return max(float(numpy.exp(-5 * largest)), 1e-10)
 
 
-def posterior(features: numpy.ndarray, labels: numpy.ndarray, shrinkage: float) -> numpy.ndarray:
+def posterior(
+    features: numpy.ndarray, labels: numpy.ndarray, covariance: numpy.ndarray, shrinkage: float
+) -> numpy.ndarray:
     """Return p(y | x) of a linear discriminant.
 
     Args:
         features: float64 (n, d).
         labels: Dense labels (n).
+        covariance: Their covariance within classes (d, d).
         shrinkage: Share of the identity in the within-class covariance.
     Returns:
         Fractions (n, c).
     """
     hot = one_hot(labels)
     means = hot.T @ features / hot.sum(axis=0)[:, None]
-    covariance = within_covariance(features, labels)
     mean = numpy.trace(covariance) / len(covariance)
     if not mean > 0:
         raise Undefined("the images of each class have equal features")
@@ -92,14 +95,17 @@ def sfda(features: Any, labels: Any) -> float:
         Undefined: See the module.
     """
     features, labels = checked(features, labels)
-    shrinkage = shrinkage_of(within_covariance(features, labels))
+    covariance = within_covariance(features, labels)
+    shrinkage = shrinkage_of(covariance)
     everyone = numpy.arange(len(labels))
-    sure = softmax(posterior(features, labels, shrinkage), axis=1)[everyone, labels][:, None]
+    chance = posterior(features, labels, covariance, shrinkage)
+    sure = softmax(chance, axis=1)[everyone, labels][:, None]
     hot = one_hot(labels)
     means = hot.T @ features / hot.sum(axis=0)[:, None]
     others = (means.sum(axis=0) - means) / (len(means) - 1)
     mixed = sure * features + (1 - sure) * others[labels]
-    return float(posterior(mixed, labels, shrinkage)[everyone, labels].mean())
+    covariance = within_covariance(mixed, labels)
+    return float(posterior(mixed, labels, covariance, shrinkage)[everyone, labels].mean())
 
 
 def etran(features: Any, labels: Any) -> dict[str, float]:
@@ -115,8 +121,9 @@ def etran(features: Any, labels: Any) -> dict[str, float]:
         Undefined: See the module.
     """
     features, labels = checked(features, labels)
-    shrinkage = shrinkage_of(within_covariance(features, labels))
-    right = posterior(features, labels, shrinkage)[numpy.arange(len(labels)), labels]
+    covariance = within_covariance(features, labels)
+    chance = posterior(features, labels, covariance, shrinkage_of(covariance))
+    right = chance[numpy.arange(len(labels)), labels]
     return {
         "part=energy": float(logsumexp(features, axis=1).mean()),
         "part=discriminant": float(right.mean()),

@@ -57,6 +57,8 @@ def correlation_draws(
     Returns:
         Pearson correlation over all pairs of each draw (b); NaN where it is undefined.
     """
+    # A constant added to all entries changes no correlation; their mean would only cost digits.
+    level, gram = (gram**2).mean(), gram - gram.mean()
     hot = one_hot(labels)
     weights = counts.astype(numpy.float64)
     total = weights.sum(axis=1)
@@ -77,6 +79,9 @@ def correlation_draws(
         whole = numpy.zeros_like(whole)
     pairs = (class_totals**2).sum(axis=1)
     numerator = within - whole * pairs / total**2
-    variance = (squares - whole**2 / total**2) * (pairs - pairs**2 / total**2)
+    spread = squares - whole**2 / total**2
+    variance = spread * (pairs - pairs**2 / total**2)
+    # Products of equal images differ by rounding: that is no spread.
+    defined = (spread > 1e-24 * level * total**2) & (variance > 0)
     with numpy.errstate(invalid="ignore", divide="ignore"):
-        return numpy.where(variance > 0, numerator / numpy.sqrt(variance), numpy.nan)
+        return numpy.where(defined, numerator / numpy.sqrt(variance), numpy.nan)

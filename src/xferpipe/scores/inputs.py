@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy
+
+from xferpipe.scores.measure import Cost, measured
+from xferpipe.scores.spectrum import Spectrum, centred_spectrum
 
 
 class Undefined(ValueError):
@@ -32,6 +36,7 @@ class Inputs:
         steps: Steps at which that curve is evaluated.
         minimum_class_images: Classes with fewer images are no part of domain similarity.
         seed: Seed of the scores that draw random numbers.
+        costs: What making each shared part took, by its name; filled when a score first asks.
     """
 
     features: numpy.ndarray
@@ -48,10 +53,23 @@ class Inputs:
     steps: tuple[int, ...] = (1, 10, 100)
     minimum_class_images: int = 1
     seed: int = 0
+    costs: dict[str, Cost] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The spectrum of the centred features, made once for all scores that read it.
+
+        Raises:
+            Undefined: As `checked`.
+        """
+        with measured() as cost:
+            made = centred_spectrum(checked(self.features, self.labels)[0])
+        self.costs["spectrum"] = cost
+        return made
 
     def take(self, rows: numpy.ndarray) -> Inputs:
         """Return the inputs of some images alone; a row may be named more than once."""
-        changes: dict[str, Any] = {}
+        changes: dict[str, Any] = {"costs": {}}
         for name in ("features", "labels", "source_probabilities", "reference_features"):
             values = getattr(self, name)
             changes[name] = None if values is None else values[rows]
@@ -60,7 +78,7 @@ class Inputs:
             if grams is not None:
                 grid = numpy.ix_(rows, rows)
                 changes[name] = {key: gram[grid] for key, gram in grams.items()}
-        return Inputs(**{**self.__dict__, **changes})
+        return replace(self, **changes)
 
 
 #: Why an input that a score needs may be missing.

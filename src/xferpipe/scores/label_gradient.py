@@ -53,10 +53,10 @@ def lgc(
     for variant, gram, dense in _checked(gradient_grams, labels):
         found[variant] = defined_correlation(gram, dense)
         if "sketch=" not in variant:
-            found |= {
-                f"{variant},{name}": value
-                for name, value in _linearised(gram, dense, learning_rate, steps).items()
-            }
+            value = found[variant]
+            for name, figure in _linearised(gram, dense, learning_rate, steps).items():
+                # Gradients that tell no two images apart predict nothing about training either.
+                found[f"{variant},{name}"] = value if isinstance(value, Undefined) else figure
     return found
 
 

@@ -19,6 +19,12 @@ class Cost:
     seconds: float = 0.0
     peak_bytes: int | None = None
 
+    def add(self, other: Cost) -> None:
+        """Count what ran before as well: its seconds, and its peak where that is higher."""
+        self.seconds += other.seconds
+        if self.peak_bytes is not None and other.peak_bytes is not None:
+            self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+
 
 @contextmanager
 def measured() -> Iterator[Cost]:

@@ -1,8 +1,9 @@
 """NCTI: how near the features are to the neural collapse that training ends in.
 
-Features are reduced to 64 principal components and projected by a linear discriminant (shrunk by
-exp(-v), v the variance of the first 32 components, where that exceeds 1e-10). Raw parts, scaled to
-[0, 1] over the pool of models and added with their signs at aggregation:
+Features are reduced to 64 principal components (fewer where they have no more) and projected by a
+linear discriminant (shrunk by exp(-v), v the variance of the first 32 components, where that
+exceeds 1e-10). Raw parts, scaled to [0, 1] over the pool of models and added with their signs at
+aggregation:
 
     part=seli            + nuclear norm of the centred projected features
     part=nearest_center  + mean posterior of the true class, a fraction
@@ -18,20 +19,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
-from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from xferpipe.scores.inputs import Undefined, checked
+from xferpipe.scores.spectrum import Spectrum, centred_spectrum
 
 COMPONENTS = 64
 
 
-def ncti(features: Any, labels: Any) -> dict[str, float]:
+def ncti(features: Any, labels: Any, spectrum: Spectrum | None = None) -> dict[str, float]:
     """Return the raw parts of NCTI.
 
     Args:
         features: Features, float (n, d).
         labels: Class labels, integer (n).
+        spectrum: Spectrum of the centred features, where it is at hand.
     Returns:
         `part=seli`, `part=nearest_center` and `part=variability`.
     Raises:
@@ -41,11 +43,9 @@ def ncti(features: Any, labels: Any) -> dict[str, float]:
     features, labels = checked(features, labels)
     if labels.max() + 1 == len(labels):
         raise Undefined("every probe image has a class of its own")
-    components = min(COMPONENTS, *features.shape)
-    few = components < min(features.shape)
-    analysis = PCA(components, svd_solver="arpack" if few else "full", random_state=0)
-    points = analysis.fit_transform(features)
-    shrinkage = float(numpy.exp(-analysis.explained_variance_[:32].sum()))
+    sigma, basis = spectrum or centred_spectrum(features)
+    points = basis[:, :COMPONENTS] * numpy.sqrt(sigma[:COMPONENTS])
+    shrinkage = float(numpy.exp(-sigma[:32].sum() / (len(features) - 1)))
     if shrinkage > 1e-10:
         discriminant = LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage)
     else:

@@ -21,16 +21,18 @@ import numpy
 
 from xferpipe.scores.inputs import checked
 from xferpipe.scores.logistic import fit
+from xferpipe.scores.spectrum import Spectrum, centred_spectrum
 
 PRIOR = 100.0
 
 
-def pactran(features: Any, labels: Any) -> float:
+def pactran(features: Any, labels: Any, spectrum: Spectrum | None = None) -> float:
     """Return the negated PAC-Bayes bound.
 
     Args:
         features: Features, float (n, d).
         labels: Class labels, integer (n).
+        spectrum: Spectrum of the centred features, where it is at hand.
     Returns:
         Minus the bound, in nats.
     Raises:
@@ -40,10 +42,10 @@ def pactran(features: Any, labels: Any) -> float:
     features, labels = checked(features, labels)
     n, d = features.shape
     classes = int(labels.max()) + 1
-    centred = features - features.mean(axis=0)
     prior = PRIOR / d
-    chance, minimum = fit(centred, labels, penalty=1 / prior)
-    trace = ((centred**2).sum(axis=1) * (chance * (1 - chance)).sum(axis=1)).mean()
+    chance, minimum = fit(spectrum or centred_spectrum(features), labels, penalty=1 / prior)
+    squares = ((features - features.mean(axis=0)) ** 2).sum(axis=1)
+    trace = (squares * (chance * (1 - chance)).sum(axis=1)).mean()
     weights = d * classes
     complexity = weights / (2 * n) * numpy.log1p(n * prior * trace / weights)
     return -float(minimum / n + complexity)

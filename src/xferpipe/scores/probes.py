@@ -20,7 +20,7 @@ import numpy
 
 from xferpipe.scores.inputs import checked, one_hot
 from xferpipe.scores.representation import zscored
-from xferpipe.scores.spectrum import left_basis
+from xferpipe.scores.spectrum import spectrum_of
 
 PENALTIES = 10.0 ** numpy.arange(-4, 5)
 
@@ -29,7 +29,7 @@ def _right(features: Any, labels: Any) -> numpy.ndarray:
     """Tell for each image whether the classifier of all others names its class (n)."""
     features, labels = checked(features, labels)
     n = len(labels)
-    sigma, basis = left_basis(zscored(features))
+    sigma, basis = spectrum_of(zscored(features))
     hot = one_hot(labels)
     along = basis.T @ hot
     best, right = numpy.inf, None

@@ -1,39 +1,34 @@
-"""The spectrum of a feature matrix F = U S V^T, taken from its smaller side."""
+"""The spectrum of a feature matrix F = U S V^T, taken from its smaller side.
+
+Many scores spend most of their time on that of the centred features. They take it as the parameter
+`spectrum`, which `Inputs` makes once for all scores of a model; alone, each makes its own.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy
 
 
-def projected(features: numpy.ndarray, targets: numpy.ndarray) -> tuple[numpy.ndarray, ...]:
-    """Return the squared singular values of F and U^T T, without U where it is the larger side.
+class Spectrum(NamedTuple):
+    """Squared singular values above rounding, largest first (k), and the left vectors U (n, k)."""
 
-    Args:
-        features: F, float64 (n, d).
-        targets: T, float64 (n, c).
-    Returns:
-        Squared singular values above rounding (k); U^T T (k, c).
-    """
-    sigma, vectors = _smaller_side(features)
-    if _wide(features):
-        return sigma, vectors.T @ targets
-    return sigma, vectors.T @ (features.T @ targets) / numpy.sqrt(sigma)[:, None]
+    sigma: numpy.ndarray
+    basis: numpy.ndarray
 
 
-def left_basis(features: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return the squared singular values of F (n, d) above rounding (k), and U (n, k)."""
-    sigma, vectors = _smaller_side(features)
-    if _wide(features):
-        return sigma, vectors
-    return sigma, features @ vectors / numpy.sqrt(sigma)
-
-
-def _wide(features: numpy.ndarray) -> bool:
-    return features.shape[0] < features.shape[1]
-
-
-def _smaller_side(features: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
-    gram = features @ features.T if _wide(features) else features.T @ features
+def spectrum_of(features: numpy.ndarray) -> Spectrum:
+    """Return the spectrum of F, float64 (n, d)."""
+    wide = features.shape[0] < features.shape[1]
+    gram = features @ features.T if wide else features.T @ features
     sigma, vectors = numpy.linalg.eigh(gram)
     floor = max(features.shape) * numpy.finfo(numpy.float64).eps * sigma.max(initial=0)
-    return sigma[sigma > floor], vectors[:, sigma > floor]
+    kept = sigma[::-1] > floor
+    sigma, vectors = sigma[::-1][kept], vectors[:, ::-1][:, kept]
+    return Spectrum(sigma, vectors if wide else features @ vectors / numpy.sqrt(sigma))
+
+
+def centred_spectrum(features: numpy.ndarray) -> Spectrum:
+    """Return the spectrum of the features (n, d) less their mean."""
+    return spectrum_of(features - features.mean(axis=0))
