@@ -133,6 +133,7 @@ def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
         "images_per_second": (
             result.images / result.training_seconds if result.training_seconds else None
         ),
+        "micro_batch_size": result.rows[-1]["micro_batch_size"] if result.rows else None,
     }
     if result.diverged is None:
         kept = result.rows[result.best_epoch - 1]

@@ -28,6 +28,7 @@ from xferpipe.records import atomic_path
 from xferpipe.seeding import stream, torch_generator
 from xferpipe.training.compute import prepare
 from xferpipe.training.data import Labelled, LabelledImages
+from xferpipe.training.memory import Pieces
 from xferpipe.zoo.build import anatomy_of, classifier_of
 from xferpipe.zoo.features import layer_input
 from xferpipe.zoo.weights import load_model
@@ -174,7 +175,12 @@ def _one_scalar(
     scalar: Scalar,
     reduce: Callable[[Factors, int], torch.Tensor],
 ) -> torch.Tensor:
-    parts = [batch_factors(model, images, scalar) for images, _ in split.evaluation(BATCH)]
+    passes = Pieces()
+    parts = [
+        part
+        for images, _ in split.evaluation(BATCH)
+        for part in passes.map(lambda some: batch_factors(model, some, scalar), images)
+    ]
     outputs, patches = (torch.cat(part) for part in zip(*parts, strict=True))
     groups = getattr(_layer(model), "groups", 1)
     pieces = zip(outputs.chunk(groups, dim=1), patches.chunk(groups, dim=1), strict=True)
@@ -291,14 +297,19 @@ def layer_gram(model: nn.Module, split: Labelled, name: str) -> torch.Tensor:
     handle = layers[name].register_forward_hook(
         lambda module, inputs, made: kept.append(made.flatten(1).float().cpu())
     )
+    passes = Pieces()
+
+    def outputs(images: torch.Tensor) -> torch.Tensor:
+        model(images)
+        return kept.pop()
+
     # Early layers have a million outputs an image: the matrix lies on disk and is read in blocks.
     with tempfile.TemporaryFile() as file:
         table: numpy.memmap | None = None
         start = 0
         try:
             for images, _ in split.evaluation(BATCH):
-                model(images)
-                values = kept.pop().numpy()
+                values = torch.cat(passes.map(outputs, images)).numpy()
                 if table is None:
                     shape = (len(split), values.shape[1])
                     table = numpy.memmap(file, dtype=numpy.float32, mode="w+", shape=shape)

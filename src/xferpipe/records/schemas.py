@@ -97,6 +97,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("train_images", INTEGER, "count", "Images trained on."),
         ("seconds", REAL, "s", "Training and evaluation, start-up excluded."),
         ("images_per_second", REAL, "1/s", "Training throughput."),
+        ("micro_batch_size", INTEGER, "count", "Images of one pass; less than asked: memory."),
         ("compute_threads", INTEGER, "count", "Threads the run computed with."),
         ("device", TEXT, "", "cpu, or the GPU's name."),
         ("torch_version", TEXT, "", "Version of torch."),
@@ -126,6 +127,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "",
             "The same without the scales and shifts of normalisation layers.",
         ),
+        ("micro_batch_size", INTEGER, "count", "Images of one pass at the end of the epoch."),
         ("seconds", REAL, "s", "Time of the epoch."),
     ),
     "retrieval": _RUN

@@ -9,9 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 from xferpipe.training.data import Labelled
+from xferpipe.training.memory import Pieces
 from xferpipe.zoo.features import features_and_logits
 
-#: Images of one evaluation pass; no figure depends on it.
+#: Images of one evaluation pass, fewer where memory runs out; no figure depends on it.
 BATCH = 256
 
 
@@ -28,8 +29,9 @@ def evaluate(model: nn.Module, split: Labelled, batch: int = BATCH) -> Evaluatio
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.device)
     right = torch.zeros((), dtype=torch.int64, device=split.device)
+    pieces = Pieces()
     for images, labels in split.evaluation(batch):
-        logits = model(images)
+        logits = torch.cat(pieces.map(model, images))
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
         right += (logits.argmax(1) == labels).sum()
     return Evaluation(loss.item() / len(split), right.item() / len(split))
@@ -41,6 +43,11 @@ def embed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features, float32 (n, d), and logits, float32 (n, c), of a split, on the CPU."""
     model.eval()
-    parts = [features_and_logits(model, images) for images, _ in split.evaluation(batch)]
+    pieces = Pieces()
+    parts = [
+        part
+        for images, _ in split.evaluation(batch)
+        for part in pieces.map(lambda some: features_and_logits(model, some), images)
+    ]
     features, logits = zip(*parts, strict=True)
     return torch.cat(features).float().cpu(), torch.cat(logits).float().cpu()

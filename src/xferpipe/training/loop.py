@@ -135,7 +135,8 @@ class _Run:
 
     def plain_images(self) -> Any:
         """Yield the training images as evaluation sees them, for batch-norm statistics."""
-        for images, _ in self.train.evaluation(BATCH):
+        # Never more than fit into memory in training.
+        for images, _ in self.train.evaluation(min(BATCH, self.passes.pieces.size or BATCH)):
             yield images
 
     def all(self, name: str) -> Fit:
@@ -219,6 +220,7 @@ class _Run:
                 "validation_loss": result.loss if result else None,
                 "validation_accuracy": result.accuracy if result else None,
                 **self.distances(),
+                "micro_batch_size": self.passes.pieces.size or self.recipe.batch_size,
                 "seconds": seconds,
             }
         )
@@ -286,6 +288,8 @@ class _Run:
             "sums": self.sums,
             "epoch_seconds": self.epoch_seconds,
             "watcher": self.watcher.state_dict() if self.watcher else {},
+            # As far as memory went: what comes after is split as what came before.
+            "micro_batch_size": self.passes.pieces.size,
         }
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -303,6 +307,7 @@ class _Run:
         self.epoch_seconds = state["epoch_seconds"]
         if self.watcher:
             self.watcher.load_state_dict(state["watcher"])
+        self.passes.pieces.size = state["micro_batch_size"]
 
 
 def _line(row: dict[str, Any], epochs: int) -> str:

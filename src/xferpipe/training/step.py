@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from xferpipe.config.recipes import Recipe
 from xferpipe.training.losses import loss_of
+from xferpipe.training.memory import Pieces
 from xferpipe.training.processes import parallel, share, world
 from xferpipe.zoo.build import anatomy_of
 from xferpipe.zoo.features import layer_input
@@ -34,6 +36,16 @@ class Step:
                 f"loss {recipe.loss} compares the images of a batch, which {world()} processes "
                 "share out; use one process"
             )
+        indivisible = ""
+        if self.metric:
+            indivisible = (
+                f"loss {recipe.loss} compares the images of a pass; lower batch_size, or set "
+                "micro_batch_size if comparing fewer is meant"
+            )
+        elif world() > 1:
+            indivisible = f"{world()} processes must agree on it; set micro_batch_size"
+        self.pieces = Pieces(recipe.micro_batch_size, indivisible=indivisible)
+        self.model = model
         anatomy = anatomy_of(model)
         self.layer = model.get_submodule(anatomy.metric or anatomy.classifier)
         if recipe.channels_last:
@@ -44,7 +56,9 @@ class Step:
     def backward(
         self, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Add the gradients of a batch's mean loss.
+        """Make the gradients of a batch's mean loss, in pieces that fit into memory.
+
+        Pieces accumulate to the batch's gradients; batch norms see one piece at a time.
 
         Args:
             images: Normalised, float (b, 3, h, w).
@@ -52,12 +66,41 @@ class Step:
         Returns:
             Sum of the loss over this process's images, float64 (); those classified right, int64
             (); their number, int64 (). All detached.
+        Raises:
+            PassMemoryError: The smallest pieces do not fit.
         """
         part, factor = share(len(images))
-        images, labels = images[part].to(memory_format=self.format), labels[part]
-        size = self.recipe.micro_batch_size or len(images)
+        images, labels = images[part], labels[part]
+        if images.ndim == 4:
+            images = images.to(memory_format=self.format)
+        undo = self._undo(images.device)
+        sums = self.pieces.retry(lambda: self._backward(images, labels, factor), len(images), undo)
+        count = len(images) if factor else 0
+        return sums[0] * (factor > 0), sums[1] * (factor > 0), sums.new_tensor(float(count))
+
+    def _undo(self, device: torch.device) -> Callable[[], None]:
+        """Return what takes back a pass: its gradients, statistics and random numbers."""
+        buffers = list(self.model.buffers())
+        kept = [buffer.clone() for buffer in buffers]
+        state = torch.get_rng_state()
+        on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+        @torch.no_grad()
+        def undo() -> None:
+            for parameter in self.model.parameters():
+                parameter.grad = None
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)
+            torch.set_rng_state(state)
+            if on_device is not None:
+                torch.cuda.set_rng_state(on_device, device)
+
+        return undo
+
+    def _backward(self, images: torch.Tensor, labels: torch.Tensor, factor: float) -> torch.Tensor:
+        """Return the sums of loss and of right answers, float64 (2)."""
         sums = torch.zeros(2, dtype=torch.float64, device=images.device)
-        pieces = list(zip(images.split(size), labels.split(size), strict=True))
+        pieces = self.pieces.split(images, labels)
         for i, (some, wanted) in enumerate(pieces):
             more = world() > 1 and i < len(pieces) - 1
             with self.network.no_sync() if more else nullcontext():
@@ -67,8 +110,7 @@ class Step:
                 truth = wanted.argmax(1) if wanted.ndim == 2 else wanted
                 right = (logits.argmax(1) == truth).sum()
                 sums += torch.stack([loss.detach().double() * len(some), right.double()])
-        count = len(images) if factor else 0
-        return sums[0] * (factor > 0), sums[1] * (factor > 0), sums.new_tensor(float(count))
+        return sums
 
     def _forward(
         self, images: torch.Tensor, labels: torch.Tensor
