@@ -12,12 +12,14 @@ import sys
 import numpy
 import pytest
 from PIL import Image
+from terminal import in_terminal
 
 from xferpipe.cli import DONE, NOT_IN_ORDER, WRONG_INPUT, main
 from xferpipe.config import load_study
 from xferpipe.records import TABLES, frame, write_table
 
 COMMANDS = ("init", "doctor", "plan", "tables", "score", "recommend", "retrieve")
+SUBCOMMANDS = ("list", "schema", "head", "export")
 
 
 @pytest.fixture
@@ -71,9 +73,9 @@ def test_help_names_every_command_and_the_exit_codes(run):
     assert "Exit codes: 0 done, 1 something is not in order, 2 wrong input" in " ".join(out.split())
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *(f"tables {name}" for name in SUBCOMMANDS)])
 def test_help_of_every_command_gives_an_example(run, command):
-    code, out, _ = run(command, "--help")
+    code, out, _ = run(*command.split(), "--help")
     assert code == DONE
     assert f"Example: xferpipe {command}" in " ".join(out.replace("│", " ").split())
 
@@ -174,6 +176,37 @@ def test_tables_unreadable_file_is_named(run, tmp_path):
     assert "scores.parquet: cannot be read as Parquet" in err
 
 
+def test_plan_has_a_table_and_the_time_of_what_ran_before(run, tmp_path, monkeypatch):
+    from xferpipe.rebuild.plan import PlannedJob
+
+    jobs = [PlannedJob("pack", {}, "Missing output files: x", ())] * 2
+    jobs += [PlannedJob("report", {}, "Input files updated by another job: y", ())]
+    monkeypatch.setattr("xferpipe.rebuild.plan.planned_jobs", lambda arguments: jobs)
+    time = tmp_path / "results/benchmarks/pack/a.tsv"
+    time.parent.mkdir(parents=True)
+    time.write_text("s\th:m:s\n3\t0:00:03\n")
+    words = ("plan", "--directory", tmp_path, "--snakefile", tmp_path / "Snakefile", "--cores", 2)
+    code, out, _ = run(*words)
+    assert code == DONE
+    *table, total = out.splitlines()
+    assert [line.split() for line in table] == [
+        ["rule", "jobs", "time", "disk", "why"],
+        ["pack", "2", "6", "s", "–", "not", "there", "yet"],
+        ["report", "1", "–", "–", "its", "input", "is", "made", "anew"],
+    ]
+    assert total == "3 jobs; about 3 s on 2 cores, by 1 of 2 rules that ran before"
+    code, out, _ = run(*words, "--json")
+    first, second = json.loads(out)
+    assert first == {
+        "rule": "pack",
+        "jobs": 2,
+        "reasons": {"not there yet": 2},
+        "seconds": 6.0,
+        "disk_bytes": None,
+    }
+    assert second["seconds"] is None
+
+
 def test_doctor_json_covers_what_it_promises(run, tmp_path):
     _, out, _ = run("doctor", "--directory", tmp_path, "--json")
     parts = {finding["part"]: finding for finding in json.loads(out)}
@@ -250,6 +283,18 @@ def test_init_reidentification_layout_is_recognised(run, tmp_path):
     assert code == DONE, err
     assert json.loads(out)["splits"].keys() == {"train", "query", "gallery"}
     assert load_study(tmp_path / "s.yaml").datasets["cars"].reader == "veri776"
+
+
+def test_init_asks_in_a_terminal_for_what_no_option_says(photos, tmp_path):
+    """The task has a default, which Enter takes."""
+    code = "import sys; from xferpipe.cli import main; main(sys.argv[1:])"
+    answers = f"{photos}\n\nsmall\n"
+    left, out, screen = in_terminal(code, "init", str(tmp_path / "s.yaml"), keys=answers)
+    assert left == DONE, screen
+    for question in ("Where are the images?", "classification or retrieval?", "Which models?"):
+        assert question in screen
+    assert "36 (" in out
+    assert load_study(tmp_path / "s.yaml").targets["photos"].task == "classification"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import pty
 import re
-import select
 import subprocess
 import sys
 import time
@@ -15,8 +12,9 @@ import time
 import numpy
 import polars
 import pytest
+from terminal import CODES, in_terminal
 
-from xferpipe.cli import look
+from xferpipe.cli import INTERRUPTED, look
 from xferpipe.records import frame, write_table
 
 
@@ -25,28 +23,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-def in_terminal(code: str, *arguments: str, seconds: float = 60) -> tuple[int, str, str]:
-    """Run Python code with stderr on a pseudo terminal; return exit code, stdout and screen."""
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
-    )
-    os.close(follower)
-    screen, end = b"", time.monotonic() + seconds
-    while time.monotonic() < end:
-        if select.select([leader], [], [], 0.1)[0]:
-            try:
-                screen += os.read(leader, 65536)
-            except OSError:  # the process has closed the terminal
-                break
-    os.close(leader)
-    out, _ = process.communicate(timeout=seconds)
-    return process.returncode, out.decode(), re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.decode())
 
 
 #: Every command is slowed down where its work is done, so that the bar has time to show.
@@ -98,7 +74,7 @@ def test_progress_says_what_how_far_and_how_long_still(monkeypatch):
         for done in range(6):
             report("ranking", done, 10)
             time.sleep(0.12)
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.getvalue())
+    text = CODES.sub("", screen.getvalue())
     assert "reading" in text
     assert re.search(r"ranking .*5/10 0:00:0\d left 0:00:0\d", text)
 
@@ -183,4 +159,12 @@ def test_long_command_in_a_pipe_says_nothing_but_its_result(files):
     code = [sys.executable, "-c", SLOW.format(slow=slow), *(word.format(files) for word in words)]
     done = subprocess.run(code, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("rank1 0.")
+    assert done.stdout.startswith("rank1  rank5  rank10")
+
+
+def test_interrupted_command_leaves_with_its_code_and_a_clean_screen(files):
+    slow = "slowed('xferpipe.ops.rank_metrics', 'call', 3)"
+    words = [word.format(files) for word in COMMANDS["retrieve"][2]]
+    left, out, screen = in_terminal(SLOW.format(slow=slow), *words, interrupt_at="ranking")
+    assert (left, out) == (INTERRUPTED, "")
+    assert "Traceback" not in screen

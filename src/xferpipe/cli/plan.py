@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from xferpipe.cli import look
+from xferpipe.cli import WRONG_INPUT, look
 
 
 def plan(
@@ -43,30 +43,16 @@ def plan(
             jobs = planned_jobs(arguments)
     except PlanError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(WRONG_INPUT) from None
     finally:
         # Snakemake changes into --directory and stays there.
-        import os
-
         os.chdir(here)
     rules = summarise(jobs, directory / "results")
     if as_json:
-        typer.echo(
-            json.dumps(
-                [
-                    {
-                        "rule": rule.rule,
-                        "jobs": rule.jobs,
-                        "reasons": dict(rule.reasons),
-                        "seconds": rule.seconds,
-                        "disk_bytes": rule.disk_bytes,
-                    }
-                    for rule in rules
-                ]
-            )
-        )
+        columns = ("rule", "jobs", "reasons", "seconds", "disk_bytes")
+        look.print_json([{name: getattr(rule, name) for name in columns} for rule in rules])
         return
-    typer.echo(_text(rules, cores))
+    _tell(rules, cores)
 
 
 def find_snakefile() -> Path:
@@ -78,40 +64,38 @@ def find_snakefile() -> Path:
     typer.echo(
         "no Snakefile here; run this in a checkout of xferpipe, or give --snakefile", err=True
     )
-    raise typer.Exit(2)
+    raise typer.Exit(WRONG_INPUT)
 
 
-def _text(rules: list, cores: int) -> str:
+def _tell(rules: list, cores: int) -> None:
     if not rules:
-        return "Nothing to do: every result is up to date."
-    lines = [f"{'rule':<14}{'jobs':>6}{'time':>10}{'disk':>10}  why"]
+        typer.echo("Nothing to do: every result is up to date.")
+        return
+    rows = []
     for rule in rules:
         why = "; ".join(
             f"{reason} ({count})" if len(rule.reasons) > 1 else reason
             for reason, count in rule.reasons.most_common()
         )
-        lines.append(
-            f"{rule.rule:<14}{rule.jobs:>6}{_hours(rule.seconds):>10}{_size(rule.disk_bytes):>10}"
-            f"  {why}"
-        )
+        rows.append([rule.rule, rule.jobs, _hours(rule.seconds), _size(rule.disk_bytes), why])
+    look.print_table(["rule", "jobs", "time", "disk", "why"], rows)
     known = [rule.seconds for rule in rules if rule.seconds is not None]
-    total = sum(known) / cores
-    lines.append(
-        f"{sum(rule.jobs for rule in rules)} jobs; about {_hours(total)} on {cores} cores, by "
-        f"{len(known)} of {len(rules)} rules that ran before"
+    jobs = f"{sum(rule.jobs for rule in rules)} jobs"
+    typer.echo(
+        f"{jobs}; about {_hours(sum(known) / cores)} on {cores} cores, by {len(known)} of "
+        f"{len(rules)} rules that ran before"
         if known
-        else f"{sum(rule.jobs for rule in rules)} jobs; no rule ran before, so no time is known"
+        else f"{jobs}; no rule ran before, so no time is known"
     )
-    return "\n".join(lines)
 
 
 def _hours(seconds: float | None) -> str:
     if seconds is None:
-        return "?"
+        return "–"
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
 
 
 def _size(size: float | None) -> str:
     if size is None:
-        return "?"
+        return "–"
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

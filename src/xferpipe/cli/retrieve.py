@@ -110,7 +110,7 @@ def retrieve(
         *plain, last = result.figures
         look.print_json(last | ({"without_reranking": plain[0]} if plain else {}))
     else:
-        typer.echo("\n".join(_text(row) for row in result.figures))
+        _tell(result.figures)
         sides = (queries.labels["camera"].count(), answers.labels["camera"].count())
         if junk_rule is None and min(sides) == 0 < max(sides):
             side = "queries" if sides[0] == 0 else "gallery images"
@@ -119,13 +119,14 @@ def retrieve(
             typer.echo(f"tables: {output}")
 
 
-def _text(row: dict[str, Any]) -> str:
-    names = ("rank1", "rank5", "rank10", "rank20", "map", "minp")
-    figures = "  ".join(f"{name} {row[name]:.4f}" for name in names)
-    kind = ", re-ranked" if row["reranked"] else ""
-    return (
-        f"{figures}\n{row['queries']} queries, {row['queries_without_positive']} without a "
-        f"positive, {row['gallery']} gallery images; {row['distance']}, "
+def _tell(figures: list[dict[str, Any]]) -> None:
+    names = ["rank1", "rank5", "rank10", "rank20", "map", "minp"]
+    columns = names if len(figures) == 1 else ["reranked", *names]
+    look.print_table(columns, [[row[name] for name in columns] for row in figures])
+    row = figures[0]
+    typer.echo(
+        f"{row['queries']} queries, {row['queries_without_positive']} without a positive, "
+        f"{row['gallery']} gallery images; {row['distance']}, "
         f"{'normalised, ' if row['normalised'] else ''}ap_kind {row['ap_kind']}, junk_rule "
-        f"{row['junk_rule']}{kind}"
+        f"{row['junk_rule']}"
     )
