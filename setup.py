@@ -135,6 +135,9 @@ class BuildNative(build_ext):
             jobs.append((path, f"cpu_{path.stem}.o", [*common, *flags]))
         for name, isa in sets.items():
             jobs.append((SOURCES / "cpu/hot/kernels.cpp", f"hot_{name}.o", [*common, *isa]))
+        if "avx512" in sets:
+            pairs = [*common, *sets["avx512"], "-mavx512bf16"]
+            jobs.append((SOURCES / "cpu/hot/pairs.cpp", "hot_pairs.o", pairs))
         if cuda:
             nvcc = [cuda, "-ccbin", compiler.split()[0], "-std=c++17", "-O3", *CUDA_TARGETS]
             nvcc += ["-Xcompiler", "-fPIC,-fvisibility=hidden"]

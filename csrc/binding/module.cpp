@@ -33,7 +33,7 @@ std::map<std::string, std::string> build_info() {
 
 std::map<std::string, std::string> dispatch_info() {
   return {{"instruction_set", xferpipe::kernels().name},
-          {"bfloat16_dot", xferpipe::kernels().dot_bfloat16 ? "yes" : "no"},
+          {"bfloat16_dot", xferpipe::kernels().multiply_pairs ? "yes" : "no"},
           {"threads", std::to_string(torch_threads())}};
 }
 

@@ -7,6 +7,8 @@
 
 #include "ranking.h"
 
+// Functions here are static: the hot loops include this file once per instruction set, and an inline
+// function compiled for one set could be the copy that the linker keeps for all.
 namespace xferpipe {
 
 enum class Stream : uint32_t {
@@ -22,26 +24,43 @@ struct Words {
   uint32_t w[4];
 };
 
-XFERPIPE_HOST_DEVICE inline Words philox(uint64_t seed, Stream stream, uint64_t index) {
-  uint32_t c0 = static_cast<uint32_t>(index), c1 = static_cast<uint32_t>(index >> 32);
-  uint32_t c2 = static_cast<uint32_t>(stream), c3 = 0;
-  uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c0;
-    const uint64_t p1 = static_cast<uint64_t>(0xCD9E8D57u) * c2;
-    c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
-    c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
-    c1 = static_cast<uint32_t>(p1);
-    c3 = static_cast<uint32_t>(p0);
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+constexpr int kPhiloxRounds = 10;
+
+struct PhiloxState {
+  uint32_t c0, c1, c2, c3;
+};
+
+XFERPIPE_HOST_DEVICE static inline PhiloxState philox_start(Stream stream, uint64_t index) {
+  return {static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
+          static_cast<uint32_t>(stream), 0};
+}
+
+XFERPIPE_HOST_DEVICE static inline void philox_round(uint64_t key, PhiloxState* s) {
+  const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * s->c0;
+  const uint64_t p1 = static_cast<uint64_t>(0xCD9E8D57u) * s->c2;
+  *s = {static_cast<uint32_t>(p1 >> 32) ^ s->c1 ^ static_cast<uint32_t>(key),
+        static_cast<uint32_t>(p1),
+        static_cast<uint32_t>(p0 >> 32) ^ s->c3 ^ static_cast<uint32_t>(key >> 32),
+        static_cast<uint32_t>(p0)};
+}
+
+XFERPIPE_HOST_DEVICE static inline uint64_t philox_next_key(uint64_t key) {
+  const uint32_t low = static_cast<uint32_t>(key) + 0x9E3779B9u;
+  const uint32_t high = static_cast<uint32_t>(key >> 32) + 0xBB67AE85u;
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+
+XFERPIPE_HOST_DEVICE static inline Words philox(uint64_t seed, Stream stream, uint64_t index) {
+  PhiloxState s = philox_start(stream, index);
+  for (int round = 0; round < kPhiloxRounds; ++round, seed = philox_next_key(seed)) {
+    philox_round(seed, &s);
   }
-  return Words{{c0, c1, c2, c3}};
+  return Words{{s.c0, s.c1, s.c2, s.c3}};
 }
 
 // Sparse projection: coordinate j goes to one bucket with one sign. Two coordinates per call.
 // The sign is the top bit of the result, the bucket the rest (buckets < 2^31).
-XFERPIPE_HOST_DEVICE inline uint32_t bucket_and_sign(const Words& words, int half,
+XFERPIPE_HOST_DEVICE static inline uint32_t bucket_and_sign(const Words& words, int half,
                                                      uint32_t buckets) {
   const uint64_t scaled = static_cast<uint64_t>(words.w[2 * half]) * buckets;
   return static_cast<uint32_t>(scaled >> 32) | (words.w[2 * half + 1] & 0x80000000u);
@@ -49,20 +68,20 @@ XFERPIPE_HOST_DEVICE inline uint32_t bucket_and_sign(const Words& words, int hal
 
 // Sign matrices: row r of a matrix with `columns` columns takes 128 columns from each call; a set
 // bit is -1.
-XFERPIPE_HOST_DEVICE inline uint64_t sign_index(int64_t row, int64_t columns, int64_t block) {
+XFERPIPE_HOST_DEVICE static inline uint64_t sign_index(int64_t row, int64_t columns, int64_t block) {
   return static_cast<uint64_t>(row) * static_cast<uint64_t>((columns + 127) / 128) +
          static_cast<uint64_t>(block);
 }
 
 #if defined(__CUDA_ARCH__)
-XFERPIPE_HOST_DEVICE inline double exact_multiply(double a, double b) { return __dmul_rn(a, b); }
-XFERPIPE_HOST_DEVICE inline double exact_add(double a, double b) { return __dadd_rn(a, b); }
+XFERPIPE_HOST_DEVICE static inline double exact_multiply(double a, double b) { return __dmul_rn(a, b); }
+XFERPIPE_HOST_DEVICE static inline double exact_add(double a, double b) { return __dadd_rn(a, b); }
 #else
-XFERPIPE_HOST_DEVICE inline double exact_multiply(double a, double b) { return a * b; }
-XFERPIPE_HOST_DEVICE inline double exact_add(double a, double b) { return a + b; }
+XFERPIPE_HOST_DEVICE static inline double exact_multiply(double a, double b) { return a * b; }
+XFERPIPE_HOST_DEVICE static inline double exact_add(double a, double b) { return a + b; }
 #endif
 
-XFERPIPE_HOST_DEVICE inline double horner(const double* c, int count, double x) {
+XFERPIPE_HOST_DEVICE static inline double horner(const double* c, int count, double x) {
   double sum = c[0];
   for (int i = 1; i < count; ++i) sum = exact_add(exact_multiply(sum, x), c[i]);
   return sum;
@@ -70,7 +89,7 @@ XFERPIPE_HOST_DEVICE inline double horner(const double* c, int count, double x) 
 
 // -log(u) for u in (0, 1/2], from additions, multiplications and one division alone, so that every
 // device gives the same bits: log of the mantissa by its odd series in s = (m-1)/(m+1).
-XFERPIPE_HOST_DEVICE inline double minus_log(double u) {
+XFERPIPE_HOST_DEVICE static inline double minus_log(double u) {
   uint64_t bits;
   memcpy(&bits, &u, sizeof bits);
   int exponent = static_cast<int>(bits >> 52) - 1023;
@@ -89,7 +108,7 @@ XFERPIPE_HOST_DEVICE inline double minus_log(double u) {
 }
 
 // Standard normal quantile of (word + 1/2) / 2^32: Wichura's PPND7, Applied Statistics 37 (1988).
-XFERPIPE_HOST_DEVICE inline float gaussian(uint32_t word) {
+XFERPIPE_HOST_DEVICE static inline float gaussian(uint32_t word) {
   const double u = exact_multiply(exact_add(static_cast<double>(word), 0.5), 1.0 / 4294967296.0);
   const double q = exact_add(u, -0.5);
   if (q <= 0.425 && q >= -0.425) {

@@ -13,6 +13,8 @@ namespace xferpipe {
 namespace {
 
 constexpr int64_t kPackedFloats = 4 << 20;  // per operand: bounds the memory whatever p is
+constexpr int64_t kPositionsBlock = 64;     // positions packed at once, and with the tile's sides ...
+constexpr int64_t kColumnsAtMost = 256;     // ... what keeps the packed factors in the cache
 
 Operands operands(int64_t samples, int64_t depth) {
   const Kernels& k = kernels();
@@ -40,62 +42,67 @@ void gradient_gram(const Matrix& gradients, double* gram) {
       for (int64_t i = 0; i < count; ++i) rows[i] = gradients.row(at + i) + bytes * first;
       k.pack_rows(rows, nullptr, count, depth, k.column_panel, gradients.bfloat16,
                   here.right + at * depth);
+      copy_left_panels(here, panel, n);
     });
-    left_from_right(here, n);
     add_symmetric_product(here, n, gram);
   }
 }
+
+namespace {
+
+// Positions [from, from + count) of `rows` rows of each sample's factor, a sample per lane:
+// out[r * count + q][lane].
+void pack_factor(const float* factor, int64_t all_rows, int64_t positions, int64_t sample,
+                 int64_t samples, int64_t row, int64_t rows, int64_t from, int64_t count,
+                 float* out) {
+  const Kernels& k = kernels();
+  const char* pointers[64];
+  // Whole rows follow each other without a gap and are packed as one.
+  const int64_t step = count == positions ? rows : 1;
+  for (int64_t r = 0; r < rows; r += step) {
+    for (int64_t i = 0; i < samples; ++i) {
+      pointers[i] = reinterpret_cast<const char*>(
+          factor + ((sample + i) * all_rows + row + r) * positions + from);
+    }
+    k.pack_rows(pointers, nullptr, samples, step * count, k.column_panel, false,
+                out + r * count * k.column_panel);
+  }
+}
+
+}  // namespace
 
 void gradient_gram_factors(const Factors& f, double* gram) {
   const Kernels& k = kernels();
   const int64_t n = f.samples;
   if (n == 0 || f.positions == 0) return;
-  // A tile of every sample's gradient: outputs x inputs. Nearly square, since what is packed per
-  // tile grows with its sides and what is computed with its area.
-  const int64_t most = std::max<int64_t>(1024, kPackedFloats / n);
+  // A tile of every sample's gradient. What is packed for it grows with its sides and what is
+  // computed with its area, so it is nearly square; 48 x 64 entries are three slabs.
+  const int64_t most = std::clamp<int64_t>(kPackedFloats / n, 1024, 3 * kSlabRows);
+  const int64_t row_step = std::min<int64_t>(f.output_count, most / 64);
   const int64_t column_step =
-      std::min(round_up(f.input_count, k.column_panel), most >= 8192 ? 64L : k.column_panel);
-  int64_t row_step = std::max<int64_t>(k.row_panel, most / column_step / k.row_panel * k.row_panel);
-  row_step = std::min({row_step, 8 * k.row_panel, round_up(f.output_count, k.row_panel)});
+      std::min<int64_t>({f.input_count, most / row_step / 4 * 4, kColumnsAtMost});
+  const int64_t depth_step = std::min(kPositionsBlock, f.positions);
   for (int64_t row = 0; row < f.output_count; row += row_step) {
     const int64_t rows = std::min(row_step, f.output_count - row);
     for (int64_t column = 0; column < f.input_count; column += column_step) {
       const int64_t columns = std::min(column_step, f.input_count - column);
-      const int64_t padded = round_up(columns, k.column_panel);
-      const int64_t depth = rows * padded;
+      const int64_t depth = rows * columns;
       const Operands packed = operands(n, depth);
       parallel_items((n + k.column_panel - 1) / k.column_panel, [&](int64_t, int64_t panel) {
         const int64_t at = panel * k.column_panel, count = std::min(k.column_panel, n - at);
-        Workspace& own = workspace();
-        const int64_t row_floats = round_up(rows, k.row_panel) * f.positions;
-        float* left = own.get<float>(Scratch::kRow, row_floats + padded * f.positions);
-        float* right = left + row_floats;
-        const int64_t tile_floats = round_up(rows, k.row_panel) * padded;
-        float* tiles = own.get<float>(Scratch::kTile, k.column_panel * tile_floats);
-        std::memset(tiles, 0, sizeof(float) * count * tile_floats);
-        const char* pointers[512];
-        const char* built[64];
-        for (int64_t i = 0; i < count; ++i) {
-          const float* d = f.outputs + ((at + i) * f.output_count + row) * f.positions;
-          const float* a = f.inputs + ((at + i) * f.input_count + column) * f.positions;
-          for (int64_t r = 0; r < rows; ++r) {
-            pointers[r] = reinterpret_cast<const char*>(d + r * f.positions);
-          }
-          k.pack_rows(pointers, nullptr, rows, f.positions, k.row_panel, false, left);
-          for (int64_t c = 0; c < columns; ++c) {
-            pointers[c] = reinterpret_cast<const char*>(a + c * f.positions);
-          }
-          k.pack_rows(pointers, nullptr, columns, f.positions, k.column_panel, false, right);
-          float* tile = tiles + i * tile_floats;
-          k.multiply(f.positions, round_up(rows, k.row_panel) / k.row_panel, left,
-                     f.positions * k.row_panel, padded / k.column_panel, right,
-                     f.positions * k.column_panel, nullptr, tile, padded, false, 0);
-          built[i] = reinterpret_cast<const char*>(tile);
+        float* left = workspace().get<float>(
+            Scratch::kRow, (row_step + column_step) * depth_step * k.column_panel);
+        float* right = left + row_step * depth_step * k.column_panel;
+        for (int64_t q = 0; q < f.positions; q += depth_step) {
+          const int64_t here = std::min(depth_step, f.positions - q);
+          pack_factor(f.outputs, f.output_count, f.positions, at, count, row, rows, q, here, left);
+          pack_factor(f.inputs, f.input_count, f.positions, at, count, column, columns, q, here,
+                      right);
+          k.factor_tile(here, rows, left, columns, right, k.column_panel, q > 0,
+                        packed.right + at * depth);
         }
-        k.pack_rows(built, nullptr, count, depth, k.column_panel, false,
-                    packed.right + at * depth);
+        copy_left_panels(packed, panel, n);
       });
-      left_from_right(packed, n);
       add_symmetric_product(packed, n, gram);
     }
   }

@@ -39,39 +39,40 @@ void gradient_sketch_sparse(const Matrix& gradients, int64_t k, uint64_t seed, i
                             float* out) {
   const int64_t n = gradients.rows, p = gradients.columns;
   const int64_t bytes = gradients.bfloat16 ? 2 : 4;
-  std::vector<uint32_t> table(std::min(kTableCoordinates, p) + 2);
+  std::vector<uint32_t> hashed(std::min(kTableCoordinates, p) + 2);
   for (int64_t start = 0; start < p; start += kTableCoordinates) {
     const int64_t count = std::min(kTableCoordinates, p - start);
     const int64_t origin = first + start;
-    constexpr int64_t kPiece = 4096;
-    parallel_items((count + kPiece - 1) / kPiece, [&](int64_t, int64_t item) {
-      const int64_t end = std::min(count, (item + 1) * kPiece);
-      for (int64_t j = item * kPiece; j < end; ++j) {
-        // Two coordinates share a call; an odd start makes the first one the second half.
-        const Words words = philox(seed, Stream::kSparse, (origin + j) / 2);
-        const int half = (origin + j) % 2;
-        table[j] = bucket_and_sign(words, half, static_cast<uint32_t>(k));
-        if (half == 0 && j + 1 < end) {
-          ++j;
-          table[j] = bucket_and_sign(words, 1, static_cast<uint32_t>(k));
-        }
-      }
+    // Two coordinates share a call of the generator; an odd origin is the second of its call.
+    const int64_t calls = (origin + count + 1) / 2 - origin / 2;
+    constexpr int64_t kCalls = 2048;
+    parallel_items((calls + kCalls - 1) / kCalls, [&](int64_t, int64_t item) {
+      const int64_t from = item * kCalls;
+      kernels().bucket_table(seed, origin / 2 + from, std::min(kCalls, calls - from),
+                             static_cast<uint32_t>(k), hashed.data() + 2 * from);
     });
+    const uint32_t* table = hashed.data() + origin % 2;
     parallel_items((n + kSparseRows - 1) / kSparseRows, [&](int64_t, int64_t item) {
       const int64_t at = item * kSparseRows, rows = std::min(kSparseRows, n - at);
       const char* pointers[kSparseRows];
       for (int64_t i = 0; i < rows; ++i) pointers[i] = gradients.row(at + i) + bytes * start;
       // Sixteen samples side by side: one bucket is one vector.
       float* sums = workspace().get<float>(Scratch::kTile, k * kSparseRows);
-      for (int64_t b = 0; b < k; ++b) {
+      for (int64_t b = 0; b < k; b += kSparseRows) {
         for (int64_t i = 0; i < kSparseRows; ++i) {
-          sums[b * kSparseRows + i] = i < rows ? out[(at + i) * k + b] : 0.0f;
+          for (int64_t c = b; c < std::min(k, b + kSparseRows); ++c) {
+            sums[c * kSparseRows + i] = i < rows ? out[(at + i) * k + c] : 0.0f;
+          }
         }
       }
-      kernels().scatter(pointers, rows, count, gradients.bfloat16, table.data(), sums,
+      kernels().scatter(pointers, rows, count, gradients.bfloat16, table, sums,
                         workspace().get<float>(Scratch::kRow, 1024 * kSparseRows));
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t b = 0; b < k; ++b) out[(at + i) * k + b] = sums[b * kSparseRows + i];
+      for (int64_t b = 0; b < k; b += kSparseRows) {
+        for (int64_t i = 0; i < rows; ++i) {
+          for (int64_t c = b; c < std::min(k, b + kSparseRows); ++c) {
+            out[(at + i) * k + c] = sums[c * kSparseRows + i];
+          }
+        }
       }
     });
   }
@@ -173,7 +174,7 @@ void gradient_sketch_dense(const Matrix& gradients, int64_t k, uint64_t seed, in
         }
       }
       std::memset(tile, 0, sizeof(float) * padded_n * padded);
-      kern.multiply(depth, padded_n / kern.row_panel, left, depth * kern.row_panel, padded / width,
+      kern.multiply(depth, n, left, depth * kern.row_panel, padded / width,
                     right, depth * width, nullptr, tile, padded, false, 0);
       for (int64_t i = 0; i < n; ++i) {
         for (int64_t c = 0; c < count; ++c) {
@@ -188,55 +189,64 @@ void gradient_sketch_dense(const Matrix& gradients, int64_t k, uint64_t seed, in
 void gradient_sketch_kronecker(const Factors& f, int64_t k1, int64_t k2, int64_t k, uint64_t seed,
                                float* out) {
   const Kernels& kern = kernels();
+  const int64_t q = f.positions, panel = kern.column_panel;
   const int64_t rows1 = round_up(k1, kern.row_panel), rows2 = round_up(k2, kern.row_panel);
-  const int64_t q = f.positions, wide = round_up(q, kern.column_panel);
   std::vector<float> signs1(rows1 * f.output_count), signs2(rows2 * f.input_count);
   pack_signs(seed, Stream::kLeftFactor, k1, f.output_count, kern.row_panel, signs1.data());
   pack_signs(seed, Stream::kRightFactor, k2, f.input_count, kern.row_panel, signs2.data());
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(k)));
-  const int64_t columns2 = round_up(k2, kern.column_panel);
-  parallel_items(f.samples, [&](int64_t, int64_t i) {
+  const int64_t columns2 = round_up(k2, panel);
+  // Samples that share panels: their positions stand side by side, so that a panel of 32 columns has
+  // no gap after every 49 of them.
+  const int64_t group = std::clamp<int64_t>(24 * panel / q, 1, 64);
+  parallel_items((f.samples + group - 1) / group, [&](int64_t, int64_t item) {
+    const int64_t first = item * group, samples = std::min(group, f.samples - first);
+    const int64_t wide = round_up(samples * q, panel);
     Workspace& own = workspace();
-    const int64_t most = std::max(f.output_count, f.input_count);
-    float* packed = own.get<float>(Scratch::kRight, wide * most);
     float* small = own.get<float>(Scratch::kSums, (rows1 + rows2) * wide);
+    float* packed = own.get<float>(Scratch::kRight, panel * kDepthBlock);
     std::memset(small, 0, sizeof(float) * (rows1 + rows2) * wide);
-    const auto project = [&](const float* source, int64_t depth, const float* signs, int64_t rows,
+    const auto project = [&](const float* factor, int64_t depth, const float* signs, int64_t rows,
                              float* into) {
-      for (int64_t c = 0; c < wide; c += kern.column_panel) {
-        const int64_t count = std::min(kern.column_panel, q - c);
-        for (int64_t s = 0; s < depth; ++s) {
-          float* at = packed + c * depth + s * kern.column_panel;
-          for (int64_t j = 0; j < kern.column_panel; ++j) {
-            at[j] = j < count ? source[s * q + c + j] : 0.0f;
+      const float* columns[64];
+      for (int64_t at = 0; at < depth; at += kDepthBlock) {
+        const int64_t steps = std::min(kDepthBlock, depth - at);
+        for (int64_t c = 0; c < wide; c += panel) {
+          const int64_t count = std::min(panel, samples * q - c);
+          for (int64_t j = 0; j < count; ++j) {
+            columns[j] = factor + ((first + (c + j) / q) * depth + at) * q + (c + j) % q;
           }
+          kern.pack_columns(columns, count, steps, q, packed);
+          kern.multiply(steps, rows, signs + at * kern.row_panel, depth * kern.row_panel, 1, packed,
+                        0, nullptr, into + c, wide, false, 0);
         }
       }
-      for (int64_t at = 0; at < depth; at += kDepthBlock) {
-        kern.multiply(std::min(kDepthBlock, depth - at), rows / kern.row_panel,
-                      signs + at * kern.row_panel, depth * kern.row_panel,
-                      wide / kern.column_panel, packed + at * kern.column_panel,
-                      depth * kern.column_panel, nullptr, into, wide, false, 0);
-      }
     };
-    project(f.outputs + i * f.output_count * q, f.output_count, signs1.data(), rows1, small);
-    project(f.inputs + i * f.input_count * q, f.input_count, signs2.data(), rows2,
-            small + rows1 * wide);
+    project(f.outputs, f.output_count, signs1.data(), k1, small);
+    project(f.inputs, f.input_count, signs2.data(), k2, small + rows1 * wide);
     float* left = own.get<float>(Scratch::kLeft, (rows1 + columns2) * q);
     float* right = left + rows1 * q;
-    std::vector<const char*> pointers(std::max(k1, k2));
-    for (int64_t r = 0; r < k1; ++r) pointers[r] = reinterpret_cast<const char*>(small + r * wide);
-    kern.pack_rows(pointers.data(), nullptr, k1, q, kern.row_panel, false, left);
-    for (int64_t r = 0; r < k2; ++r) {
-      pointers[r] = reinterpret_cast<const char*>(small + (rows1 + r) * wide);
-    }
-    kern.pack_rows(pointers.data(), nullptr, k2, q, kern.column_panel, false, right);
     float* tile = own.get<float>(Scratch::kTile, rows1 * columns2);
-    std::memset(tile, 0, sizeof(float) * rows1 * columns2);
-    kern.multiply(q, rows1 / kern.row_panel, left, q * kern.row_panel,
-                  columns2 / kern.column_panel, right, q * kern.column_panel, nullptr, tile,
-                  columns2, false, 0);
-    for (int64_t e = 0; e < k; ++e) out[i * k + e] = scale * tile[e / k2 * columns2 + e % k2];
+    std::vector<const char*> pointers(std::max(k1, k2));
+    for (int64_t i = 0; i < samples; ++i) {
+      const auto pack = [&](const float* from, int64_t rows, int64_t width, float* into) {
+        for (int64_t r = 0; r < rows; ++r) {
+          pointers[r] = reinterpret_cast<const char*>(from + r * wide + i * q);
+        }
+        kern.pack_rows(pointers.data(), nullptr, rows, q, width, false, into);
+      };
+      pack(small, k1, kern.row_panel, left);
+      pack(small + rows1 * wide, k2, panel, right);
+      std::memset(tile, 0, sizeof(float) * rows1 * columns2);
+      kern.multiply(q, k1, left, q * kern.row_panel, columns2 / panel, right, q * panel, nullptr,
+                    tile, columns2, false, 0);
+      float* row = out + (first + i) * k;
+      for (int64_t r = 0; r * k2 < k; ++r) {
+        for (int64_t c = 0; c < std::min(k2, k - r * k2); ++c) {
+          row[r * k2 + c] = scale * tile[r * columns2 + c];
+        }
+      }
+    }
   });
 }
 

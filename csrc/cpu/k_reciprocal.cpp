@@ -103,10 +103,9 @@ void k_reciprocal_neighbours(const Matrix& query, const Matrix& gallery, const d
         const int64_t row = chunk_first + r * tile_rows;
         if (row >= column + columns) break;  // below the diagonal: done from the other side
         const int64_t rows = std::min(tile_rows, chunk_first + chunk_rows - row);
-        const int64_t row_panels = round_up(rows, kern.row_panel) / kern.row_panel;
         std::fill_n(tile, tile_rows * kTileColumns, 0.0f);
         for (int64_t at = 0; at < d; at += kDepthBlock) {
-          kern.multiply(std::min(kDepthBlock, d - at), row_panels,
+          kern.multiply(std::min(kDepthBlock, d - at), rows,
                         left + (row - chunk_first) * d + at * kern.row_panel, d * kern.row_panel,
                         padded / kern.column_panel, right + at * kern.column_panel,
                         d * kern.column_panel, nullptr, tile, kTileColumns, false, 0);

@@ -19,7 +19,7 @@ ScoreTiles::ScoreTiles(const Matrix& query, const Matrix& gallery, const double*
       gallery_norms_(gallery_norms),
       distance_(distance) {
   // Rows scaled to unit length no longer fit bfloat16, so cosine widens them to float32.
-  pairs_ = query.bfloat16 && gallery.bfloat16 && k_.dot_bfloat16 && distance != Distance::kCosine;
+  pairs_ = query.bfloat16 && gallery.bfloat16 && k_.multiply_pairs && distance != Distance::kCosine;
   packed_depth_ = pairs_ ? (query.columns + 1) / 2 : query.columns;
   tile_rows_ = 16 * k_.row_panel;
 }
@@ -68,15 +68,14 @@ void ScoreTiles::pack_gallery(const int64_t* rows, int64_t first, int64_t count,
 
 void ScoreTiles::multiply(const float* left, int64_t rows, const float* right, int64_t columns,
                           const float* bias, float* scores, int64_t scores_stride) const {
-  const int64_t row_panels = padded_rows(rows) / k_.row_panel;
   const int64_t column_panels = padded_columns(columns) / k_.column_panel;
-  for (int64_t i = 0; i < row_panels * k_.row_panel; ++i) {
+  for (int64_t i = 0; i < padded_rows(rows); ++i) {
     std::fill_n(scores + i * scores_stride, column_panels * k_.column_panel, 0.0f);
   }
   const auto run = pairs_ ? k_.multiply_pairs : k_.multiply;
   for (int64_t at = 0; at < packed_depth_; at += kDepthBlock) {
     const bool last = at + kDepthBlock >= packed_depth_;
-    run(std::min(kDepthBlock, packed_depth_ - at), row_panels, left + at * k_.row_panel,
+    run(std::min(kDepthBlock, packed_depth_ - at), rows, left + at * k_.row_panel,
         packed_depth_ * k_.row_panel, column_panels, right + at * k_.column_panel,
         packed_depth_ * k_.column_panel, last ? bias : nullptr, scores, scores_stride, false, 0);
   }

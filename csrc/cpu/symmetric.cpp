@@ -12,7 +12,7 @@ namespace xferpipe {
 namespace {
 
 constexpr int64_t kRowPanelsTile = 8;  // tile of the Gram matrix: that many row panels ...
-constexpr int64_t kColumnsTile = 256;  // ... by that many columns
+constexpr int64_t kColumnsTile = 128;  // ... by that many columns
 
 }  // namespace
 
@@ -37,47 +37,38 @@ void add_symmetric_product(const Operands& packed, int64_t size, double* gram) {
     const Tile t = work[item];
     const int64_t rows = std::min(tile_rows, size - t.row);
     const int64_t columns = std::min(kColumnsTile, size - t.column);
-    const int64_t row_panels = round_up(rows, k.row_panel) / k.row_panel;
     const int64_t column_panels = round_up(columns, k.column_panel) / k.column_panel;
     float* slab = workspace().get<float>(Scratch::kTile, tile_rows * kColumnsTile);
-    double* sums = workspace().get<double>(Scratch::kSums, tile_rows * kColumnsTile);
-    for (int64_t i = 0; i < rows; ++i) {
-      std::copy_n(gram + (t.row + i) * size + t.column, columns, sums + i * kColumnsTile);
-    }
     for (int64_t first = 0; first < packed.depth; first += kSlabRows) {
       const int64_t end = std::min(packed.depth, first + kSlabRows);
-      std::memset(slab, 0, sizeof(float) * row_panels * k.row_panel * kColumnsTile);
+      std::memset(slab, 0, sizeof(float) * round_up(rows, k.row_panel) * kColumnsTile);
       for (int64_t at = first; at < end; at += kDepthBlock) {
-        k.multiply(std::min(kDepthBlock, end - at), row_panels,
+        k.multiply(std::min(kDepthBlock, end - at), rows,
                    packed.left + t.row * packed.depth + at * k.row_panel,
                    packed.depth * k.row_panel, column_panels,
                    packed.right + t.column * packed.depth + at * k.column_panel,
                    packed.depth * k.column_panel, nullptr, slab, kColumnsTile, true, t.row - t.column);
       }
       for (int64_t i = 0; i < rows; ++i) {
-        k.add_to_double(slab + i * kColumnsTile, columns, sums + i * kColumnsTile);
+        // Entries below the diagonal are left out, but for the few that share a vector with it.
+        const int64_t from = std::max<int64_t>(0, (t.row + i - t.column) / 8 * 8);
+        if (from >= columns) break;
+        k.add_to_double(slab + i * kColumnsTile + from, columns - from,
+                        gram + (t.row + i) * size + t.column + from);
       }
-    }
-    for (int64_t i = 0; i < rows; ++i) {
-      std::copy_n(sums + i * kColumnsTile, columns, gram + (t.row + i) * size + t.column);
     }
   });
 }
 
-void left_from_right(const Operands& packed, int64_t size) {
+void copy_left_panels(const Operands& packed, int64_t panel, int64_t size) {
   const Kernels& k = kernels();
-  parallel_items((size + k.row_panel - 1) / k.row_panel, [&](int64_t, int64_t panel) {
-    const int64_t first = panel * k.row_panel;
-    float* out = packed.left + first * packed.depth;
-    // A row panel spans at most two column panels; past the last one there are zeros only, and what
-    // is copied there belongs to no sample.
-    const int64_t own = first / k.column_panel * k.column_panel;
-    const int64_t cut = std::min(k.row_panel, own + k.column_panel - first);
-    const bool more = own + k.column_panel < size;
-    const float* one = packed.right + own * packed.depth + first - own;
-    const float* two = more ? packed.right + (own + k.column_panel) * packed.depth : one;
-    k.copy_left(one, two, cut, packed.depth, out);
-  });
+  const int64_t first = panel * k.column_panel, end = std::min(size, first + k.column_panel);
+  for (int64_t at = first; at < end;) {
+    const int64_t row = at / k.row_panel, count = std::min(end, (row + 1) * k.row_panel) - at;
+    k.copy_left(packed.right + first * packed.depth, at - first, count, packed.depth,
+                packed.left + row * k.row_panel * packed.depth + at % k.row_panel);
+    at += count;
+  }
 }
 
 double symmetric_square(const double* gram, int64_t size) {

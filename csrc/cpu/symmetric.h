@@ -17,11 +17,10 @@ struct Operands {
 };
 
 // gram += left^T right on and above the diagonal, in float32 slabs added to float64.
-
 void add_symmetric_product(const Operands& packed, int64_t size, double* gram);
 
-// Makes the left panels from the right ones.
-void left_from_right(const Operands& packed, int64_t size);
+// The rows of the left panels that a right panel holds, while it is in the cache.
+void copy_left_panels(const Operands& packed, int64_t panel, int64_t size);
 
 // Squared Frobenius norm of a symmetric matrix of which j >= i is given.
 double symmetric_square(const double* gram, int64_t size);

@@ -29,7 +29,15 @@ def test_gradient_gram_any_shape_equals_definition(backend, n, p, dtype):
 
 @pytest.mark.parametrize(
     ("n", "outputs", "inputs", "positions"),
-    [(1, 1, 1, 2), (3, 5, 7, 4), (40, 30, 65, 9), (70, 113, 33, 49), (20, 16, 24, 1)],
+    [
+        (1, 1, 1, 2),
+        (3, 5, 7, 4),
+        (40, 30, 65, 9),
+        (70, 113, 33, 49),
+        (20, 16, 24, 1),
+        (35, 7, 70, 130),  # three blocks of positions
+        (33, 2, 600, 3),  # more columns than a tile may have
+    ],
 )
 def test_gradient_gram_factors_equal_built_gradients(backend, n, outputs, inputs, positions):
     pair = factors(n, outputs, inputs, positions)
@@ -57,6 +65,20 @@ def test_gradient_gram_no_sample_returns_empty(backend):
     ("gradients", "message"),
     [
         (torch.ones(3, 4).index_fill(0, torch.tensor([2]), float("nan")), "row 2 holds NaN"),
+        (
+            (
+                torch.ones(3, 4, 2).index_fill(0, torch.tensor([1]), float("inf")),
+                torch.ones(3, 5, 2),
+            ),
+            "output gradients row 1 holds NaN",
+        ),
+        (
+            (
+                torch.ones(3, 4, 1),
+                torch.ones(3, 5, 1).index_fill(0, torch.tensor([2]), float("nan")),
+            ),
+            "input patches row 2 holds NaN",
+        ),
         ((torch.ones(3, 4, 2), torch.ones(3, 4, 5)), "positions"),
         ((torch.ones(3, 4), torch.ones(3, 4)), "must be"),
         ((torch.ones(3, 4, 1),), "pair"),

@@ -51,6 +51,8 @@ def test_gradient_sketch_equals_twin(native, monkeypatch, kind, n, p, k, dtype):
         (1, 1, 1, 1, 1),
         (3, 20, 33, 4, 50),
         (9, 130, 65, 49, 120),
+        (40, 530, 20, 3, 200),  # eleven samples meet in one vector of columns
+        (70, 12, 9, 49, 100),  # several groups of samples
     ],
 )
 def test_gradient_sketch_kronecker_equals_twin(native, n, outputs, inputs, positions, k):
@@ -157,6 +159,16 @@ def test_gradient_sketch_bad_value_names_the_row(backend, kind, value):
     data[3, 17] = value
     with pytest.raises(ValueError, match="gradients row 3 holds NaN"):
         ops.gradient_sketch(data, 6, kind=kind, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["kronecker", "sparse"])
+@pytest.mark.parametrize("part", [0, 1])
+def test_gradient_sketch_bad_value_in_a_factor_names_the_sample(backend, kind, part):
+    pair = factors(5, 6, 7, 4)
+    pair[part][3, 2, 1] = float("nan")
+    name = ("output gradients", "input patches")[part]
+    with pytest.raises(ValueError, match=f"{name} row 3 holds NaN"):
+        ops.gradient_sketch(pair, 6, kind=kind, seed=0)
 
 
 def test_gradient_plan_prefers_exact_below_twice_k():

@@ -2,8 +2,10 @@
 #include "kernels.h"
 
 #include "counting.h"
+#include "factors.h"
 #include "multiply.h"
 #include "pack.h"
+#include "peak.h"
 #include "sketching.h"
 
 #define XFERPIPE_JOIN(a, b) a##b
@@ -19,25 +21,23 @@ const Kernels* XFERPIPE_TABLE(XFERPIPE_ISA)() {
       XFERPIPE_TEXT(XFERPIPE_ISA),
       isa::kRowPanel,
       isa::kColumnPanel,
-#if defined(__AVX512F__)
-      static_cast<bool>(__builtin_cpu_supports("avx512bf16")),
-#else
-      false,
-#endif
       isa::pack_rows,
+      isa::pack_columns,
       isa::pack_pairs,
       isa::pack_step,
       isa::copy_left,
-      isa::multiply,
+      isa::multiply_panels<isa::Singles>,
 #if defined(__AVX512F__)
-      isa::multiply_pairs,
+      __builtin_cpu_supports("avx512bf16") ? multiply_pairs_avx512 : nullptr,
 #else
       nullptr,
 #endif
+      isa::factor_tile,
       isa::count_above,
       isa::select_above,
       isa::squared_norm,
       isa::dot,
+      isa::bucket_table,
       isa::scatter,
       isa::add_signed,
       isa::multiply_add_loop,

@@ -46,7 +46,9 @@ static inline __m512 load_16(const char* row, int64_t k, int64_t depth, bool bfl
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
 
-// Up to sixteen rows into columns [at, at + lanes) of a panel `width` floats wide.
+// Up to sixteen rows into columns [at, at + lanes) of a panel `width` floats wide. Sixteen rows are
+// more streams than the hardware prefetches, so deep rows ask for it (`kAhead`).
+template <bool kAhead>
 static inline void pack_16(const char* const* rows, const float* scales, int64_t lanes,
                            int64_t depth, int64_t width, bool bfloat16, float* out) {
   const __mmask16 mask = static_cast<__mmask16>((1u << lanes) - 1);
@@ -54,8 +56,7 @@ static inline void pack_16(const char* const* rows, const float* scales, int64_t
     __m512 block[16];
 #pragma GCC unroll 16
     for (int r = 0; r < 16; ++r) {
-      // Sixteen rows are more streams than the hardware prefetches.
-      if (r < lanes && rows[r]) _mm_prefetch(rows[r] + (bfloat16 ? 2 : 4) * (k + 128), _MM_HINT_T0);
+      if (kAhead && r < lanes && rows[r]) _mm_prefetch(rows[r] + (bfloat16 ? 2 : 4) * (k + 128), _MM_HINT_T0);
       block[r] = r < lanes && rows[r] ? load_16(rows[r], k, depth, bfloat16) : _mm512_setzero_ps();
       if (scales && r < lanes) block[r] = _mm512_mul_ps(block[r], _mm512_set1_ps(scales[r]));
     }
@@ -86,7 +87,7 @@ static void pack_rows(const char* const* rows, const float* scales, int64_t coun
         part[r] = at + r < here ? rows[first + at + r] : nullptr;
         part_scales[r] = scales && at + r < here ? scales[first + at + r] : 1.0f;
       }
-      pack_16(part, scales ? part_scales : nullptr, lanes, depth, width, bfloat16, out + at);
+      pack_16<true>(part, scales ? part_scales : nullptr, lanes, depth, width, bfloat16, out + at);
     }
 #else
     for (int64_t r = 0; r < width; ++r) {
@@ -105,6 +106,52 @@ static void pack_rows(const char* const* rows, const float* scales, int64_t coun
   }
 }
 
+static void pack_columns(const float* const* columns, int64_t count, int64_t depth, int64_t step,
+                         float* out) {
+#if defined(__AVX512F__)
+  // Each vector is merged from runs of neighbouring columns; `from` is where its lane 0 would be.
+  struct Run {
+    const float* from;
+    __mmask16 lanes;
+  };
+  for (int v = 0; v < kColumnVectors; ++v) {
+    Run runs[16];
+    int n = 0;
+    for (int64_t l = 0; l < 16 && v * 16 + l < count; ++l) {
+      const float* at = columns[v * 16 + l];
+      if (n == 0 || at != runs[n - 1].from + l) runs[n++] = {at - l, 0};
+      runs[n - 1].lanes |= static_cast<__mmask16>(1u << l);
+    }
+    float* to = out + v * 16;
+    if (n == 1) {
+      for (int64_t k = 0; k < depth; ++k) {
+        store(to + k * kColumnPanel, _mm512_maskz_loadu_ps(runs[0].lanes, runs[0].from + k * step));
+      }
+    } else if (n == 2) {
+      for (int64_t k = 0; k < depth; ++k) {
+        const __m512 first = _mm512_maskz_loadu_ps(runs[0].lanes, runs[0].from + k * step);
+        store(to + k * kColumnPanel,
+              _mm512_mask_loadu_ps(first, runs[1].lanes, runs[1].from + k * step));
+      }
+    } else {
+      for (int64_t k = 0; k < depth; ++k) {
+        __m512 all = _mm512_setzero_ps();
+        for (int r = 0; r < n; ++r) {
+          all = _mm512_mask_loadu_ps(all, runs[r].lanes, runs[r].from + k * step);
+        }
+        store(to + k * kColumnPanel, all);
+      }
+    }
+  }
+#else
+  for (int64_t k = 0; k < depth; ++k) {
+    for (int64_t c = 0; c < kColumnPanel; ++c) {
+      out[k * kColumnPanel + c] = c < count ? columns[c][k * step] : 0.0f;
+    }
+  }
+#endif
+}
+
 static void pack_pairs(const char* const* rows, int64_t count, int64_t depth, int64_t width,
                        float* out) {
   const int64_t pairs = (depth + 1) / 2;
@@ -120,7 +167,7 @@ static void pack_pairs(const char* const* rows, int64_t count, int64_t depth, in
       for (int64_t r = 0; r < lanes; ++r) {
         part[r] = at + r < here ? rows[first + at + r] : nullptr;
       }
-      pack_16(part, nullptr, lanes, whole, width, false, panel + at);
+      pack_16<true>(part, nullptr, lanes, whole, width, false, panel + at);
     }
 #else
     for (int64_t r = 0; r < width; ++r) {
@@ -151,22 +198,16 @@ static void pack_step(const float* values, int64_t columns, int64_t depth, int64
   }
 }
 
-// A left panel from the right ones: `cut` values of each step from `one`, the rest from `two`.
-static void copy_left(const float* one, const float* two, int64_t cut, int64_t depth, float* out) {
+static void copy_left(const float* right, int64_t first, int64_t count, int64_t depth, float* out) {
 #if defined(__AVX512F__)
-  constexpr __mmask16 kAll = (1u << kRowPanel) - 1;
-  const __mmask16 near = static_cast<__mmask16>((1u << cut) - 1), far = kAll & ~near;
+  const __mmask16 lanes = static_cast<__mmask16>((1u << count) - 1);
   for (int64_t s = 0; s < depth; ++s) {
-    __m512 v = _mm512_maskz_loadu_ps(near, one + s * kColumnPanel);
-    v = _mm512_mask_loadu_ps(v, far, two + s * kColumnPanel - cut);
-    _mm512_mask_storeu_ps(out + s * kRowPanel, kAll, v);
+    _mm512_mask_storeu_ps(out + s * kRowPanel, lanes,
+                          _mm512_maskz_loadu_ps(lanes, right + s * kColumnPanel + first));
   }
 #else
   for (int64_t s = 0; s < depth; ++s) {
-    for (int64_t j = 0; j < kRowPanel; ++j) {
-      out[s * kRowPanel + j] =
-          j < cut ? one[s * kColumnPanel + j] : two[s * kColumnPanel + j - cut];
-    }
+    for (int64_t j = 0; j < count; ++j) out[s * kRowPanel + j] = right[s * kColumnPanel + first + j];
   }
 #endif
 }

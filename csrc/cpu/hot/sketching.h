@@ -1,8 +1,44 @@
 // Inner loops of the random projections.
 #pragma once
+#include "../../core/random.h"
 #include "pack.h"
 
 namespace xferpipe::XFERPIPE_ISA {
+
+// table[2 j], table[2 j + 1]: bucket and sign of the coordinates of generator call `call` + j.
+static void bucket_table(uint64_t seed, uint64_t call, int64_t calls, uint32_t buckets,
+                         uint32_t* table) {
+  int64_t j = 0;
+#if defined(__AVX512F__)
+  // Sixteen calls side by side, round by round: the compiler makes vectors of it.
+  constexpr int kCalls = 16;
+  for (; j + kCalls <= calls; j += kCalls) {
+    uint32_t c0[kCalls], c1[kCalls], c2[kCalls], c3[kCalls];
+    for (int l = 0; l < kCalls; ++l) {
+      const PhiloxState s = philox_start(Stream::kSparse, call + j + l);
+      c0[l] = s.c0, c1[l] = s.c1, c2[l] = s.c2, c3[l] = s.c3;
+    }
+    uint64_t key = seed;
+    for (int round = 0; round < kPhiloxRounds; ++round, key = philox_next_key(key)) {
+      for (int l = 0; l < kCalls; ++l) {
+        PhiloxState s = {c0[l], c1[l], c2[l], c3[l]};
+        philox_round(key, &s);
+        c0[l] = s.c0, c1[l] = s.c1, c2[l] = s.c2, c3[l] = s.c3;
+      }
+    }
+    for (int l = 0; l < kCalls; ++l) {
+      const Words words = {{c0[l], c1[l], c2[l], c3[l]}};
+      table[2 * (j + l)] = bucket_and_sign(words, 0, buckets);
+      table[2 * (j + l) + 1] = bucket_and_sign(words, 1, buckets);
+    }
+  }
+#endif
+  for (; j < calls; ++j) {
+    const Words words = philox(seed, Stream::kSparse, call + j);
+    table[2 * j] = bucket_and_sign(words, 0, buckets);
+    table[2 * j + 1] = bucket_and_sign(words, 1, buckets);
+  }
+}
 
 // sums[bucket][sample] += +-value for up to sixteen samples; the table's top bit is the sign.
 static void scatter(const char* const* rows, int64_t count, int64_t columns, bool bfloat16,
@@ -14,7 +50,13 @@ static void scatter(const char* const* rows, int64_t count, int64_t columns, boo
     for (int64_t i = 0; i < kLanes; ++i) {
       shifted[i] = i < count ? rows[i] + (bfloat16 ? 2 : 4) * start : nullptr;
     }
+#if defined(__AVX512F__)
+    // Nothing is fetched ahead: gradients are often a power of two apart, and then sixteen rows share
+    // one set of the caches, where half of what was fetched would be gone before its use.
+    pack_16<false>(shifted, nullptr, kLanes, here, kLanes, bfloat16, buffer);
+#else
     pack_rows(shifted, nullptr, kLanes, here, kLanes, bfloat16, buffer);
+#endif
     for (int64_t j = 0; j < here; ++j) {
       const uint32_t entry = table[start + j];
       float* bucket = sums + static_cast<int64_t>(entry & 0x7fffffffu) * kLanes;

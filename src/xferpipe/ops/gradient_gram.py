@@ -27,10 +27,14 @@ def check_factors(factors):
             "(first dimension) and positions (last) must agree"
         )
     outputs, patches = (part.detach().float().contiguous() for part in (outputs, patches))
+    return outputs, patches.to(outputs.device)
+
+
+def require_finite_factors(outputs, patches):
+    """Raise for the first sample with NaN or infinity in a factor."""
     for name, part in (("output gradients", outputs), ("input patches", patches)):
         flat = part.reshape(part.shape[0], -1)
         inputs.require_finite(call("squared_norms", flat), name)
-    return outputs, patches.to(outputs.device)
 
 
 def gradient_gram(gradients):
@@ -57,9 +61,13 @@ def gradient_gram(gradients):
         outputs, patches = check_factors(gradients)
         n = outputs.shape[0]
         if outputs.shape[2] == 1:
+            require_finite_factors(outputs, patches)
             return gradient_gram(outputs[:, :, 0]) * gradient_gram(patches[:, :, 0])
         gram = torch.zeros((n, n), dtype=torch.float64, device=outputs.device)
         call("gradient_gram_factors", outputs, patches, gram)
+        # A bad value reaches its sample's diagonal entry: the factors are searched only then.
+        if not torch.isfinite(gram.diagonal()).all():
+            require_finite_factors(outputs, patches)
     else:
         rows = inputs.native(inputs.as_matrix(gradients, "gradients"), None)
         n = rows.shape[0]

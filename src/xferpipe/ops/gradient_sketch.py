@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from . import inputs, philox
-from .gradient_gram import check_factors
+from .gradient_gram import check_factors, require_finite_factors
 from .loading import call
 
 KINDS = ("kronecker", "sparse", "srht", "rademacher", "gaussian")
@@ -48,7 +48,10 @@ def gradient_sketch(gradients, k, *, kind, seed):
         if kind == "kronecker":
             k1 = max(1, math.isqrt(k))
             args = (outputs, patches, k1, -(-k // k1), k, seed)
-            return call("gradient_sketch_kronecker", *args)
+            out = call("gradient_sketch_kronecker", *args)
+            if not math.isfinite(out.sum()):
+                require_finite_factors(outputs, patches)
+            return out
         pieces, p, n = _built(outputs, patches), outputs.shape[1] * patches.shape[1], len(outputs)
         device = outputs.device
     else:
@@ -67,9 +70,12 @@ def gradient_sketch(gradients, k, *, kind, seed):
             else:
                 args = (piece, seed, first, p, kind == "gaussian", 1 / math.sqrt(k), out)
                 call("gradient_sketch_dense", *args)
-    # A bad value reaches its row of the sketch: the pass over the gradients is made only then.
-    if not isinstance(gradients, (tuple, list)) and not torch.isfinite(out).all():
-        inputs.require_finite(call("squared_norms", rows), "gradients")
+    # A bad value reaches its row of the sketch, and a row the sum: only then is the input searched.
+    if not math.isfinite(out.sum()):
+        if isinstance(gradients, (tuple, list)):
+            require_finite_factors(outputs, patches)
+        else:
+            inputs.require_finite(call("squared_norms", rows), "gradients")
     return out
 
 
