@@ -248,7 +248,11 @@ def test_own_results_of_no_table_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("target,accuracy\nt,0.5\n", "expected target, model"), ("target,model,map\nt,a,83\n", "83")],
+    [
+        ("target,accuracy\nt,0.5\n", "expected target, model"),
+        ("target,model,map\nt,a,83\n", "83"),
+        ("target,model,map\nt,a,good\n", "column 'map'.*expected a number"),
+    ],
 )
 def test_own_results_that_cannot_be_read_say_why(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "own.csv"

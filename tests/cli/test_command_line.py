@@ -169,11 +169,29 @@ def test_tables_export_writes_all_rows_without_pictures(run, results, tmp_path):
     assert "ap" in header
 
 
-def test_tables_unreadable_file_is_named(run, tmp_path):
+@pytest.mark.parametrize("words", [("head", "scores"), ("export", "scores"), ("list",)])
+def test_tables_unreadable_file_is_named(run, tmp_path, words):
     (tmp_path / "scores.parquet").write_bytes(b"no parquet")
-    code, _, err = run("tables", "head", "scores", "--folder", tmp_path)
+    code, _, err = run("tables", *words, "--folder", tmp_path)
     assert code == WRONG_INPUT
     assert "scores.parquet: cannot be read as Parquet" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("tables", "export", "scores", "--folder", "tables", "--output", "."), "is a folder"),
+        (("init", ".", "--force"), "is a folder; give the study a name in it"),
+        (("plan", "--configfile", "none.yaml"), "none.yaml: no such file"),
+        (("recommend", "t", "--tables", "nowhere"), "scores.parquet: no such table"),
+    ],
+)
+def test_path_of_another_kind_is_one_message(run, results, monkeypatch, words, says):
+    monkeypatch.chdir(results.parent)
+    code, out, err = run(*words)
+    assert (code, out) == (WRONG_INPUT, "")
+    assert says in err
+    assert len(err.splitlines()) == 1
 
 
 def test_plan_has_a_table_and_the_time_of_what_ran_before(run, tmp_path, monkeypatch):

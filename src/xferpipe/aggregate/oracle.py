@@ -98,17 +98,20 @@ def own_results(path: Path) -> polars.DataFrame:
     data = data.with_columns(
         **{name: value for name, value in defaults.items() if name not in data.columns}
     )
-    long = polars.concat(
-        data.select(
-            polars.col("target", "shots", "model", "recipe").cast(polars.String),
-            polars.col("seed").cast(polars.Int64),
-            metric=polars.lit(figure),
-            value=polars.col(figure).cast(polars.Float64),
-            validation=polars.col("validation").cast(polars.Float64),
-            seconds=polars.col("seconds").cast(polars.Float64),
-        ).filter(polars.col("value").is_not_null())
-        for figure in figures
-    )
+    try:
+        long = polars.concat(
+            data.select(
+                polars.col("target", "shots", "model", "recipe").cast(polars.String),
+                polars.col("seed").cast(polars.Int64),
+                metric=polars.lit(figure),
+                value=polars.col(figure).cast(polars.Float64),
+                validation=polars.col("validation").cast(polars.Float64),
+                seconds=polars.col("seconds").cast(polars.Float64),
+            ).filter(polars.col("value").is_not_null())
+            for figure in figures
+        )
+    except polars.exceptions.InvalidOperationError as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}; expected a number") from None
     wrong = long.filter(~polars.col("value").is_between(0, 1))
     if wrong.height:
         raise ValueError(f"{path}: {wrong['metric'][0]} {wrong['value'][0]} is no fraction in 0..1")

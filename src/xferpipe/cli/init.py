@@ -67,6 +67,8 @@ def init(
     from xferpipe.config.document import config_yaml
     from xferpipe.records import atomic_path
 
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder; give the study a name in it")
     if output.exists() and not force:
         raise ValueError(f"{output} is there already; give another name, or --force to replace it")
     images = Path(images or _ask("images", "Where are the images?")).expanduser()

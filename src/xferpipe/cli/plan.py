@@ -29,6 +29,8 @@ def plan(
     """
     from xferpipe.rebuild.plan import PlanError, planned_jobs, summarise
 
+    if configfile is not None and not configfile.is_file():
+        raise ValueError(f"--configfile {configfile}: no such file; `xferpipe init` writes one")
     arguments = ["--directory", str(directory), "--cores", str(cores)]
     workflow = snakefile or find_snakefile()
     arguments += ["--snakefile", str(workflow)]

@@ -44,7 +44,10 @@ def list_(folder: Folder = _FOLDER, as_json: Json = False) -> None:
         path = folder / f"{name}.parquet"
         if not path.is_file():
             continue
-        rows = pyarrow.parquet.read_metadata(path).num_rows
+        try:
+            rows = pyarrow.parquet.read_metadata(path).num_rows
+        except pyarrow.ArrowInvalid as error:
+            raise ValueError(f"{path}: cannot be read as Parquet ({error})") from None
         found.append(
             {"table": name, "rows": rows, "columns": len(columns), "bytes": path.stat().st_size}
         )
@@ -123,6 +126,8 @@ def export(
 
     from xferpipe.records import atomic_path
 
+    if output is not None and output.is_dir():
+        raise ValueError(f"--output {output} is a folder; give a file")
     # On a screen that the rows themselves fill, a bar would be in their way.
     with look.progress(f"reading {table}", quiet=output is None and sys.stdout.isatty()) as report:
         data = _read(table, folder)
