@@ -331,6 +331,12 @@ class StudyTables:
     def _minimisers(self, tables: dict) -> None:
         models = self.models[:3]
         for model in models:
+            for measure, value in (("accuracy", WORTH[model]), ("loss", 1 - WORTH[model])):
+                tables["minimisers"].append(
+                    {"phase": "pretrained", "dataset": "digits_low", "model": model, "seed": 0}
+                    | {"split": "test", "probe": "clean", "intensity": 0.0, "measure": measure}
+                    | {"value": value, "interval": "images", "repeats": 1, "images": 200}
+                )
             for probe in ("noise", "mask", "fgsm", "energy"):
                 for intensity in (0.1, 0.2, 0.3):
                     for measure in ("error", "loss") if probe == "energy" else ("accuracy", "loss"):

@@ -183,28 +183,8 @@ def test_report_same_tables_give_the_same_page(job, full_tables, tmp_path):
     assert page_of(job, full_tables, tmp_path) == page_of(job, full_tables, tmp_path)
 
 
-def test_published_figures_stand_beside_ours_and_gaps_stay_null(full_tables):
-    from xferpipe.report.charts.published import published_table
-
-    base = {"target": "digits_high", "recipe": "gentle"}
-    report_block = {
-        "published": [
-            base | {"model": "digits_low_resnet14", "value": 0.9},
-            base | {"model": "never_run", "value": 0.5},
-        ]
-    }
-    job = ReportJob(study="s", selection=Selection(), report=report_block)
-    table = published_table(load(job, full_tables))
-    finetunes = polars.read_parquet(full_tables / "finetunes.parquet").filter(
-        target="digits_high", model="digits_low_resnet14", recipe="gentle"
-    )
-    assert table["seeds"].to_list() == [3, None]
-    assert table["difference"][0] == pytest.approx(finetunes["test_accuracy"].mean() - 0.9)
-    assert table["ours"][1] is None
-
-
 def test_rules_pair_runs_in_order_and_give_the_error_of_the_difference(full_tables):
-    from xferpipe.report.charts.published import rules_table
+    from xferpipe.report.charts.rules import rules_table
 
     comparison = {
         "rule": "a low learning rate is better",
@@ -223,19 +203,25 @@ def test_rules_pair_runs_in_order_and_give_the_error_of_the_difference(full_tabl
     assert table["error"][0] == pytest.approx(expected)
 
 
-def test_page_with_published_figures_and_rules_shows_both(full_tables, tmp_path):
+def test_page_with_published_figures_rules_and_orders_shows_all(full_tables, tmp_path):
     figure = {"target": "vehicles", "model": "letters_resnet8", "recipe": "gentle", "value": 0.5}
+    table = {"title": "mAP of theirs", "quantity": "finetuned", "comparable": "Not much"}
     rule = {
         "rule": "gentle is better",
         "worse": {"recipes": ["high_lr"]},
         "better": {"recipes": ["gentle"]},
     }
-    block = {"figure": "mAP", "published": [figure], "comparisons": [rule]}
+    order = {"finding": "depth helps", "property": "finetuned", "recipe": "gentle"}
+    order |= {"models": ["digits_low_resnet14", "digits_low_resnet8"]}
+    block = {"published": [table | {"figures": [figure]}], "comparisons": [rule], "orders": [order]}
     job = ReportJob(study="s", selection=Selection(), report=block)
     page = page_of(job, full_tables, tmp_path)
     assert 'id="figure-published"' in page
-    assert "1 of 1 have been run here" in page
+    assert "1 of 1 figures have been run here" in page
+    assert "mAP of theirs" in page
+    assert "Not much" in page
     assert "gentle is better" in page
+    assert "depth helps" in page
 
 
 def test_feature_correlation_picture_is_the_table_in_standard_deviations(full_tables):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,15 +10,117 @@ from pydantic import Field, model_validator
 from xferpipe.config.base import Block, Name
 from xferpipe.config.scores import Probe
 
+#: What a printed figure may be of -> the names that tell which figure of ours it stands beside.
+QUANTITIES: dict[str, tuple[str, ...]] = {
+    "finetuned": ("target", "recipe", "model"),
+    "finetuned_distance": ("target", "recipe", "model"),
+    "finetuned_epochs": ("target", "recipe", "model"),
+    "source_accuracy": ("model",),
+    "source_error": ("model",),
+    "source_loss": ("model",),
+    "distance_over_norm": (),
+    "scoring_share": ("method",),
+    "top_3_share": ("method",),
+}
+
+Quantity = Literal[
+    "finetuned",
+    "finetuned_distance",
+    "finetuned_epochs",
+    "source_accuracy",
+    "source_error",
+    "source_loss",
+    "distance_over_norm",
+    "scoring_share",
+    "top_3_share",
+]
+
 
 class Published(Block):
-    """One figure that somebody else printed for a run of this study."""
+    """One figure that somebody else printed; its table says of what quantity."""
 
-    target: Name = Field(description="Target of the run.")
-    model: Name = Field(description="Zoo entry of the run.")
-    recipe: Name = Field(description="Fine-tuning recipe of the run.")
+    model: Name | None = Field(None, description="Zoo entry.")
+    against: Name | None = Field(
+        None, description="The figure is the difference of `model` from this zoo entry."
+    )
+    target: Name | None = Field(None, description="Target of a fine-tune.")
+    recipe: Name | None = Field(None, description="Fine-tuning recipe.")
+    method: str | None = Field(None, description="Score.")
+    variant: str = Field("", description="Options of the score.")
     shots: int | Literal["full"] = Field("full", description="Training images per class, or full.")
-    value: float = Field(ge=0, le=1, description="The printed figure, as a fraction.")
+    value: float = Field(description="The printed figure; accuracies and shares as fractions.")
+
+
+class PublishedTable(Block):
+    """Printed figures of one kind, for the report to set beside ours."""
+
+    title: str = Field(description="What the figures are, as the report shows it.")
+    quantity: Quantity = Field(
+        description="Figure of ours: finetuned (accuracy or mAP of the chosen epoch on the test "
+        "split), finetuned_distance (from the initial weights, last epoch), finetuned_epochs (to "
+        "selection.speed_train_accuracy), source_accuracy, source_error, source_loss (of the "
+        "pretrained model on its source's test split), distance_over_norm (of pairs of "
+        "solutions), scoring_share, top_3_share (seconds of scoring, and of fine-tuning the first "
+        "3, over those of fine-tuning every model; means over targets)."
+    )
+    comparable: str = Field(description="What ours differs in from what was printed.")
+    figures: tuple[Published, ...] = Field(min_length=1, description="The printed figures.")
+
+    @model_validator(mode="after")
+    def _named(self) -> PublishedTable:
+        needed = set(QUANTITIES[self.quantity])
+        allowed = needed | ({"against"} if "model" in needed else set())
+        for figure in self.figures:
+            given = {
+                name
+                for name in ("model", "against", "target", "recipe", "method")
+                if getattr(figure, name) is not None
+            }
+            if not needed <= given <= allowed:
+                raise ValueError(
+                    f"{self.title!r}: a figure of {self.quantity} is named by "
+                    f"{', '.join(sorted(needed)) or 'nothing'}; given: "
+                    f"{', '.join(sorted(given)) or 'nothing'}"
+                )
+        return self
+
+
+class PublishedOrder(Block):
+    """An order of models that somebody printed without figures, best first."""
+
+    finding: str = Field(description="The finding in words, as the report shows it.")
+    property: Literal[
+        "noise_accuracy",
+        "mask_accuracy",
+        "fgsm_accuracy",
+        "local_energy",
+        "source_accuracy",
+        "train_loss",
+        "finetuned",
+        "finetuned_distance",
+    ] = Field(
+        description="What orders them, for each intensity or target: accuracy under noise, masks "
+        "or FGSM, on the source's test split and after fine-tuning, highest first; local energy, "
+        "the training loss of the last epoch of pretraining and the distance covered in "
+        "fine-tuning, lowest first."
+    )
+    models: tuple[Name | tuple[Name, ...], ...] = Field(
+        min_length=2, description="Zoo entries, best first; a list for those left unordered."
+    )
+    recipe: Name | None = Field(None, description="Fine-tuning recipe of `finetuned...`.")
+
+    @model_validator(mode="after")
+    def _recipe_where_fine_tuned(self) -> PublishedOrder:
+        if (self.recipe is None) == self.property.startswith("finetuned"):
+            raise ValueError(
+                f"{self.finding!r}: 'recipe' goes with property finetuned or finetuned_distance, "
+                "and with no other"
+            )
+        return self
+
+    def groups(self) -> list[tuple[str, ...]]:
+        """Return the models in printed order, those left unordered together."""
+        return [(name,) if isinstance(name, str) else name for name in self.models]
 
 
 class Side(Block):
@@ -91,11 +194,32 @@ class FeatureCorrelation(Block):
 class Report(Block):
     """What the report sets beside the study's figures."""
 
-    figure: str = Field(
-        "", description="What the published figures are, in words: 'top-1 accuracy'."
-    )
-    published: tuple[Published, ...] = Field((), description="Published figures, by run.")
+    published: tuple[PublishedTable, ...] = Field((), description="Published figures.")
+    orders: tuple[PublishedOrder, ...] = Field((), description="Published orders of models.")
     comparisons: tuple[Comparison, ...] = Field((), description="Rules to test, as pairs of runs.")
     feature_correlation: FeatureCorrelation | None = Field(
         None, description="Fine-tunes whose features are compared on the way; null: none."
     )
+
+    def names(self) -> Iterator[tuple[str, str, str]]:
+        """Yield every name that the block uses: where, the kind of name, the name."""
+        for table in self.published:
+            for figure in table.figures:
+                for kind in ("target", "model", "against", "recipe"):
+                    if (name := getattr(figure, kind)) is not None:
+                        yield f"report.published.{kind}", kind.replace("against", "model"), name
+        for order in self.orders:
+            for name in (name for group in order.groups() for name in group):
+                yield "report.orders.models", "model", name
+            if order.recipe is not None:
+                yield "report.orders.recipe", "recipe", order.recipe
+        for rule in self.comparisons:
+            for side in (rule.worse, rule.better):
+                for name in () if side.models == "all" else side.models:
+                    yield "report.comparisons.models", "model", name
+                for name in side.recipes:
+                    yield "report.comparisons.recipes", "recipe", name
+        asked = self.feature_correlation
+        for key in () if asked is None else ("targets", "models", "recipes"):
+            for name in () if getattr(asked, key) == "all" else getattr(asked, key):
+                yield f"report.feature_correlation.{key}", key[:-1], name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -257,17 +257,10 @@ class Study(Block):
             known("scores.reference.recipe", recipe, self.finetuning_recipes)
         if self.minimisers is not None:
             self.minimisers.check(self.zoo, self.pretraining_recipes, self.finetuning_recipes)
-        sides = [side for rule in self.report.comparisons for side in (rule.worse, rule.better)]
-        for side in sides:
-            for name in () if side.models == "all" else side.models:
-                known("report.comparisons.models", name, self.zoo)
-            for name in side.recipes:
-                known("report.comparisons.recipes", name, self.finetuning_recipes)
-        for figure in self.report.published:
-            known("report.published.target", figure.target, self.targets)
-            known("report.published.model", figure.model, self.zoo)
-            known("report.published.recipe", figure.recipe, self.finetuning_recipes)
-        self._features_are_taken(known)
+        tables = {"target": self.targets, "model": self.zoo, "recipe": self.finetuning_recipes}
+        for where, kind, name in self.report.names():
+            known(where, name, tables[kind])
+        self._features_are_taken()
         if self.selection.reference_model is not None:
             known("selection.reference_model", self.selection.reference_model, self.zoo)
         return self
@@ -297,18 +290,10 @@ class Study(Block):
                 "allowed there: loss: cross_entropy, sampler: shuffle"
             )
 
-    def _features_are_taken(self, known: Callable[[str, str, dict[str, Any]], None]) -> None:
+    def _features_are_taken(self) -> None:
         asked, where = self.report.feature_correlation, "report.feature_correlation"
         if asked is None:
             return
-        for key, table in (
-            ("targets", self.targets),
-            ("models", self.zoo),
-            ("recipes", self.finetuning_recipes),
-        ):
-            names = getattr(asked, key)
-            for name in () if names == "all" else names:
-                known(f"{where}.{key}", name, table)
         for name in () if asked.recipes == "all" else asked.recipes:
             if self.finetuning_recipes[name].cache_features:
                 raise ValueError(

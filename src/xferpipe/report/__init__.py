@@ -19,6 +19,7 @@ FIGURES = (
     "recipes",
     "published",
     "rules",
+    "orders",
     "curves",
     "retrieval",
     "cmc",

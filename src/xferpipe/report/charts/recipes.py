@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
-from xferpipe.report.charts import published
+from xferpipe.report.charts import published, rules
 from xferpipe.report.charts.common import (
     fraction_axis,
     fraction_scale,
@@ -34,7 +34,8 @@ CURVE_COLUMNS = (
 
 def figures(evidence: Evidence) -> list[Figure]:
     """Return the figures that compare recipes."""
-    return [_recipes(evidence), *published.figures(evidence), _curves(evidence)]
+    beside = [*published.figures(evidence), *rules.figures(evidence)]
+    return [_recipes(evidence), *beside, _curves(evidence)]
 
 
 def _recipes(evidence: Evidence) -> Figure:
