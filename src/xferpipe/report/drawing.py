@@ -42,11 +42,12 @@ _CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart of a figure; its width is set by whoever shows it."""
+    """One chart of a figure; its width is set by whoever shows it. `note` stands under its label."""
 
     label: str
     chart: altair.LayerChart | altair.Chart
     height: int = 220
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,12 @@ def _published(evidence: Evidence) -> Figure:
         "ours",
         "difference",
         *(name for name in ("metric", "rank1", "spread", "seeds") if data[name].drop_nulls().len()),
-        "comparable",
     )
     return Figure(
         name="published",
         title=TITLE,
         caption=f"What was printed and what ours came to: {ran} of {data.height} figures have been "
-        "run here, and the table says how far the two can be compared.",
+        "run here, and the words above each picture say how far the two can be compared.",
         alternative=f"Dot plots of {data.height} published figures and {ran} of ours.",
         data=data,
         panels=tuple(_panel(rows) for rows in data.partition_by("table", maintain_order=True)),
@@ -58,13 +57,18 @@ def _published(evidence: Evidence) -> Figure:
 def _named(data: polars.DataFrame) -> polars.Series:
     """Name each figure by whatever tells it from the others of its table."""
     parts = []
-    for name in ("target", "shots", "model", "recipe", "method", "variant"):
+    for name in ("target", "model", "recipe", "method", "variant", "shots"):
         several = polars.col(name).n_unique().over("table") > 1
         named = polars.col(name).is_not_null() & (polars.col(name) != "")
-        parts.append(polars.when(named & (several | (polars.lit(name) == "model"))).then(name))
+        if name == "shots":
+            few = polars.format("{} per class", name)
+            words = polars.when(polars.col(name) == "full").then(polars.lit("full")).otherwise(few)
+        else:
+            words = polars.col(name)
+        parts.append(polars.when(named & (several | polars.lit(name == "model"))).then(words))
     against = polars.format("against {}", "against")
-    alone = polars.concat_str(*parts, against, separator=" \u00b7 ", ignore_nulls=True)
-    return data.select(figure=polars.when(alone == "").then("table").otherwise(alone))["figure"]
+    names = polars.concat_str(*parts, against, separator=" \u00b7 ", ignore_nulls=True)
+    return data.select(polars.when(names == "").then(polars.lit("all")).otherwise(names))[:, 0]
 
 
 def _shown(data: polars.DataFrame) -> list[str]:
@@ -79,7 +83,11 @@ def _panel(data: polars.DataFrame) -> Panel:
     kinds = altair.Scale(domain=list(_KINDS), range=list(_KINDS.values()))
     shape = altair.Scale(domain=list(_KINDS), range=["diamond", "circle", "circle"])
     fractions = long["value"].is_between(0, 1).all()
-    scale = fraction_scale(long["value"]) if fractions else altair.Scale(zero=False)
+    scale = (
+        fraction_scale(long["value"])
+        if fractions
+        else altair.Scale(zero=False, nice=False, padding=14)
+    )
     unit = _UNITS.get(data["quantity"][0], "fraction")
     marks = (
         altair.Chart(values(long))
@@ -99,4 +107,5 @@ def _panel(data: polars.DataFrame) -> Panel:
             ],
         )
     )
-    return Panel(data["table"][0], marks, height=24 * len(order) + 10)
+    note = f"To compare: {data['comparable'][0]}."
+    return Panel(data["table"][0], marks, height=24 * len(order) + 10, note=note)
