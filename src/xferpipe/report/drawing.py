@@ -42,7 +42,7 @@ _CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart of a figure; its width is set by whoever shows it. `note` stands under its label."""
+    """One chart of a figure; its width is set by its place; `note` stands under its label."""
 
     label: str
     chart: altair.LayerChart | altair.Chart
