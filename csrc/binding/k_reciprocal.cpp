@@ -9,18 +9,20 @@ namespace xferpipe::binding {
 namespace {
 
 std::tuple<Tensor, Tensor, Tensor> k_reciprocal_neighbours(Tensor query, Tensor gallery,
-                                                           Tensor norms, int64_t k) {
+                                                           Tensor norms, int64_t k, Tensor kept) {
   const Matrix q = matrix(query, "query"), g = matrix(gallery, "gallery");
   same_width(q, g);
   STD_TORCH_CHECK(q.bfloat16 == g.bfloat16, "query and gallery must have one dtype");
   const int64_t n = q.rows + g.rows;
   STD_TORCH_CHECK(k >= 1 && k <= n, "k is ", k, " but there are ", n, " items");
+  const bool keep = kept.numel() > 0;
+  vector<float>(kept, ScalarType::Float, keep ? q.rows * g.rows : 0, "kept");
   Tensor scores = make(query, {n, k}, ScalarType::Float);
   Tensor index = make(query, {n, k}, ScalarType::Long);
   Tensor lowest = make(query, {n}, ScalarType::Float);
   xferpipe::k_reciprocal_neighbours(q, g, vector<double>(norms, ScalarType::Double, n, "norms"), k,
                                     output<float>(scores), output<int64_t>(index),
-                                    output<float>(lowest));
+                                    output<float>(lowest), keep ? output<float>(kept) : nullptr);
   return {scores, index, lowest};
 }
 
@@ -30,6 +32,7 @@ std::tuple<Tensor, Tensor, Tensor> k_reciprocal_rows(Tensor query, Tensor galler
   const Matrix q = matrix(query, "query"), g = matrix(gallery, "gallery");
   same_width(q, g);
   const int64_t n = q.rows + g.rows;
+  STD_TORCH_CHECK(n < (int64_t{1} << 31), "there are ", n, " items but 2^31 - 1 are the most");
   STD_TORCH_CHECK(k1 >= 1 && k2 >= 1 && k2 <= k1 + 1, "k1 and k2 must be at least 1, k2 <= k1 + 1");
   const auto* near = vector<int64_t>(index, ScalarType::Long, n * (k1 + 1), "index");
   for (int64_t e = 0; e < n * (k1 + 1); ++e) {
@@ -54,7 +57,8 @@ std::tuple<Tensor, Tensor, Tensor> k_reciprocal_rows(Tensor query, Tensor galler
 
 STABLE_TORCH_LIBRARY_FRAGMENT(xferpipe, m) {
   m.def(
-      "k_reciprocal_neighbours(Tensor query, Tensor gallery, Tensor norms, int k) -> "
+      "k_reciprocal_neighbours(Tensor query, Tensor gallery, Tensor norms, int k, "
+      "Tensor(a!) kept) -> "
       "(Tensor, Tensor, Tensor)");
   m.def(
       "k_reciprocal_rows(Tensor query, Tensor gallery, Tensor norms, Tensor scores, Tensor index, "

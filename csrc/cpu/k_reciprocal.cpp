@@ -62,7 +62,8 @@ void update(Seen& seen, int64_t item, int64_t k, const float* scores, int64_t fi
 }  // namespace
 
 void k_reciprocal_neighbours(const Matrix& query, const Matrix& gallery, const double* norms,
-                             int64_t k, float* scores, int64_t* index, float* lowest) {
+                             int64_t k, float* scores, int64_t* index, float* lowest,
+                             float* kept) {
   const Items items = {query, gallery};
   const Kernels& kern = kernels();
   const int64_t n = items.count(), d = query.columns;
@@ -98,18 +99,24 @@ void k_reciprocal_neighbours(const Matrix& query, const Matrix& gallery, const d
       float* right = scratch.get<float>(Scratch::kRight, padded * d);
       float* tile = scratch.get<float>(Scratch::kTile, tile_rows * kTileColumns);
       float* line = scratch.get<float>(Scratch::kRow, kTileColumns + tile_rows + 32);
+      float* across = scratch.get<float>(Scratch::kSums, kTileColumns * tile_rows);  // transposed
+      const char* lines[256];
       pack_items(items, column, columns, kern.column_panel, right);
       for (int64_t r = 0; r < row_tiles; ++r) {
         const int64_t row = chunk_first + r * tile_rows;
         if (row >= column + columns) break;  // below the diagonal: done from the other side
         const int64_t rows = std::min(tile_rows, chunk_first + chunk_rows - row);
-        std::fill_n(tile, tile_rows * kTileColumns, 0.0f);
+        std::fill_n(tile, round_up(rows, kern.row_panel) * kTileColumns, 0.0f);
         for (int64_t at = 0; at < d; at += kDepthBlock) {
           kern.multiply(std::min(kDepthBlock, d - at), rows,
                         left + (row - chunk_first) * d + at * kern.row_panel, d * kern.row_panel,
                         padded / kern.column_panel, right + at * kern.column_panel,
-                        d * kern.column_panel, nullptr, tile, kTileColumns, false, 0);
+                        d * kern.column_panel, nullptr, tile, kTileColumns, true, row - column);
         }
+        for (int64_t i = 0; i < rows; ++i) {
+          lines[i] = reinterpret_cast<const char*>(tile + i * kTileColumns);
+        }
+        kern.pack_rows(lines, nullptr, rows, columns, tile_rows, false, across);
         for (int64_t i = 0; i < rows; ++i) {
           const int64_t from = std::max<int64_t>(0, row + i - column);  // itself and what follows
           if (from >= columns) continue;
@@ -117,11 +124,16 @@ void k_reciprocal_neighbours(const Matrix& query, const Matrix& gallery, const d
             line[j - from] = tile[i * kTileColumns + j] + bias[column + j];
           }
           update(own, row + i, k, line, column + from, columns - from);
+          const int64_t gallery_from = std::max(from, query.rows - column);
+          if (kept && row + i < query.rows && gallery_from < columns) {
+            std::copy(line + gallery_from - from, line + columns - from,
+                      kept + (row + i) * gallery.rows + column + gallery_from - query.rows);
+          }
         }
         for (int64_t j = 0; j < columns; ++j) {
           const int64_t to = std::min(rows, column + j - row);  // only what comes before it
           if (to <= 0) continue;
-          for (int64_t i = 0; i < to; ++i) line[i] = tile[i * kTileColumns + j] + bias[row + i];
+          for (int64_t i = 0; i < to; ++i) line[i] = across[j * tile_rows + i] + bias[row + i];
           update(own, column + j, k, line, row, to);
         }
       }
@@ -148,23 +160,31 @@ void k_reciprocal_neighbours(const Matrix& query, const Matrix& gallery, const d
 
 namespace {
 
-using Row = std::vector<std::pair<int64_t, float>>;  // item and weight, by item
+using Row = std::vector<std::pair<int32_t, float>>;  // item and weight, by item
 
+// The lists of neighbours in half the width, and what follows from them.
 struct Neighbours {
-  const int64_t* index;
+  std::vector<int32_t> index;  // N x width
   int64_t width;
 
-  bool has(int64_t item, int64_t depth, int64_t wanted) const {
-    const int64_t* row = index + item * width;
-    return std::find(row, row + depth, wanted) != row + depth;
+  Neighbours(const int64_t* from, int64_t items, int64_t width)
+      : index(from, from + items * width), width(width) {}
+
+  const int32_t* row(int64_t item) const { return index.data() + item * width; }
+  bool has(int64_t item, int64_t depth, int32_t wanted) const {
+    const int32_t* list = row(item);
+    int32_t found = 0;
+    for (int64_t t = 0; t < depth; ++t) found |= list[t] == wanted;  // no early end: as vectors
+    return found != 0;
   }
-  // Items among the `depth` nearest of `item` that have `item` among theirs.
-  void reciprocal(int64_t item, int64_t depth, std::vector<int64_t>* out) const {
-    out->clear();
+  // Items among the `depth` nearest of `item` that have `item` among theirs; returns how many.
+  int64_t reciprocal(int64_t item, int64_t depth, int32_t* out) const {
+    int64_t count = 0;
     for (int64_t t = 0; t < depth; ++t) {
-      const int64_t other = index[item * width + t];
-      if (has(other, depth, item)) out->push_back(other);
+      const int32_t other = row(item)[t];
+      if (has(other, depth, static_cast<int32_t>(item))) out[count++] = other;
     }
+    return count;
   }
 };
 
@@ -174,31 +194,42 @@ SparseRows k_reciprocal_rows(const Matrix& query, const Matrix& gallery, const d
                              const float* scores, const int64_t* index, const float* lowest,
                              int64_t k1, int64_t k2) {
   const Items items = {query, gallery};
-  const int64_t n = items.count(), width = k1 + 1;
-  const Neighbours near = {index, width};
+  const int64_t n = items.count(), width = k1 + 1;  // n < 2^31, checked by the caller
+  const Neighbours near(index, n, width);
   // Half of k1 rounded to even, as Python's round does in the authors' code.
   const int64_t half = static_cast<int64_t>(std::nearbyint(static_cast<double>(k1) / 2.0)) + 1;
+  // The smaller sets are asked for once per item that holds them, so they are made first.
+  std::vector<int32_t> halves(n * half), half_count(n);
+  parallel_items((n + 127) / 128, [&](int64_t, int64_t block) {
+    for (int64_t i = block * 128; i < std::min(n, (block + 1) * 128); ++i) {
+      half_count[i] = static_cast<int32_t>(near.reciprocal(i, half, halves.data() + i * half));
+    }
+  });
   std::vector<Row> weights(n), expanded(n);
   parallel_items((n + 31) / 32, [&](int64_t, int64_t block) {
-    std::vector<int64_t> own, members, theirs;
+    std::vector<int32_t> own(width), members;
     for (int64_t i = block * 32; i < std::min(n, (block + 1) * 32); ++i) {
-      near.reciprocal(i, width, &own);
-      members = own;
-      for (int64_t candidate : own) {
-        near.reciprocal(candidate, half, &theirs);
+      const int64_t count = near.reciprocal(i, width, own.data());
+      members.assign(own.begin(), own.begin() + count);
+      for (int64_t c = 0; c < count; ++c) {
+        const int32_t* theirs = halves.data() + own[c] * half;
+        const int32_t* end = theirs + half_count[own[c]];
         int64_t shared = 0;
-        for (int64_t t : theirs) shared += std::find(own.begin(), own.end(), t) != own.end();
-        if (3 * shared > 2 * static_cast<int64_t>(theirs.size())) {
-          members.insert(members.end(), theirs.begin(), theirs.end());
+        for (const int32_t* t = theirs; t < end; ++t) {
+          int32_t found = 0;
+          for (int64_t o = 0; o < count; ++o) found |= own[o] == *t;
+          shared += found;
         }
+        if (3 * shared > 2 * (end - theirs)) members.insert(members.end(), theirs, end);
       }
       std::sort(members.begin(), members.end());
       members.erase(std::unique(members.begin(), members.end()), members.end());
       const double farthest = std::max(0.0, norms[i] - 2.0 * static_cast<double>(lowest[i]));
       double total = 0.0;
       Row& row = weights[i];
-      for (int64_t m : members) {
-        const int64_t* list = index + i * width;
+      row.reserve(members.size());
+      for (int32_t m : members) {
+        const int32_t* list = near.row(i);
         const int64_t at = std::find(list, list + width, m) - list;
         const double score =
             at < width ? static_cast<double>(scores[i * width + at])
@@ -224,7 +255,7 @@ SparseRows k_reciprocal_rows(const Matrix& query, const Matrix& gallery, const d
       std::stable_sort(all.begin(), all.end(),
                        [](const auto& a, const auto& b) { return a.first < b.first; });
       for (size_t at = 0; at < all.size();) {
-        const int64_t item = all[at].first;
+        const int32_t item = all[at].first;
         double sum = 0.0;
         for (; at < all.size() && all[at].first == item; ++at) sum += all[at].second;
         expanded[i].push_back({item, static_cast<float>(sum / static_cast<double>(k2))});
@@ -235,13 +266,13 @@ SparseRows k_reciprocal_rows(const Matrix& query, const Matrix& gallery, const d
   std::vector<Row> holders(n);
   for (int64_t g = query.rows; g < n; ++g) {
     for (const auto& entry : expanded[g]) {
-      holders[entry.first].push_back({g - query.rows, entry.second});
+      holders[entry.first].push_back({static_cast<int32_t>(g - query.rows), entry.second});
     }
   }
   std::vector<Row> rows(query.rows);
   parallel_items((query.rows + 7) / 8, [&](int64_t, int64_t block) {
     std::vector<double> overlap(gallery.rows, 0.0);
-    std::vector<int64_t> touched;
+    std::vector<int32_t> touched;
     for (int64_t i = block * 8; i < std::min(query.rows, (block + 1) * 8); ++i) {
       touched.clear();
       for (const auto& entry : expanded[i]) {
@@ -251,7 +282,7 @@ SparseRows k_reciprocal_rows(const Matrix& query, const Matrix& gallery, const d
         }
       }
       std::sort(touched.begin(), touched.end());
-      for (int64_t g : touched) {
+      for (int32_t g : touched) {
         rows[i].push_back({g, static_cast<float>(1.0 - overlap[g] / (2.0 - overlap[g]))});
         overlap[g] = 0.0;
       }

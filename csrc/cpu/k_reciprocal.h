@@ -10,9 +10,11 @@ namespace xferpipe {
 
 // The k nearest items of every item among all N, itself included, as scores (see score_tiles.h) and
 // item numbers, N x k; and the lowest score of each row, that of its farthest item. Each product is
-// computed once and serves both rows.
+// computed once and serves both rows. `kept`, unless null, receives the scores of the gallery for each
+// query (queries x gallery rows).
 void k_reciprocal_neighbours(const Matrix& query, const Matrix& gallery, const double* norms,
-                             int64_t k, float* scores, int64_t* index, float* lowest);
+                             int64_t k, float* scores, int64_t* index, float* lowest,
+                             float* kept);
 
 struct SparseRows {
   std::vector<int64_t> offsets, index;

@@ -1,6 +1,5 @@
 // The best k entries of a row under the order (score descending, row ascending).
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -18,12 +17,17 @@ inline bool nearer(const Entry& a, const Entry& b) {
 constexpr Entry kNothing = {-std::numeric_limits<float>::infinity(),
                             std::numeric_limits<int64_t>::max()};
 
-// `heap` is a heap whose top is the worst entry kept.
+// `heap` is a heap whose top is the worst entry kept; a nearer entry takes its place and sinks.
 inline void offer(Entry* heap, int64_t k, Entry entry) {
   if (!nearer(entry, heap[0])) return;
-  std::pop_heap(heap, heap + k, nearer);
-  heap[k - 1] = entry;
-  std::push_heap(heap, heap + k, nearer);
+  int64_t at = 0;
+  for (int64_t child = 1; child < k; child = 2 * at + 1) {
+    if (child + 1 < k && nearer(heap[child], heap[child + 1])) ++child;
+    if (!nearer(entry, heap[child])) break;
+    heap[at] = heap[child];
+    at = child;
+  }
+  heap[at] = entry;
 }
 
 }  // namespace xferpipe

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -81,13 +83,25 @@ def test_k_reciprocal_blocks_feed_rank_metrics(backend):
     assert found.ap.mean() > plain.ap.mean()
 
 
+def test_k_reciprocal_scores_made_again_equal_kept_ones(backend, monkeypatch):
+    query, gallery, *_ = sample(40, 700, 12)
+    kept = ops.k_reciprocal(query, gallery)
+    assert kept.scores.shape == (40, 700)
+    products = query.double() @ gallery.double().T - 0.5 * gallery.double().square().sum(1)
+    torch.testing.assert_close(kept.scores, products.float(), rtol=1e-5, atol=1e-4)
+    monkeypatch.setattr(sys.modules["xferpipe.ops.k_reciprocal"], "KEPT_BYTES", 4 * 40 * 700 - 1)
+    again = ops.k_reciprocal(query, gallery)
+    assert again.scores.numel() == 0
+    torch.testing.assert_close(again.dense(), kept.dense(), rtol=1e-5, atol=1e-6)
+
+
 def test_k_reciprocal_threads_give_same_bits(native, two_threads):
     query, gallery, *_ = sample(50, 700, 12)
     results = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
         results.append(ops.k_reciprocal(query, gallery))
-    for name in ("offsets", "index", "values", "farthest"):
+    for name in ("offsets", "index", "values", "farthest", "scores"):
         assert torch.equal(getattr(results[0], name), getattr(results[1], name))
 
 
@@ -118,6 +132,7 @@ def test_k_reciprocal_ops_pass_opcheck(native):
     query, gallery, *_ = sample(4, 30, 5)
     lib = torch.ops.xferpipe
     norms = lib.squared_norms(torch.cat([query, gallery]))
-    torch.library.opcheck(lib.k_reciprocal_neighbours.default, (query, gallery, norms, 6))
-    found = lib.k_reciprocal_neighbours(query, gallery, norms, 6)
+    arguments = (query, gallery, norms, 6, torch.empty(4, 30))
+    torch.library.opcheck(lib.k_reciprocal_neighbours.default, arguments)
+    found = lib.k_reciprocal_neighbours(*arguments)
     torch.library.opcheck(lib.k_reciprocal_rows.default, (query, gallery, norms, *found, 5, 3))

@@ -84,7 +84,7 @@ def _gradient_sketch_kronecker(outputs, inputs, k1, k2, k, seed):
     return outputs.new_empty((outputs.shape[0], k), dtype=torch.float32)
 
 
-def _k_reciprocal_neighbours(query, gallery, norms, k):
+def _k_reciprocal_neighbours(query, gallery, norms, k, kept):
     n = query.shape[0] + gallery.shape[0]
     scores = query.new_empty((n, k), dtype=torch.float32)
     index = query.new_empty((n, k), dtype=torch.int64)

@@ -1,11 +1,14 @@
 """Exact k-reciprocal re-ranking on sparse rows."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 
 from . import inputs
 from .loading import call
+
+KEPT_BYTES = 128 << 20  # scores of the gallery for each query are kept up to here, else made again
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,9 @@ class SparseRows:
         lambda_: Share of the plain distance.
         query: Features (q, d).
         gallery: Features (m, d).
+        query_norms: Squared norms of the queries, float64 (q).
+        gallery_norms: Squared norms of the gallery, float64 (m).
+        scores: q.g - |g|^2 / 2, float32 (q, m), where that is small enough to be kept; else (0).
     """
 
     offsets: torch.Tensor
@@ -33,21 +39,28 @@ class SparseRows:
     lambda_: float
     query: torch.Tensor
     gallery: torch.Tensor
+    query_norms: torch.Tensor
+    gallery_norms: torch.Tensor
+    scores: torch.Tensor
 
-    def blocks(self, rows=256):
+    def blocks(self, rows=64):
         """Yield re-ranked distances of consecutive queries, float32 (up to `rows`, m).
 
         `rank_metrics_from_distances` takes them as they come, so no q x m matrix exists.
         """
-        gallery_norms = call("squared_norms", self.gallery).float()
-        query_norms = call("squared_norms", self.query).float()
-        scale = torch.where(self.farthest > 0, 1 / self.farthest, 0.0).float()
-        # Cast in pieces: a bfloat16 gallery is small, a second float32 copy of one need not be.
+        half = (0.5 * self.gallery_norms).float()
+        scale = torch.where(self.farthest > 0, self.lambda_ / self.farthest, 0.0)
         for first in range(0, self.query.shape[0], rows):
             own = slice(first, first + rows)
-            block = self.query[own].float() @ self.gallery.float().T
-            block.mul_(-2).add_(query_norms[own, None]).add_(gallery_norms).clamp_(min=0)
-            block.mul_(self.lambda_ * scale[own, None]).add_(1 - self.lambda_)
+            if self.scores.numel():
+                score = self.scores[own]
+            else:
+                # Cast in pieces: a bfloat16 gallery is small, a second float32 copy need not be.
+                score = (self.query[own].float() @ self.gallery.float().T).sub_(half)
+            # lambda max(0, |q|^2 - 2 score) / farthest + 1 - lambda
+            base = (self.query_norms[own] * scale[own]).float()[:, None]
+            block = score * (-2 * scale[own]).float()[:, None]
+            block.add_(base).clamp_(min=0).add_(1 - self.lambda_)
             start, end = int(self.offsets[first]), int(self.offsets[own.start + len(block)])
             length = self.offsets[first : first + len(block) + 1].diff()
             row = torch.repeat_interleave(torch.arange(len(block), device=block.device), length)
@@ -103,9 +116,10 @@ def k_reciprocal(query, gallery, *, k1=20, k2=6, lambda_=0.3):
     norms = [call("squared_norms", query), call("squared_norms", gallery)]
     for name, own in zip(("query", "gallery"), norms):
         inputs.require_comparable(own, name, inputs.DISTANCES["euclidean"])
-    norms = torch.cat(norms)
-    found = call("k_reciprocal_neighbours", query, gallery, norms, k1 + 1)
-    rows = call("k_reciprocal_rows", query, gallery, norms, *found, k1, k2)
-    own = slice(0, query.shape[0])
-    farthest = (norms[own] - 2 * found[2][own].double()).clamp(min=0)
-    return SparseRows(*rows, farthest, lambda_, query, gallery)
+    shape = (query.shape[0], gallery.shape[0])
+    kept = torch.empty(shape if 4 * math.prod(shape) <= KEPT_BYTES else (0,), device=device)
+    items = torch.cat(norms)
+    found = call("k_reciprocal_neighbours", query, gallery, items, k1 + 1, kept)
+    rows = call("k_reciprocal_rows", query, gallery, items, *found, k1, k2)
+    farthest = (norms[0] - 2 * found[2][: len(query)].double()).clamp(min=0)
+    return SparseRows(*rows, farthest, lambda_, query, gallery, *norms, kept)

@@ -7,13 +7,19 @@ import torch
 BLOCK_ENTRIES = 1 << 24
 
 
-def k_reciprocal_neighbours(query, gallery, norms, k):
-    """Return scores (N, k), items (N, k) and the lowest score (N) of every item among all N."""
+def k_reciprocal_neighbours(query, gallery, norms, k, kept):
+    """Return scores (N, k), items (N, k) and the lowest score (N) of every item among all N.
+
+    `kept`, unless empty, receives the scores of the gallery for each query (q, m).
+    """
     items = torch.cat([query, gallery]).double()
     step = max(1, BLOCK_ENTRIES // max(1, len(items)))
     scores, index, lowest = [], [], []
     for first in range(0, len(items), step):
         block = (items[first : first + step] @ items.T - 0.5 * norms).float()
+        if kept.numel():
+            own = kept[first : first + step]
+            own.copy_(block[: len(own), len(query) :])
         best = block.sort(dim=1, descending=True, stable=True)
         scores.append(best.values[:, :k])
         index.append(best.indices[:, :k])
