@@ -34,6 +34,8 @@ def job(**selection) -> AggregateJob:
         selection=Selection(**options),
         licences=dict.fromkeys(MODELS) | {"a": "MIT"},
         source_licences={"b": "CC-BY-4.0"},
+        targets={"t": {"dataset": "moths"}, "u": {"dataset": "bees", "task": "retrieval"}},
+        target_licences={"t": "CC BY-NC 4.0", "u": None},
         seed=0,
     )
 

@@ -134,6 +134,13 @@ def test_recommend_prints_the_order_the_licences_and_its_doubts(tables: Path) ->
     assert "by lfc: rank correlation 1.00 with fine-tuning on 1 other targets" in found.output
     assert "No single model is recommended: the score has no intervals here" in found.output
     assert "MIT" in found.output
+    assert "Licence of the images of t: CC BY-NC 4.0" in found.output
+    assert "check it" in found.output
+
+
+def test_recommend_shows_that_a_target_states_no_licence(tables: Path) -> None:
+    found = run("u", "--tables", str(tables))
+    assert "Licence of the images of u: -" in found.output
     assert "check it" in found.output
 
 
@@ -144,6 +151,7 @@ def test_recommend_as_json_is_one_object(tables: Path) -> None:
     advice = json.loads(found.stdout)
     assert [row["model"] for row in advice["models"]] == ["e", "d", "c", "b", "a"]
     assert advice["models"][0]["metric"] > 0.8
+    assert advice["target_licence"] == "CC BY-NC 4.0"
 
 
 def test_recommend_takes_results_of_the_users_own(tables: Path, tmp_path: Path) -> None:

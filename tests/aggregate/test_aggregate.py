@@ -25,7 +25,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, polars.DataFra
 def written() -> list[str]:
     gathered = ["zoo", "epochs", "scores", "finetunes", "retrieval"]
     gathered += ["retrieval_queries", "ranked_lists"]
-    return [*gathered, "selection", "gains", "choices", "efficiency", "runtime"]
+    return [*gathered, "selection", "gains", "choices", "efficiency", "runtime", "targets"]
 
 
 def row(table: polars.DataFrame, **values) -> dict:
@@ -49,6 +49,10 @@ def test_aggregate_fills_in_licences(tables) -> None:
     assert licences["a"] == "MIT"
     assert licences["b"] is None
     assert row(tables["zoo"], model="b")["source_licence"] == "CC-BY-4.0"
+    assert tables["targets"].rows() == [
+        ("t", "moths", "classification", "CC BY-NC 4.0"),
+        ("u", "bees", "retrieval", None),
+    ]
 
 
 def test_selection_of_a_score_in_the_right_order_is_perfect(tables) -> None:

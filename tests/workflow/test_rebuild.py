@@ -77,7 +77,7 @@ def test_switch_to_conda_runs_nothing_again(finished, tmp_path):
         ),
         (("retrieval", "distance"), "cosine", RETRIEVAL | END),
         (("selection", "confidence"), 0.9, END),
-        (("datasets", "digits", "licence"), "CC BY 4.0", set()),
+        (("datasets", "digits", "licence"), "CC BY 4.0", END),
         (("zoo", "drawn", "licence"), "none", {"aggregate"} | END),
     ],
     ids=lambda value: ".".join(value) if isinstance(value, tuple) else "",

@@ -69,7 +69,7 @@ def aggregate(
     from xferpipe.aggregate.runtime import feature_pass_seconds, runtime
     from xferpipe.aggregate.selection import selection_and_gains
     from xferpipe.aggregate.speed import speed_runs, speed_selection
-    from xferpipe.records import write_table
+    from xferpipe.records import frame, write_table
 
     licences = {"licence": job.licences, "source_licence": job.source_licences}
     gather("zoo", zoo, output, study_hash, known=licences)
@@ -96,6 +96,7 @@ def aggregate(
     )
     timed = speed_selection(job.selection, speed_runs(job.selection, output), score_rows, job.seed)
     for name, table in (
+        ("targets", frame("targets", _targets(job))),
         ("selection", polars.concat([selection, timed])),
         ("gains", gains),
         ("choices", choices(selection)),
@@ -104,3 +105,16 @@ def aggregate(
         ("runtime", runtime(benchmarks)),
     ):
         write_table(name, table, output / f"{name}.parquet", study_hash=study_hash)
+
+
+def _targets(job: AggregateJob) -> list[dict[str, str | None]]:
+    """Return the rows of table `targets`."""
+    return [
+        {
+            "target": name,
+            "dataset": target.dataset,
+            "task": target.task,
+            "licence": job.target_licences.get(name),
+        }
+        for name, target in job.targets.items()
+    ]

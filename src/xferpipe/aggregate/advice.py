@@ -43,6 +43,7 @@ class Advice:
         first: Models to fine-tune: the best, and all that cannot be told from it.
         abstains: Why no single model is named; None where one stands apart.
         warnings: What else to know before believing this.
+        target_licence: Licence of the target's images; None where the study does not state it.
     """
 
     trust: Trust
@@ -50,6 +51,7 @@ class Advice:
     first: list[str]
     abstains: str | None
     warnings: list[str] = field(default_factory=list)
+    target_licence: str | None = None
 
 
 def choose_score(selection: polars.DataFrame, target: str, shots: str) -> Trust:
@@ -89,6 +91,7 @@ def advise(
     shots: str,
     known: dict[str, float],
     confidence: float = 0.95,
+    target_licence: str | None = None,
 ) -> Advice:
     """Order the models of a target.
 
@@ -103,6 +106,7 @@ def advise(
         shots: Training images per class, or `full`.
         known: Results of models that were fine-tuned already, fractions.
         confidence: Level of the stored intervals.
+        target_licence: Licence of the target's images.
     Returns:
         The order and what is known of it.
     Raises:
@@ -144,7 +148,12 @@ def advise(
         )
     first = [row["model"] for row in rows if not row["apart"]]
     return Advice(
-        trust, rows, first, _why_not_one(rows, first), _warnings(trust, own, valued.height)
+        trust,
+        rows,
+        first,
+        _why_not_one(rows, first),
+        _warnings(trust, own, valued.height),
+        target_licence,
     )
 
 

@@ -58,7 +58,9 @@ def recommend(
         here = by_model(runs.filter(polars.col("target") == target, polars.col("shots") == shots))
         known = dict(here.group_by("model").agg(polars.col("value").max()).iter_rows())
         zoo = read_table("zoo", tables / "zoo.parquet")
-        advice = advise(scores, zoo, trust, target, shots, known)
+        targets = read_table("targets", tables / "targets.parquet")
+    licence = dict(targets.select("target", "licence").iter_rows()).get(target)
+    advice = advise(scores, zoo, trust, target, shots, known, target_licence=licence)
     if as_json:
         look.print_json(asdict(advice))
     else:
@@ -81,7 +83,9 @@ def _print(advice, target: str, shots: str, top: int) -> None:
     heads = ["model", "score", "low", "high", "known result", "weights' licence", "source"]
     heads += ["source's licence"]
     look.print_table(heads, [[row[key] for key in columns] for row in advice.models[:top]])
+    typer.echo(f"Licence of the images of {target}: {advice.target_licence or '-'}")
     for warning in advice.warnings:
         look.say(f"note: {warning}")
-    if any(row["licence"] is None for row in advice.models[:top]):
+    shown = [row["licence"] for row in advice.models[:top]] + [advice.target_licence]
+    if None in shown:
         look.say("note: a dash under a licence means that the study does not state it: check it")

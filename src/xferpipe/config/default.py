@@ -21,14 +21,16 @@ def _entry(source: str, **more: Any) -> dict[str, Any]:
     }
 
 
+_DIGITS_LICENCE = {"licence": "CC BY 4.0, UCI machine learning repository"}
+
 DEFAULT: dict[str, Any] = {
     "name": "digits",
     "seed": 0,
     "compute_threads": 1,
     "device": "auto",
     "datasets": {
-        "digits_0_to_4": {"reader": "digits", "classes": [0, 1, 2, 3, 4]},
-        "digits_5_to_9": {"reader": "digits", "classes": [5, 6, 7, 8, 9]},
+        "digits_0_to_4": {"reader": "digits", "classes": [0, 1, 2, 3, 4], **_DIGITS_LICENCE},
+        "digits_5_to_9": {"reader": "digits", "classes": [5, 6, 7, 8, 9], **_DIGITS_LICENCE},
         "letters_a_to_m": {
             "reader": "generated",
             "kind": "letters",

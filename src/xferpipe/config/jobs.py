@@ -289,6 +289,8 @@ class AggregateJob(Job):
     selection: Selection
     licences: dict[str, str | None]
     source_licences: dict[str, str | None]
+    targets: dict[str, Target]
+    target_licences: dict[str, str | None]
     seed: int
 
 

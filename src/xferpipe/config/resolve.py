@@ -250,6 +250,11 @@ class Jobs:
                 for name, entry in self.study.zoo.items()
                 if entry.source in self.study.datasets
             },
+            targets=self.study.targets,
+            target_licences={
+                name: self.study.datasets[target.dataset].licence
+                for name, target in self.study.targets.items()
+            },
             seed=self.study.seed,
         )
 

@@ -65,6 +65,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("source_licence", TEXT, "", "Licence of the source's images."),
         ("seconds", REAL, "s", "Time that pretraining took."),
     ),
+    "targets": _columns(
+        ("target", TEXT, "", "Target."),
+        ("dataset", TEXT, "", "Data set of its images."),
+        ("task", TEXT, "", "classification or retrieval."),
+        ("licence", TEXT, "", "Licence of its images; null where the study does not state it."),
+    ),
     "scores": _columns(
         ("target", TEXT, "", "Target data set."),
         ("shots", TEXT, "images/class", "Training images per class, or `full`."),
