@@ -294,6 +294,16 @@ def test_opened_whole_numbers_and_missing_ones_as_pandas_writes_them(tmp_path):
         assert file.labels["camera"].to_list() == [None, 3]
 
 
+def test_opened_names_after_many_numbers_are_names(sets, tmp_path, monkeypatch):
+    """Types are guessed from the first rows of a CSV file; what comes later may show them wrong."""
+    monkeypatch.setattr("xferpipe.retrieval.feature_files._TYPED_ROWS", 3)
+    path = write_npy(tmp_path / "query.npy", sets["query"])
+    names = [*map(str, range(QUERIES - 1)), "whale"]
+    path.with_suffix(".csv").write_text("\n".join(["identity", *names]) + "\n")
+    with opened(path) as file:
+        assert file.labels["identity"].to_list() == names
+
+
 @settings(max_examples=60, deadline=None)
 @given(place=st.floats(0, 1), change=st.binary(min_size=1, max_size=64), kind=st.booleans())
 def test_opened_damaged_file_is_read_or_refused_in_words(place, change, kind, tmp_path_factory):

@@ -101,17 +101,22 @@ def rank_metrics(
     inputs.require_comparable(call("squared_norms", query), "query", distance)
     first_pass = inputs.blocks(gallery, device, block_rows, source=source)
     second_pass = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
-    nearer = _count_nearer(query, first_pass, second_pass, pairs.to(device), distance)
+    passes = (gallery.shape[0], first_pass, second_pass)
+    nearer = _count_nearer(query, *passes, pairs.to(device), distance)
     return _summary(pairs, nearer, kind)
 
 
-def _count_nearer(query, first_pass, second_pass, pairs, distance):
+def _count_nearer(query, rows, first_pass, second_pass, pairs, distance):
     """Count the gallery rows before each pair: one pass for thresholds, one for counts."""
     scores = query.new_empty((len(pairs.index),), dtype=torch.float32)
     norms = {}
     for first, block in first_pass:
         norms[first] = call("squared_norms", block)
         inputs.require_comparable(norms[first], "gallery", distance, first)
+        if block.shape[0] == rows:
+            args = (query, block, norms[first], pairs.offsets, pairs.index, distance)
+            scores = call("rank_metrics_scores", *args)
+            continue
         chosen, offsets = pairs.within(first, first + block.shape[0])
         index = pairs.index[chosen] - first
         args = (query, block, norms[first], offsets, index, distance)

@@ -17,7 +17,9 @@ from xferpipe.retrieval.comparison import FLOATING, Progress
 
 #: Columns of labels; `identity` must be there.
 COLUMNS = ("identity", "camera", "sequence", "path")
-_BATCH_BYTES = 4 << 20
+#: Rows of a CSV file that its types are guessed from.
+_TYPED_ROWS = 10_000
+_BATCH_BYTES = 2 << 20
 #: Parquet is read through a buffer of this size, not a whole column of a row group at a time.
 _BUFFER_BYTES = 1 << 20
 
@@ -160,7 +162,8 @@ def _batches(
     path: Path, file: pyarrow.parquet.ParquetFile, rows: int
 ) -> Iterator[pyarrow.RecordBatch]:
     try:
-        yield from file.iter_batches(batch_size=rows, columns=["feature"])
+        # One column has nothing for a second thread, which would only hold more memory.
+        yield from file.iter_batches(batch_size=rows, columns=["feature"], use_threads=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise FeatureFileError(
             f"{path}: column 'feature' cannot be read ({_line(error)}); write it again"
@@ -203,11 +206,9 @@ def _labels(path: Path) -> polars.DataFrame:
     """Read the label columns of a table; a Parquet file's features stay where they are."""
     try:
         if path.suffix == ".csv":
-            table = polars.scan_csv(path, glob=False, infer_schema_length=None)
+            names, labels = _csv_labels(path)
         else:
-            table = polars.scan_parquet(path, glob=False)
-        names = table.collect_schema().names()
-        labels = table.select(name for name in COLUMNS if name in names).collect()
+            names, labels = _selected(polars.scan_parquet(path, glob=False))
     except (OSError, polars.exceptions.PolarsError) as error:
         raise FeatureFileError(f"{path}: cannot be read ({_line(error)})") from None
     numbers = [column for column in labels if column.name != "path"]
@@ -221,6 +222,19 @@ def _labels(path: Path) -> polars.DataFrame:
     if labels["path"].dtype != polars.String:
         labels = labels.with_columns(polars.col("path").cast(polars.String))
     return labels.with_row_index("row").with_columns(polars.col("row").cast(polars.Int64))
+
+
+def _csv_labels(path: Path) -> tuple[list[str], polars.DataFrame]:
+    """Read labels, with types by the first rows; by all, which takes memory, where they mislead."""
+    try:
+        return _selected(polars.scan_csv(path, glob=False, infer_schema_length=_TYPED_ROWS))
+    except polars.exceptions.ComputeError:
+        return _selected(polars.scan_csv(path, glob=False, infer_schema_length=None))
+
+
+def _selected(table: polars.LazyFrame) -> tuple[list[str], polars.DataFrame]:
+    names = table.collect_schema().names()
+    return names, table.select(name for name in COLUMNS if name in names).collect()
 
 
 def _whole(path: Path, column: polars.Series) -> polars.Series:
