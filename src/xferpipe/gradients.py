@@ -57,8 +57,8 @@ def gradients(
         images: Packed images, or None to decode files.
         root: Folder that manifest paths start from.
         weights: Weights of the zoo entry.
-        output: Written: `gram:<variant>` and `layer:<name>` float64 (n, n), `labels` and `rows`
-            int64 (n); metadata `seconds` and the layer `convolution`.
+        output: Written: `gram:<variant>` and `layer:<name>` float64 (n, n), of a sketch (2, n, n);
+            `labels` and `rows` int64 (n); metadata `seconds` and the layer `convolution`.
     Raises:
         DatasetError: The images cannot be used.
         WeightsError: The weights do not fit the architecture.
@@ -79,7 +79,8 @@ def gradients(
             f"scalar={scalar},sketch={kind}": kind for kind in job.gradients.sketches
         }
         for variant, kind in variants.items():
-            reduce = _gram if kind is None else _sketched(job, kind)
+            dimensions = job.gradients.projected_dimensions
+            reduce = _gram if kind is None else sketched(kind, dimensions, job.seed)
             gram = gradient_gram_of(model, split, scalar, job.seed, reduce)
             content[f"gram:{variant}"] = gram.cpu()
     for name in job.layers:
@@ -100,12 +101,24 @@ def _gram(factors: Factors, part: int) -> torch.Tensor:
     return ops.gradient_gram(factors)
 
 
-def _sketched(job: GradientsJob, kind: str) -> Callable[[Factors, int], torch.Tensor]:
+def sketched(kind: str, dimensions: int, seed: int) -> Callable[[Factors, int], torch.Tensor]:
+    """Project to half of the dimensions twice, independently: LGC tells their noise apart.
+
+    Args:
+        kind: A kind of `ops.gradient_sketch`.
+        dimensions: Projected dimensions, both halves together.
+        seed: Seed of the study.
+    Returns:
+        From factors and the number of a group of channels to two Gram matrices (2, n, n).
+    """
+
     def reduce(factors: Factors, part: int) -> torch.Tensor:
-        seed = stream(job.seed, "gradients", kind, part)
-        dimensions = job.gradients.projected_dimensions
-        sketch = ops.gradient_sketch(factors, dimensions, kind=kind, seed=seed).double()
-        return sketch @ sketch.T
+        halves = []
+        for half, size in enumerate((dimensions // 2, dimensions - dimensions // 2)):
+            own = stream(seed, "gradients", kind, part, half)
+            sketch = ops.gradient_sketch(factors, size, kind=kind, seed=own).double()
+            halves.append(sketch @ sketch.T)
+        return torch.stack(halves)
 
     return reduce
 
@@ -126,9 +139,9 @@ def gradient_gram_of(
             the head's own top class; `random_head`, a Gaussian head of one output; `ntk_trace`,
             the sum of the Gram matrices of all outputs.
         seed: Seed of the random head.
-        reduce: From factors and the number of a group of channels to a Gram matrix.
+        reduce: From factors and the number of a group of channels to a Gram matrix, or a stack.
     Returns:
-        Inner products, float64 (n, n).
+        Inner products, float64 (n, n), or what `reduce` stacks of them.
     Raises:
         ValueError: The layer is no convolution or linear layer that can be unfolded.
     """

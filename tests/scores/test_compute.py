@@ -259,6 +259,33 @@ def test_stage_without_a_source_head_has_no_leep(tmp_path: Path) -> None:
     assert "no source head" in leep["reason"][0]
 
 
+def test_stage_scores_a_sketch_of_two_halves_with_intervals(tmp_path: Path) -> None:
+    from xferpipe.scores.stage import scores as stage
+
+    n = len(DATA.labels)
+    r = numpy.random.default_rng(0)
+    halves = [DATA.features @ r.standard_normal((13, 400)) / 20 for _ in range(2)]
+    grams = numpy.stack([half @ half.T for half in halves])
+    save_file(
+        {"gram:scalar=logit_sum,sketch=gaussian": grams, "rows": numpy.arange(n) * 2},
+        tmp_path / "gradients.safetensors",
+    )
+    stage(
+        job(methods=("lgc",), bootstrap_samples=20, probe_sizes=(2,)),
+        **write_inputs(tmp_path),
+        output=tmp_path / "scores.parquet",
+        gradients=tmp_path / "gradients.safetensors",
+    )
+    table = read_table("scores", tmp_path / "scores.parquet")
+    name = "scalar=logit_sum,sketch=gaussian"
+    found = {row["variant"]: row for row in table.iter_rows(named=True)}
+    small = {f"{name},images_per_class=2", f"{name},corrected,images_per_class=2"}
+    assert set(found) == {name, f"{name},corrected"} | small
+    exact = scores.lgc({"": DATA.features @ DATA.features.T}, DATA.labels)[""]
+    assert found[f"{name},corrected"]["value"] == pytest.approx(exact, abs=0.05)
+    assert found[f"{name},corrected"]["low"] < found[f"{name},corrected"]["high"]
+
+
 def test_stage_with_gradients_of_other_images_is_an_error(tmp_path: Path) -> None:
     from xferpipe.scores.stage import scores as stage
 

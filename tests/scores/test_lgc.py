@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from xferpipe import gradients, ops, scores
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.scores import label_gradient
 from xferpipe.zoo.build import anatomy_of, build_model, classifier_of
 
 SPEC = {"width": 4, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -98,7 +99,10 @@ def test_ntk_trace_shortcut_is_taken_where_channels_do_not_mix() -> None:
     assert not gradients.channelwise(model_of("densenet121"), Images(32))
 
 
-@pytest.mark.parametrize("kind", ["kronecker", "sparse", "srht", "rademacher", "gaussian"])
+KINDS = ["kronecker", "sparse", "srht", "rademacher", "gaussian"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_sketched_gram_over_seeds_averages_to_the_exact_one(kind: str) -> None:
     model, split = model_of("cifar_resnet8"), Images(16)
     exact = gradients.gradient_gram_of(model, split, "logit_sum", seed=0)
@@ -121,6 +125,82 @@ def test_sketched_gram_over_seeds_averages_to_the_exact_one(kind: str) -> None:
     error = (mean_of(draws) - exact).abs() / (scale[:, None] * scale)
     assert error.max() < 0.08
     assert error.mean() < 0.03
+
+
+@pytest.fixture(scope="module")
+def factors() -> tuple[gradients.Factors, numpy.ndarray]:
+    """Factors of 36 gradients in three classes, and their labels."""
+    r = torch.Generator().manual_seed(5)
+    labels = numpy.arange(36) % 3
+
+    def draw(channels: int) -> torch.Tensor:
+        own = torch.randn((36, channels, 5), generator=r)
+        return own + 0.6 * torch.randn((3, channels, 5), generator=r)[torch.from_numpy(labels)]
+
+    return (draw(12), draw(20)), labels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_corrected_score_of_a_sketch_is_nearer_to_the_exact_one(factors, kind: str) -> None:
+    pair, labels = factors
+    exact = scores.lgc({"": ops.gradient_gram(pair).numpy()}, labels)[""]
+    raw, corrected = [], []
+    for seed in range(150):
+        halves = gradients.sketched(kind, 128, seed)(pair, 0).numpy()
+        found = scores.lgc({"s": halves}, labels)
+        assert found["s"] == pytest.approx(scores.lgc({"": halves.mean(axis=0)}, labels)[""])
+        raw.append(found["s"] - exact)
+        corrected.append(found["s,corrected"] - exact)
+    noise = numpy.std(corrected) / len(corrected) ** 0.5
+    assert numpy.mean(raw) < -10 * noise, "the case must show the bias"
+    assert abs(numpy.mean(corrected)) < 0.2 * abs(numpy.mean(raw))
+    assert numpy.mean(numpy.abs(corrected)) < 0.75 * numpy.mean(numpy.abs(raw))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_product_of_independent_halves_has_no_square_of_noise(factors, kind: str) -> None:
+    pair, _ = factors
+    exact = float((ops.gradient_gram(pair) ** 2).sum())
+    draws = [gradients.sketched(kind, 128, seed)(pair, 0) for seed in range(200)]
+    product = numpy.array([float((first * second).sum()) for first, second in draws]) / exact
+    square = numpy.array([float((halves.mean(0) ** 2).sum()) for halves in draws]) / exact
+    error = product.std() / len(draws) ** 0.5
+    assert abs(product.mean() - 1) < 4 * error
+    assert square.mean() - 1 > 10 * error
+
+
+def test_corrected_score_hidden_by_noise_is_null_with_a_reason() -> None:
+    labels = CASES["tall"].labels
+    noise = numpy.random.default_rng(0).standard_normal((len(labels), len(labels)))
+    table = scores.compute(
+        CASES["tall"].features,
+        labels,
+        ["lgc"],
+        gradient_grams={"scalar=x,sketch=y": numpy.stack([noise, -noise])},
+    )
+    row = table.filter(variant="scalar=x,sketch=y,corrected").row(0, named=True)
+    assert row["value"] is None
+    assert "projection noise" in row["reason"]
+
+
+def test_bootstrap_draws_of_a_sketch_are_those_of_repeated_images(factors) -> None:
+    from xferpipe.scores.bootstrap import counts_of
+
+    pair, labels = factors
+    halves = gradients.sketched("gaussian", 400, 0)(pair, 0).numpy()
+    counts = counts_of(labels, 6, seed=3)
+    found = label_gradient.lgc_draws({"s": halves}, labels, counts)
+    for draw, weights in enumerate(counts):
+        rows = numpy.repeat(numpy.arange(len(weights)), weights)
+        taken = halves[:, rows[:, None], rows]
+        expected = scores.lgc({"s": taken}, labels[rows])
+        for variant in ("s", "s,corrected"):
+            assert found[variant][draw] == pytest.approx(expected[variant], rel=1e-6)
+
+
+def test_sketch_of_another_size_than_the_labels_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 44, 44\) from two independent sketches"):
+        scores.lgc({"s": numpy.ones((2, 45, 44))}, numpy.arange(44) % 2)
 
 
 def test_random_head_depends_on_its_seed_alone() -> None:

@@ -105,7 +105,9 @@ class Gradients(Block):
         (), description="Random projections whose LGC is computed beside the exact one."
     )
     projected_dimensions: int = Field(
-        10_000, ge=1, description="Dimensions that a random projection leaves."
+        10_000,
+        ge=2,
+        description="Dimensions that a random projection leaves, in two independent halves.",
     )
 
 

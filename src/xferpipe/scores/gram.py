@@ -23,22 +23,36 @@ def label_sum(features: numpy.ndarray, labels: numpy.ndarray) -> float:
 
 
 def square(gram: Any, n: int, name: str) -> numpy.ndarray:
-    """Return a Gram matrix as float64 (n, n).
+    """Return a Gram matrix as float64 (n, n), or two of them as (2, n, n).
 
     Raises:
         ValueError: It has another shape.
         Undefined: It holds NaN or infinities.
     """
+    halves = numpy.asarray(gram)
+    if halves.ndim == 3 and len(halves) == 2:
+        return numpy.stack([square(half, n, name) for half in halves])
     gram = matrix(gram, name)
     if gram.shape != (n, n):
-        raise ValueError(f"Gram matrix {name} has shape {gram.shape}; {n} labels want ({n}, {n})")
+        raise ValueError(
+            f"Gram matrix {name} has shape {gram.shape}; {n} labels want ({n}, {n}), or "
+            f"(2, {n}, {n}) from two independent sketches"
+        )
     return gram
 
 
 def defined_correlation(gram: numpy.ndarray, labels: numpy.ndarray) -> float | Undefined:
-    """Correlate a Gram matrix (n, n) with label agreement; Undefined where it is constant."""
+    """Correlate a Gram matrix, or a pair as `correlation_draws`, with label agreement.
+
+    Returns:
+        The correlation, or why it is undefined.
+    """
     value = correlation_draws(gram, labels, numpy.ones((1, len(labels))))[0]
-    return float(value) if numpy.isfinite(value) else Undefined("the Gram matrix is constant")
+    if numpy.isfinite(value):
+        return float(value)
+    if gram.ndim == 3:
+        return Undefined("projection noise hides how gradients differ; project to more dimensions")
+    return Undefined("the Gram matrix is constant")
 
 
 def correlation_draws(
@@ -49,24 +63,30 @@ def correlation_draws(
     A bootstrap draw is a vector of counts w: every sum over its images is a sum over the first
     ones with weights, so b draws cost a few products (b, n) x (n, n) and no new Gram matrix.
 
+    The norm of a noisy Gram matrix holds the noise's own square. Two estimates of one matrix whose
+    noise is independent give the norm without it: the square root of their inner product.
+
     Args:
-        gram: float64 (n, n).
+        gram: float64 (n, n); or two independent unbiased estimates of one (2, n, n).
         labels: Dense labels (n).
         counts: How often each draw holds each image (b, n).
-        centered: Centre each draw's Gram matrix on the draw's own mean.
+        centered: Centre each draw's Gram matrix on the draw's own mean (of one matrix alone).
     Returns:
         Pearson correlation over all pairs of each draw (b); NaN where it is undefined.
     """
     # A constant added to all entries changes no correlation; their mean would only cost digits.
-    level, gram = (gram**2).mean(), gram - gram.mean()
+    pair = [half - half.mean() for half in (gram if gram.ndim == 3 else [gram])]
+    level, gram = (gram**2).mean(), sum(pair) / len(pair)
     hot = one_hot(labels)
     weights = counts.astype(numpy.float64)
     total = weights.sum(axis=1)
     class_totals = weights @ hot
     products = weights @ gram
     whole = (products * weights).sum(axis=1)
+    wholes = [((weights @ half) * weights).sum(axis=1) for half in pair[:-1]]
+    wholes.append(2 * whole - wholes[0] if wholes else whole)
     within = ((weights @ (gram * (hot @ hot.T))) * weights).sum(axis=1)
-    squares = ((weights @ gram**2) * weights).sum(axis=1)
+    squares = ((weights @ (pair[0] * pair[-1])) * weights).sum(axis=1)
     if centered:
         means = products / total[:, None]
         mean = whole / total**2
@@ -76,10 +96,10 @@ def correlation_draws(
             + (class_totals**2).sum(axis=1) * mean
         )
         squares = squares - 2 * total * (weights * means**2).sum(axis=1) + total**2 * mean**2
-        whole = numpy.zeros_like(whole)
+        whole = wholes[0] = numpy.zeros_like(whole)
     pairs = (class_totals**2).sum(axis=1)
     numerator = within - whole * pairs / total**2
-    spread = squares - whole**2 / total**2
+    spread = squares - wholes[0] * wholes[-1] / total**2
     variance = spread * (pairs - pairs**2 / total**2)
     # Products of equal images differ by rounding: that is no spread.
     defined = (spread > 1e-24 * level * total**2) & (variance > 0)

@@ -30,7 +30,8 @@ class Inputs:
         source_accuracy: Accuracy on the source's test split, a fraction.
         parameters: Parameters of the model without its classifier, a count.
         reference_features: Features of a small network trained on the target, float (n, e).
-        gradient_grams: Gram matrices of per-image gradients by option name, float (n, n) each.
+        gradient_grams: Gram matrices of per-image gradients by option name, float (n, n) each; a
+            sketch has two independent ones (2, n, n).
         layer_grams: Gram matrices of further layers' features by layer name, float (n, n) each.
         learning_rate: Step size of the linearised loss curve.
         steps: Steps at which that curve is evaluated.
@@ -76,7 +77,7 @@ class Inputs:
         for name in ("gradient_grams", "layer_grams"):
             grams = getattr(self, name)
             if grams is not None:
-                grid = numpy.ix_(rows, rows)
+                grid = (..., rows[:, None], rows)
                 changes[name] = {key: gram[grid] for key, gram in grams.items()}
         return replace(self, **changes)
 

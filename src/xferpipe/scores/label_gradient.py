@@ -2,9 +2,18 @@
 
 LFC's formula with T the Gram matrix of per-image gradients by the last convolution's weights (the
 last linear layer of the last block where there is none). What is differentiated is in the variant:
-`scalar=ntk_trace | logit_sum | pseudo_label_loss | random_head`. With `sketch=<kind>`, T comes from
-randomly projected gradients: its entries are unbiased, the score is not, for projection noise adds
-to |T|_F and pulls it down; compare the exact row beside it. In [-1, 1].
+`scalar=ntk_trace | logit_sum | pseudo_label_loss | random_head`. In [-1, 1].
+
+With `sketch=<kind>`, T comes from randomly projected gradients: half of the projected dimensions
+give T1, another, independent projection gives T2, and T = (T1 + T2) / 2. Its entries are unbiased;
+the score is not, for projection noise adds to |T|_F and pulls it down:
+
+    sketch=<kind>            LFC's formula of T, biased towards 0
+    sketch=<kind>,corrected  the same with sqrt(<T1, T2>) for |T|_F (both less their means), for
+                             <T1, T2> has no square of noise in it; noise may lift it above 1
+
+Their difference estimates the bias; it needs no knowledge of the sketch's variance, which for a
+Kronecker projection depends on the gradients' ranks.
 
 From each exact T also, with Y the one-hot labels (n, c) and gradient descent of step size eta on
 the mean squared error from outputs of 0:
@@ -15,7 +24,7 @@ the mean squared error from outputs of 0:
     bound           - tr(Y^T T^-1 Y) / n, the negated generalisation bound
 
 Undefined: fewer than two images or classes, no gradients, a constant T; the bound where T has no
-inverse.
+inverse; a corrected score where <T1, T2> is not above 0.
 Source: Deshpande et al., arXiv 2102.00084, section 3; the bound: Arora et al., ICML 2019.
 """
 
@@ -39,7 +48,8 @@ def lgc(
     """Correlate gradients' Gram matrices with label agreement.
 
     Args:
-        gradient_grams: Gram matrices by variant, float (n, n) each.
+        gradient_grams: Gram matrices by variant: float (n, n), or (2, n, n) of two independent
+            sketches.
         labels: Class labels, integer (n).
         learning_rate: Step size eta of the linearised loss curve.
         steps: Steps t at which it is evaluated.
@@ -51,6 +61,10 @@ def lgc(
     """
     found: dict[str, float | Undefined] = {}
     for variant, gram, dense in _checked(gradient_grams, labels):
+        if gram.ndim == 3:
+            found[variant] = defined_correlation(gram.mean(axis=0), dense)
+            found[f"{variant},corrected"] = defined_correlation(gram, dense)
+            continue
         found[variant] = defined_correlation(gram, dense)
         if "sketch=" not in variant:
             value = found[variant]
@@ -66,7 +80,8 @@ def _checked(gradient_grams: Mapping[str, Any], labels: Any):
             f"gradient_grams is a {type(gradient_grams).__name__}; expected Gram matrices (n, n) "
             "by variant: are the arguments in the order (gradient_grams, labels)?"
         )
-    dense = label_vector(labels, len(next(iter(gradient_grams.values()))), "gradient_grams")
+    images = numpy.shape(next(iter(gradient_grams.values())))[-1:]
+    dense = label_vector(labels, images[0] if images else 0, "gradient_grams")
     for variant, gram in gradient_grams.items():
         yield variant, square(gram, len(dense), variant), dense
 
@@ -97,7 +112,10 @@ def lgc_draws(
     gradient_grams: Mapping[str, Any], labels: Any, counts: numpy.ndarray
 ) -> dict[str, numpy.ndarray]:
     """Return LGC of every bootstrap draw by variant; `counts` (b, n)."""
-    return {
-        variant: correlation_draws(gram, dense, counts)
-        for variant, gram, dense in _checked(gradient_grams, labels)
-    }
+    found = {}
+    for variant, gram, dense in _checked(gradient_grams, labels):
+        if gram.ndim == 3:
+            found[f"{variant},corrected"] = correlation_draws(gram, dense, counts)
+            gram = gram.mean(axis=0)
+        found[variant] = correlation_draws(gram, dense, counts)
+    return found
