@@ -39,9 +39,8 @@ def snakemake(profile: str, folder: Path, *options: str) -> list[str]:
     ]
 
 
-#: What the test cluster needs beyond the profile: no accounting database, and no patience.
+#: What the tests change of the profile: its patience.
 QUICK = (
-    *("--slurm-status-command", "squeue"),
     *("--slurm-init-seconds-before-status-checks", "4"),
     *("--latency-wait", "5"),
 )
