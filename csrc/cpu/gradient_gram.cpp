@@ -20,7 +20,7 @@ Operands operands(int64_t samples, int64_t depth) {
   const Kernels& k = kernels();
   return {workspace().get<float>(Scratch::kLeft, round_up(samples, k.row_panel) * depth),
           workspace().get<float>(Scratch::kRight, round_up(samples, k.column_panel) * depth),
-          depth};
+          depth, false};
 }
 
 }  // namespace
@@ -32,16 +32,21 @@ void gradient_gram(const Matrix& gradients, double* gram) {
   const int64_t group =
       std::clamp<int64_t>(kPackedFloats / n / kSlabRows, 1, 16) * kSlabRows;
   const int64_t bytes = gradients.bfloat16 ? 2 : 4;
+  const bool pairs = gradients.bfloat16 && k.multiply_pairs;
   for (int64_t first = 0; first < p; first += group) {
-    const int64_t depth = std::min(group, p - first);
+    const int64_t values = std::min(group, p - first), depth = pairs ? (values + 1) / 2 : values;
     const Operands packed = operands(n, std::min(group, p));
-    const Operands here = {packed.left, packed.right, depth};
+    const Operands here = {packed.left, packed.right, depth, pairs};
     parallel_items((n + k.column_panel - 1) / k.column_panel, [&](int64_t, int64_t panel) {
       const char* rows[64];
       const int64_t at = panel * k.column_panel, count = std::min(k.column_panel, n - at);
       for (int64_t i = 0; i < count; ++i) rows[i] = gradients.row(at + i) + bytes * first;
-      k.pack_rows(rows, nullptr, count, depth, k.column_panel, gradients.bfloat16,
-                  here.right + at * depth);
+      float* out = here.right + at * depth;
+      if (pairs) {
+        k.pack_pairs(rows, count, values, k.column_panel, out);
+      } else {
+        k.pack_rows(rows, nullptr, count, depth, k.column_panel, gradients.bfloat16, out);
+      }
       copy_left_panels(here, panel, n);
     });
     add_symmetric_product(here, n, gram);

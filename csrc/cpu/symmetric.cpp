@@ -19,6 +19,8 @@ constexpr int64_t kColumnsTile = 128;  // ... by that many columns
 // gram += left^T right on and above the diagonal, in float32 slabs added to float64.
 void add_symmetric_product(const Operands& packed, int64_t size, double* gram) {
   const Kernels& k = kernels();
+  const auto multiply = packed.pairs ? k.multiply_pairs : k.multiply;
+  const int64_t slab_steps = packed.pairs ? kSlabRows / 2 : kSlabRows;
   const int64_t tile_rows = kRowPanelsTile * k.row_panel;
   const int64_t row_tiles = (size + tile_rows - 1) / tile_rows;
   const int64_t column_tiles = (size + kColumnsTile - 1) / kColumnsTile;
@@ -39,15 +41,16 @@ void add_symmetric_product(const Operands& packed, int64_t size, double* gram) {
     const int64_t columns = std::min(kColumnsTile, size - t.column);
     const int64_t column_panels = round_up(columns, k.column_panel) / k.column_panel;
     float* slab = workspace().get<float>(Scratch::kTile, tile_rows * kColumnsTile);
-    for (int64_t first = 0; first < packed.depth; first += kSlabRows) {
-      const int64_t end = std::min(packed.depth, first + kSlabRows);
+    for (int64_t first = 0; first < packed.depth; first += slab_steps) {
+      const int64_t end = std::min(packed.depth, first + slab_steps);
       std::memset(slab, 0, sizeof(float) * round_up(rows, k.row_panel) * kColumnsTile);
       for (int64_t at = first; at < end; at += kDepthBlock) {
-        k.multiply(std::min(kDepthBlock, end - at), rows,
-                   packed.left + t.row * packed.depth + at * k.row_panel,
-                   packed.depth * k.row_panel, column_panels,
-                   packed.right + t.column * packed.depth + at * k.column_panel,
-                   packed.depth * k.column_panel, nullptr, slab, kColumnsTile, true, t.row - t.column);
+        multiply(std::min(kDepthBlock, end - at), rows,
+                 packed.left + t.row * packed.depth + at * k.row_panel,
+                 packed.depth * k.row_panel, column_panels,
+                 packed.right + t.column * packed.depth + at * k.column_panel,
+                 packed.depth * k.column_panel, nullptr, slab, kColumnsTile, true,
+                 t.row - t.column);
       }
       for (int64_t i = 0; i < rows; ++i) {
         // Entries below the diagonal are left out, but for the few that share a vector with it.

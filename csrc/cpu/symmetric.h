@@ -9,11 +9,12 @@ namespace xferpipe {
 constexpr int64_t kSlabRows = 1024;
 
 // Both operands of a symmetric product over `depth` steps, packed: left[panel][k][row_panel] and
-// right[panel][k][column_panel].
+// right[panel][k][column_panel]. With `pairs` a step is two bfloat16 values.
 struct Operands {
   float* left;
   float* right;
   int64_t depth;
+  bool pairs;
 };
 
 // gram += left^T right on and above the diagonal, in float32 slabs added to float64.

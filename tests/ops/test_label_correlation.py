@@ -51,6 +51,24 @@ def test_label_correlation_many_samples_relative_error_below_1e_7(native):
     assert abs(ops.label_correlation(features, labels) / expected - 1) < 1e-7
 
 
+@pytest.mark.parametrize(("n", "d"), [(6001, 96), (90, 3001)])
+def test_label_correlation_bfloat16_relative_error_below_3e_6(native, n, d):
+    """Odd counts on both sides: the last pair of a product of pairs is half empty."""
+    features, labels = sample(n, d, dtype=torch.bfloat16)
+    expected = naive.label_correlation(features.double(), labels)
+    assert abs(ops.label_correlation(features, labels) / expected - 1) < 3e-6
+
+
+def test_label_correlation_bfloat16_threads_and_chunks_give_same_bits(native, two_threads):
+    features, labels = sample(3001, 50, dtype=torch.bfloat16)
+    values = set()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for chunk_rows in (None, 1, 2048):
+            values.add(ops.label_correlation(features, labels, chunk_rows=chunk_rows))
+    assert len(values) == 1
+
+
 def test_label_correlation_hand_calculation_holds():
     """Two samples of two classes, F = [1], [0]: Theta = [1 0; 0 0], K = [1 -1; -1 1].
 
