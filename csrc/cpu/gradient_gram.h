@@ -17,7 +17,11 @@ struct Factors {
   int64_t samples, output_count, input_count, positions;
 };
 
-// gram += <D_i A_i^T, D_j A_j^T>: tiles of the gradients are built, used and discarded.
+// Whether products of single positions take fewer multiply-adds than building the gradients does.
+bool gradient_gram_by_positions(const Factors& factors);
+
+// gram += <D_i A_i^T, D_j A_j^T>, by whichever takes fewer multiply-adds: tiles of the gradients that are
+// built, used and discarded, or products of single positions.
 void gradient_gram_factors(const Factors& factors, double* gram);
 
 }  // namespace xferpipe

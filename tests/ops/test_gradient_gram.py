@@ -37,6 +37,9 @@ def test_gradient_gram_any_shape_equals_definition(backend, n, p, dtype):
         (20, 16, 24, 1),
         (35, 7, 70, 130),  # three blocks of positions
         (33, 2, 600, 3),  # more columns than a tile may have
+        (40, 60, 70, 3),  # few positions: products of single positions
+        (150, 64, 90, 2),
+        (30, 600, 513, 16),
     ],
 )
 def test_gradient_gram_factors_equal_built_gradients(backend, n, outputs, inputs, positions):
@@ -48,11 +51,12 @@ def test_gradient_gram_factors_equal_built_gradients(backend, n, outputs, inputs
 
 
 def test_gradient_gram_threads_give_same_bits(native, two_threads):
-    pair = factors(70, 60, 80, 9)
+    pair, small_map = factors(70, 60, 80, 49), factors(150, 60, 80, 2)
     results = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        results.append((ops.gradient_gram(pair), ops.gradient_gram(pair[0].flatten(1))))
+        given = pair, small_map, pair[0].flatten(1)
+        results.append([ops.gradient_gram(gradients) for gradients in given])
     assert all(torch.equal(a, b) for a, b in zip(*results))
 
 

@@ -181,6 +181,13 @@ def test_gradient_plan_prefers_exact_below_twice_k():
     assert "kronecker" in plan.reason
 
 
+def test_gradient_plan_counts_products_of_positions_for_small_maps():
+    """20,100 pairs of 200 samples: q^2 (300 + 200) each, or 60,000 each and per position built."""
+    few, many = (ops.gradient_plan(200, (300, 200, q), 9).exact_operations for q in (4, 49))
+    assert few == 20100 * 16 * 500
+    assert many == (20100 + 200 * 49) * 60000
+
+
 def test_gradient_sketch_ops_pass_opcheck(native):
     lib, data, pair = torch.ops.xferpipe, rows(3, 20), factors(3, 4, 5, 2)
     out = torch.zeros(3, 8)

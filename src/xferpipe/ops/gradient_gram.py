@@ -40,8 +40,10 @@ def require_finite_factors(outputs, patches):
 def gradient_gram(gradients):
     """Compute all inner products of per-sample gradients, exactly.
 
-    From a convolution's factors the gradients D_i A_i^T are built tile by tile, used and discarded;
-    with one position (a linear layer) the product of two small Gram matrices is used instead.
+    From a convolution's factors the gradients D_i A_i^T are built tile by tile, used and discarded.
+    Where fewer multiply-adds are needed that way, products of single positions are used instead:
+    <G_i, G_j> is the sum over positions of (D_i^T D_j)(A_i^T A_j); with one position (a linear
+    layer) it is the product of two small Gram matrices.
 
     Args:
         gradients: One tensor or memory-mapped array (n, p), floating point; or a pair of factors:

@@ -150,8 +150,10 @@ def gradient_plan(n, shape, k, *, kind="kronecker"):
     else:
         (p,), build = shape, 0.0
     gram = n * (n + 1) / 2
-    linear = len(shape) == 3 and positions == 1
-    exact = gram * (rows + columns) if linear else build + gram * p
+    exact = build + gram * p
+    if len(shape) == 3:
+        # Few positions: products of single positions instead of built gradients.
+        exact = min(exact, gram * positions**2 * (rows + columns))
     if kind == "kronecker":
         side = math.sqrt(k)
         project = n * positions * (side * (rows + columns) + k)
