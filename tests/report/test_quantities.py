@@ -11,7 +11,12 @@ from xferpipe.config.default import DEFAULT
 from xferpipe.config.report import QUANTITIES, Report
 from xferpipe.config.study import Selection, StudyError
 from xferpipe.report.evidence import load
-from xferpipe.report.quantities import _MEASURES, orders_table, published_table
+from xferpipe.report.quantities import (
+    _MEASURES,
+    orders_table,
+    published_table,
+    run_speeds,
+)
 
 RUN = {"target": "digits_high", "recipe": "gentle"}
 
@@ -198,3 +203,25 @@ def test_published_names_must_be_those_of_the_study():
         load_study(DEFAULT | {"report": {"orders": [order]}})
     with pytest.raises(StudyError, match=r"report\.orders\.models: 'x' is not defined"):
         load_study(DEFAULT | {"report": {"orders": [order | {"recipe": "sgd"}]}})
+
+
+def test_run_speeds_give_the_first_epoch_there_and_where_weights_end(tables):
+    """Training accuracies of the fixture are 0.5, 0.75, ..., 1 - 0.5^6 in six epochs."""
+    for level, epochs in ((0.5, 1), (0.75, 2), (0.95, 5), (0.99, None)):
+        job = ReportJob(study="s", selection=Selection(speed_train_accuracy=level))
+        found = run_speeds(load(job, tables))
+        assert found.height == 144
+        row = found.row(0, named=True)
+        assert (row["epochs"], row["shown"]) == (epochs, epochs or 6)
+        assert (row["distance"], row["distance_without_normalisation"]) == (6.0, 5.4)
+
+
+def test_speed_figure_counts_the_runs_that_never_get_there(tables):
+    from xferpipe.report.charts import speed
+
+    for level, reached in ((0.95, 72), (0.99, 0)):
+        job = ReportJob(study="s", selection=Selection(speed_train_accuracy=level))
+        (figure,) = speed.figures(load(job, tables))
+        assert figure.summary["reached"].sum() == reached
+        assert f"{72 - reached} of 72 runs" in figure.caption
+        assert len(figure.panels) == 3

@@ -21,6 +21,7 @@ FIGURES = (
     "rules",
     "orders",
     "curves",
+    "speed",
     "retrieval",
     "cmc",
     "ranked_lists",

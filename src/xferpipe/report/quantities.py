@@ -71,29 +71,51 @@ def _finetuned(evidence: Evidence) -> Measure:
     return measure
 
 
+def run_speeds(evidence: Evidence) -> polars.DataFrame:
+    """Return how many epochs each fine-tune took and how far it moved the weights.
+
+    Returns:
+        Columns target, shots, model, recipe, seed, epochs (first epoch at the study's
+        `speed_train_accuracy`; null where the run never got there), shown (the same, else the last
+        epoch), distance and distance_without_normalisation (from the initial weights, last epoch).
+    """
+    reached = polars.col("train_accuracy") >= evidence.job.selection.speed_train_accuracy
+    return (
+        evidence["epochs"]
+        .filter(polars.col("stage") == "finetune")
+        .sort("epoch", maintain_order=True)
+        .group_by([*_RUN, "seed"], maintain_order=True)
+        .agg(
+            epochs=polars.col("epoch").filter(reached).first(),
+            shown=polars.coalesce(
+                polars.col("epoch").filter(reached).first(), polars.col("epoch").last()
+            ),
+            distance=polars.last("distance"),
+            distance_without_normalisation=polars.last("distance_without_normalisation"),
+        )
+    )
+
+
 def finetuned_distances(evidence: Evidence) -> polars.DataFrame:
     """Return how far each run's weights ended from the initial ones: means over seeds."""
-    epochs = evidence["epochs"].filter(polars.col("stage") == "finetune")
-    last = epochs.sort("epoch").group_by([*_RUN, "seed"], maintain_order=True).last()
-    return last.group_by(_RUN, maintain_order=True).agg(
-        value=polars.mean("distance"), spread=polars.std("distance"), seeds=polars.len()
+    return (
+        run_speeds(evidence)
+        .group_by(_RUN, maintain_order=True)
+        .agg(value=polars.mean("distance"), spread=polars.std("distance"), seeds=polars.len())
     )
 
 
 def _finetuned_epochs(evidence: Evidence) -> polars.DataFrame:
-    """Return the first epoch at the study's training accuracy; null where a run never got there."""
-    reached = polars.col("train_accuracy") >= evidence.job.selection.speed_train_accuracy
-    first = (
-        evidence["epochs"]
-        .filter(polars.col("stage") == "finetune")
-        .group_by([*_RUN, "seed"], maintain_order=True)
-        .agg(first=polars.col("epoch").filter(reached).min().cast(polars.Float64))
-    )
-    all_reached = polars.col("first").is_not_null().all()
-    return first.group_by(_RUN, maintain_order=True).agg(
-        value=polars.when(all_reached).then(polars.mean("first")),
-        spread=polars.when(all_reached).then(polars.std("first")),
-        seeds=polars.len(),
+    """Return epochs to the study's training accuracy; null where a run never got there."""
+    every = polars.col("epochs").is_not_null().all()
+    return (
+        run_speeds(evidence)
+        .group_by(_RUN, maintain_order=True)
+        .agg(
+            value=polars.when(every).then(polars.mean("epochs")),
+            spread=polars.when(every).then(polars.std("epochs")),
+            seeds=polars.len(),
+        )
     )
 
 

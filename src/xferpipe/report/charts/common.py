@@ -8,6 +8,9 @@ import polars
 from xferpipe.report.drawing import palette
 from xferpipe.report.evidence import Evidence
 
+#: Vega expression: the clicked entry of the legend, or all before any click.
+LIT = "highlight === null || datum.{} === highlight"
+
 METRIC_WORDS = {"accuracy": "test accuracy", "map": "mAP"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
-from xferpipe.report.charts.common import listed
+from xferpipe.report.charts.common import LIT, listed
 from xferpipe.report.drawing import (
     FAINT,
     INK,
@@ -33,7 +33,6 @@ _PROBES = {
     "fgsm": "FGSM step",
     "energy": "relative size of the weight noise",
 }
-_LIT = "highlight === null || datum.{} === highlight"
 
 
 def figures(evidence: Evidence) -> list[Figure]:
@@ -111,8 +110,8 @@ def _curve(
     x = altair.X("intensity:Q", title=words, axis=altair.Axis(tickCount=5))
     colour = coloured("model", colours, "model")
     scale = altair.Scale(zero=False)
-    lit = altair.condition(_LIT.format("model"), altair.value(1), altair.value(0.1))
-    faint = altair.condition(_LIT.format("model"), altair.value(0.15), altair.value(0.02))
+    lit = altair.condition(LIT.format("model"), altair.value(1), altair.value(0.1))
+    faint = altair.condition(LIT.format("model"), altair.value(0.15), altair.value(0.02))
     bands = base.mark_area().encode(
         x=x, y=altair.Y("low:Q", scale=scale), y2="high:Q", color=colour, opacity=faint
     )
@@ -185,7 +184,7 @@ def _path_panel(data: polars.DataFrame, split: str, colours: dict[str, str]) -> 
         "x": altair.X("t:Q", title="part of the way", axis=altair.Axis(tickCount=5)),
         "y": altair.Y("value:Q", title=None, scale=altair.Scale(zero=False)),
         "color": coloured("pair", colours, "pair"),
-        "opacity": altair.condition(_LIT.format("pair"), altair.value(1), altair.value(0.1)),
+        "opacity": altair.condition(LIT.format("pair"), altair.value(1), altair.value(0.1)),
     }
     lines = base.mark_line(strokeWidth=2).encode(detail="pair:N", **encode)
     dots = base.mark_circle(size=28).encode(
@@ -272,7 +271,7 @@ def _forgetting_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
         "x": altair.X("trained:O", title="part trained last", axis=altair.Axis(labelAngle=0)),
         "y": altair.Y("accuracy:Q", title="accuracy on a part", scale=altair.Scale(zero=False)),
         "color": coloured("model", colours, "model"),
-        "opacity": altair.condition(_LIT.format("model"), altair.value(1), altair.value(0.1)),
+        "opacity": altair.condition(LIT.format("model"), altair.value(1), altair.value(0.1)),
     }
     seen = data.filter(polars.col("trained") >= polars.col("part"))
     base = altair.Chart(values(seen))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import altair
 import polars
 
-from xferpipe.report.charts import published, rules
+from xferpipe.report.charts import published, rules, speed
 from xferpipe.report.charts.common import (
+    LIT,
     fraction_axis,
     fraction_scale,
     listed,
@@ -35,7 +36,7 @@ CURVE_COLUMNS = (
 def figures(evidence: Evidence) -> list[Figure]:
     """Return the figures that compare recipes."""
     beside = [*published.figures(evidence), *rules.figures(evidence)]
-    return [_recipes(evidence), *beside, _curves(evidence)]
+    return [_recipes(evidence), *beside, _curves(evidence), *speed.figures(evidence)]
 
 
 def _recipes(evidence: Evidence) -> Figure:
@@ -135,11 +136,15 @@ def _curves(evidence: Evidence) -> Figure:
                 "Show", "chosen_curve", [(name, words) for name, words in columns], columns[0][0]
             ),
         ),
+        highlight=True,
     )
 
 
 def _curve_panel(data: polars.DataFrame, default: str, colours: dict[str, str]) -> Panel:
     chosen = altair.param(name="chosen_curve", value=default)
+    highlight = altair.param(name="highlight", value=None)
+    lit = altair.condition(LIT.format("origin"), altair.value(1), altair.value(0.1))
+    faint = altair.condition(LIT.format("origin"), altair.value(0.15), altair.value(0.02))
     x = altair.X("epoch:Q", title="epoch", axis=altair.Axis(tickMinStep=1, format="d", tickCount=6))
     x.scale = altair.Scale(zero=False, nice=False)
     scale = altair.Scale(zero=False)
@@ -151,15 +156,23 @@ def _curve_panel(data: polars.DataFrame, default: str, colours: dict[str, str]) 
             )
         )
     ).transform_filter("datum.curve === chosen_curve")
-    bands = base.mark_area(opacity=0.15).encode(
-        x=x, y=altair.Y("low:Q", scale=scale), y2="high:Q", detail="model:N", color=colour
+    bands = base.mark_area().encode(
+        x=x,
+        y=altair.Y("low:Q", scale=scale),
+        y2="high:Q",
+        detail="model:N",
+        color=colour,
+        opacity=faint,
     )
     y = altair.Y("value:Q", title=None, scale=scale)
-    lines = base.mark_line(strokeWidth=1.8).encode(x=x, y=y, detail="model:N", color=colour)
+    lines = base.mark_line(strokeWidth=1.8).encode(
+        x=x, y=y, detail="model:N", color=colour, opacity=lit
+    )
     dots = base.mark_circle(size=26).encode(
         x=x,
         y=y,
         color=colour,
+        opacity=lit,
         tooltip=[
             "model:N",
             "recipe:N",
@@ -169,4 +182,4 @@ def _curve_panel(data: polars.DataFrame, default: str, colours: dict[str, str]) 
             altair.Tooltip("value:Q", format=".4f"),
         ],
     )
-    return Panel(data["place"][0], altair.layer(bands, lines, dots).add_params(chosen))
+    return Panel(data["place"][0], altair.layer(bands, lines, dots).add_params(chosen, highlight))

@@ -1,0 +1,90 @@
+"""How many epochs fine-tuning takes, and how far it moves the weights."""
+
+from __future__ import annotations
+
+import altair
+import polars
+
+from xferpipe.report.charts.common import origin_colours, with_origin
+from xferpipe.report.drawing import INK, Figure, Panel, absent, coloured, values
+from xferpipe.report.evidence import Evidence
+from xferpipe.report.outcomes import outcomes
+from xferpipe.report.quantities import run_speeds
+
+TITLE = "How fast and how far fine-tuning goes"
+
+
+def figures(evidence: Evidence) -> list[Figure]:
+    """Return the one figure of this module."""
+    return [_speed(evidence)]
+
+
+def _speed(evidence: Evidence) -> Figure:
+    best = outcomes(evidence).filter("first").select("target", "shots", "model", "recipe")
+    data = run_speeds(evidence).join(
+        best, on=["target", "shots", "model", "recipe"], maintain_order="left"
+    )
+    if data.is_empty():
+        return absent("speed", TITLE, "no epoch of a finished fine-tune was recorded")
+    level = f"{100 * evidence.job.selection.speed_train_accuracy:g} %"
+    data = with_origin(evidence, evidence.with_place(data))
+    by = ["target", "shots", "model", "recipe"]
+    summary = data.group_by(by, maintain_order=True).agg(
+        runs=polars.len(),
+        reached=polars.col("epochs").count(),
+        epochs=polars.mean("epochs"),
+        epochs_deviation=polars.std("epochs"),
+        distance=polars.mean("distance"),
+        distance_deviation=polars.std("distance"),
+        distance_without_normalisation=polars.mean("distance_without_normalisation"),
+    )
+    never = data["epochs"].null_count()
+    colours = origin_colours(evidence)
+    return Figure(
+        name="speed",
+        title=TITLE,
+        caption=f"Epochs to {level} training accuracy against the distance of the last epoch's "
+        f"weights from the initial ones, a dot a run of each model's best recipe; {never} of "
+        f"{data.height} runs, drawn hollow at their last epoch, never got there.",
+        alternative=f"Scatter plots of {data.height} runs by epochs to {level} and distance; "
+        "their means by model are in the table below.",
+        data=data.drop("place", "origin", "shown"),
+        panels=tuple(_panel(rows, colours, level) for rows in evidence.by_place(data)),
+        legend=tuple(colours.items()),
+        summary=summary,
+    )
+
+
+def _panel(data: polars.DataFrame, colours: dict[str, str], level: str) -> Panel:
+    shown = data.with_columns(there=polars.col("epochs").is_not_null())
+    last = int(data["shown"].max())
+    encode = {
+        "x": altair.X(
+            "shown:Q",
+            title=f"epochs to {level} training accuracy",
+            axis=altair.Axis(tickMinStep=1, format="d", tickCount=6),
+            scale=altair.Scale(domain=[0, last], nice=False, padding=8),
+        ),
+        "y": altair.Y(
+            "distance:Q", title="distance from the initial weights", scale=altair.Scale(zero=False)
+        ),
+        "tooltip": [
+            "model:N",
+            "recipe:N",
+            "seed:Q",
+            altair.Tooltip("epochs:Q", title=f"epochs to {level}"),
+            altair.Tooltip("distance:Q", format=".4f"),
+            altair.Tooltip(
+                "distance_without_normalisation:Q", format=".4f", title="without normalisation"
+            ),
+        ],
+    }
+    base = altair.Chart(values(shown.drop("place")))
+    colour = coloured("origin", colours, "origin")
+    reached = (
+        base.transform_filter("datum.there")
+        .mark_circle(size=60, opacity=0.8, stroke=INK, strokeWidth=0.3)
+        .encode(color=colour, **encode)
+    )
+    never = base.transform_filter("!datum.there").mark_point(size=60).encode(color=colour, **encode)
+    return Panel(data["place"][0], altair.layer(reached, never))
