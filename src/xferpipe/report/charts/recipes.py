@@ -28,7 +28,7 @@ CURVE_COLUMNS = (
     ("train_accuracy", "training accuracy"),
     ("train_loss", "training loss (nats)"),
     ("distance", "distance from the initial weights"),
-    ("distance_without_normalisation", "that distance without normalisation parameters"),
+    ("distance_without_normalisation", "distance without normalisation"),
     ("learning_rate", "learning rate"),
 )
 

@@ -6,7 +6,7 @@ import altair
 import polars
 
 from xferpipe.report.charts.common import origin_colours, with_origin
-from xferpipe.report.drawing import INK, Figure, Panel, absent, coloured, values
+from xferpipe.report.drawing import Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import outcomes
 from xferpipe.report.quantities import run_speeds
@@ -28,16 +28,6 @@ def _speed(evidence: Evidence) -> Figure:
         return absent("speed", TITLE, "no epoch of a finished fine-tune was recorded")
     level = f"{100 * evidence.job.selection.speed_train_accuracy:g} %"
     data = with_origin(evidence, evidence.with_place(data))
-    by = ["target", "shots", "model", "recipe"]
-    summary = data.group_by(by, maintain_order=True).agg(
-        runs=polars.len(),
-        reached=polars.col("epochs").count(),
-        epochs=polars.mean("epochs"),
-        epochs_deviation=polars.std("epochs"),
-        distance=polars.mean("distance"),
-        distance_deviation=polars.std("distance"),
-        distance_without_normalisation=polars.mean("distance_without_normalisation"),
-    )
     never = data["epochs"].null_count()
     colours = origin_colours(evidence)
     return Figure(
@@ -46,12 +36,10 @@ def _speed(evidence: Evidence) -> Figure:
         caption=f"Epochs to {level} training accuracy against the distance of the last epoch's "
         f"weights from the initial ones, a dot a run of each model's best recipe; {never} of "
         f"{data.height} runs, drawn hollow at their last epoch, never got there.",
-        alternative=f"Scatter plots of {data.height} runs by epochs to {level} and distance; "
-        "their means by model are in the table below.",
+        alternative=f"Scatter plots of {data.height} runs by epochs to {level} and distance.",
         data=data.drop("place", "origin", "shown"),
         panels=tuple(_panel(rows, colours, level) for rows in evidence.by_place(data)),
         legend=tuple(colours.items()),
-        summary=summary,
     )
 
 
@@ -79,12 +67,15 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], level: str) -> Panel
             ),
         ],
     }
-    base = altair.Chart(values(shown.drop("place")))
-    colour = coloured("origin", colours, "origin")
-    reached = (
-        base.transform_filter("datum.there")
-        .mark_circle(size=60, opacity=0.8, stroke=INK, strokeWidth=0.3)
-        .encode(color=colour, **encode)
+    scale = altair.Scale(domain=list(colours), range=list(colours.values()))
+    dots = (
+        altair.Chart(values(shown.drop("place")))
+        .mark_point(size=60, strokeWidth=1.4)
+        .encode(
+            stroke=altair.Stroke("origin:N", scale=scale, title="origin"),
+            fill=altair.Fill("origin:N", scale=scale, title="origin"),
+            fillOpacity=altair.condition("datum.there", altair.value(0.75), altair.value(0)),
+            **encode,
+        )
     )
-    never = base.transform_filter("!datum.there").mark_point(size=60).encode(color=colour, **encode)
-    return Panel(data["place"][0], altair.layer(reached, never))
+    return Panel(data["place"][0], dots)
