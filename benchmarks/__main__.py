@@ -61,7 +61,7 @@ def main():
     for name in names:
         if name in PROGRAMS:
             print(f"\n== {name}", flush=True)
-            command = [sys.executable, str(_HERE / f"{name}.py"), *own]
+            command = [sys.executable, "-m", f"benchmarks.{name}", *own]
             if code := subprocess.run(command, check=False).returncode:
                 raise SystemExit(
                     f"benchmark {name} ended with exit code {code}; its error is above"

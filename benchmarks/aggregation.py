@@ -142,7 +142,9 @@ def main() -> None:
     """Measure the sizes and write the result after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 4_000_000])
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "benchmarks" / "results" / "aggregation.json"
+    )
     options = parser.parse_args()
     sizes = " ".join(map(str, options.rows))
     results = []
