@@ -168,6 +168,12 @@ def one_round(base: Path, number: int, victim: str, seed: int, seconds: float) -
     return result
 
 
+def commit() -> str:
+    """Return the commit that runs, `-dirty` where files differ from it."""
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def main() -> int:
     """Run the rounds and write the result after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -194,6 +200,7 @@ def main() -> int:
             report = {
                 "command": f"python tests/faults/kill_rounds.py --rounds {options.rounds} "
                 f"--seed {options.seed}",
+                "commit": commit(),
                 "python": platform.python_version(),
                 "processors": os.cpu_count(),
                 "undisturbed_seconds": round(seconds, 1),
