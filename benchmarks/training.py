@@ -1,16 +1,24 @@
-"""The training loop against a plain DataLoader loop and against the bare step.
+"""The training loop against plain DataLoader loops and against the bare step.
 
-    python benchmarks/training.py [--threads 2] [--rounds 5] [--images 1024] [--px 32]
+    python benchmarks/training.py [--threads 2] [--rounds 5] [--images 2048] [--px 32]
 
 Goals, ResNet-18 at 32 px on 2 cores: at least 1.3 times the images per second of a plain
-`DataLoader` + transforms loop (PIL, padded crop, mirror, normalise) with the same model, at least
-95 % of the bare forward, backward and optimiser step on tensors in memory, and peak memory not
-above the plain loop's by more than the packed images.
+`DataLoader` + transforms loop with the same model, at least 95 % of the bare forward, backward and
+optimiser step on tensors in memory, and peak memory not above the plain loop's by more than the
+packed images.
 
-Rounds alternate, so that a machine that slows down slows all; the figures are medians of the
-ratios of one round. `processor` compares processor seconds, children's included, which other
-programs on the machine hardly touch. The rows with channels_last and bf16 are options of a recipe,
-which change the last digits. Memory is the peak of one fresh process for each loop.
+The plain loop is what a user writes: torchvision transforms of PIL pictures, one by one, from an
+array in memory as torchvision's CIFAR10 holds it, in float32. It runs without workers and with two,
+and the faster one counts. `light` is a padded crop and a mirror image; `heavy` a random resized
+crop, a mirror image, colour jitter and random erasing. Our loop runs with the default recipe and
+with its options channels_last and bf16, each beside a bare step that computes in the same way.
+
+Rounds alternate, so that a machine that slows down slows all; figures are medians of the ratios of
+one round. With `--threads 1` the clock is the processor time, which a busy machine stretches less,
+and there are no workers: one core's work is compared. Seconds are those of an epoch's steps, data
+included; what a run of ours does beside (copies of the first and the best weights, distances) is
+`rest_seconds`, on the wall. Memory is the peak of one fresh process for each loop, over as many
+images as CIFAR-10 has.
 """
 
 from __future__ import annotations
@@ -18,220 +26,275 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import platform
-import resource
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy
 import torch
-from torch import nn
 from torch.nn import functional
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.recipes import Recipe
-from xferpipe.datasets.images import Images
-from xferpipe.training.data import LabelledImages
+from xferpipe.datasets.images import PackedImages
+from xferpipe.training.data import Batch, LabelledImages
 from xferpipe.training.loop import fit
 from xferpipe.zoo.build import build_model
 
-RESULTS = Path(__file__).parent / "results" / "training.csv"
+RESULTS = Path(__file__).parent / "results"
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-BATCH, CLASSES = 128, 10
-LOOPS = (
-    "ours",
-    "ours_channels_last",
-    "ours_channels_last_bf16",
-    "plain",
-    "plain_2_workers",
-    "bare",
-)
+BATCH, CLASSES, PACKED = 128, 10, 50_000
+LIGHT = {"crop_padding_px": 4, "horizontal_flip": 0.5}
+HEAVY = {
+    "random_resized_crop": (0.08, 1.0),
+    "horizontal_flip": 0.5,
+    "color_jitter": (0.4, 0.4, 0.4, 0.1),
+    "random_erase": 0.1,
+}
+OPTIONS = {
+    "": {},
+    "_channels_last": {"channels_last": True},
+    "_channels_last_bf16": {"channels_last": True, "amp": "bf16"},
+}
+#: Seconds of one epoch's steps, and those that the run takes beside them.
+Seconds = tuple[float, float]
 
 
-class Packed(Images):
-    """Packed images in memory; no file, so that every loop reads from the same place."""
+class Timed(LabelledImages):
+    """Images that note when the steps of an epoch begin and end."""
 
-    def __init__(self, packed: numpy.ndarray) -> None:
-        self.packed, self.px = packed, packed.shape[-1]
-
-    def batch(self, rows: numpy.ndarray) -> torch.Tensor:
-        """Return images by row, uint8 (b, 3, px, px)."""
-        return torch.from_numpy(self.packed[rows])
+    def training(self, *arguments: object, **options: object) -> Iterator[Batch]:
+        """Yield augmented batches between two looks at the clock."""
+        begun = clock()
+        yield from super().training(*arguments, **options)
+        self.seconds = clock() - begun
 
 
 class Pictures(torch.utils.data.Dataset):
     """The same images one by one, as PIL pictures through transforms."""
 
-    def __init__(self, packed: numpy.ndarray, labels: numpy.ndarray) -> None:
+    def __init__(self, packed: numpy.ndarray, labels: numpy.ndarray, heavy: bool) -> None:
         from PIL import Image
         from torchvision import transforms
 
-        self.packed, self.labels, self.picture = packed, labels, Image.fromarray
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomCrop(packed.shape[-1], padding=4),
+        px = packed.shape[-1]
+        first = [transforms.RandomCrop(px, padding=4), transforms.RandomHorizontalFlip()]
+        last = []
+        if heavy:
+            first = [
+                transforms.RandomResizedCrop(px),
                 transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(MEAN, STD),
+                transforms.ColorJitter(*HEAVY["color_jitter"]),
             ]
-        )
+            last = [transforms.RandomErasing(HEAVY["random_erase"])]
+        tensor = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+        self.transform = transforms.Compose([*first, *tensor, *last])
+        self.packed = numpy.ascontiguousarray(packed.transpose(0, 2, 3, 1))
+        self.labels, self.picture = labels, Image.fromarray
 
     def __len__(self) -> int:
         return len(self.packed)
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
-        picture = self.picture(self.packed[i].transpose(1, 2, 0))
-        return self.transform(picture), int(self.labels[i])
+        return self.transform(self.picture(self.packed[i])), int(self.labels[i])
 
 
-def step(
-    model: nn.Module, optimiser: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor
-) -> None:
-    """Take one plain optimiser step."""
-    optimiser.zero_grad()
-    functional.cross_entropy(model(images), labels).backward()
-    optimiser.step()
+def clock() -> float:
+    """Return seconds: of the processor where one thread computes, else the wall's."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
-def loops(count: int, px: int) -> dict[str, Callable[[], Callable[[], None]]]:
-    """Return makers of one-epoch runs by name; each makes its own model, warm after a first run."""
-    draw = numpy.random.default_rng(0)
-    packed = draw.integers(0, 255, (count, 3, px, px), dtype=numpy.uint8)
-    labels = draw.integers(0, CLASSES, count)
-    spec = ModelSpec(architecture="resnet18", width=16, mean=MEAN, std=STD)
-    recipe = Recipe(
-        epochs=1, batch_size=BATCH, lr=0.01, crop_padding_px=4, horizontal_flip=0.5, select="last"
-    )
+class Loops:
+    """Makers of one-epoch runs by name; each makes its own model.
 
-    def fresh() -> tuple[nn.Module, torch.optim.Optimizer]:
-        model = build_model(spec, CLASSES).train()
-        return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    Args:
+        folder: Holds the packed images, `images.npy`.
+        images: Images of an epoch.
+    """
 
-    def ours(**options: object) -> Callable[[], None]:
-        chosen = Recipe.model_validate(recipe.model_dump() | options)
-        data = LabelledImages(
-            Packed(packed), numpy.arange(count), labels, spec, torch.device("cpu"), chosen
+    def __init__(self, folder: Path, images: int) -> None:
+        self.path, self.images = folder / "images.npy", images
+        self.labels = numpy.arange(images) % CLASSES
+        self.spec = ModelSpec(architecture="resnet18", width=16, mean=MEAN, std=STD)
+        self.makers: dict[str, Callable[[], Callable[[], Seconds]]] = {}
+        for kind, augmentation in (("light", LIGHT), ("heavy", HEAVY)):
+            for name, options in OPTIONS.items():
+                self.makers[f"{kind}_ours{name}"] = lambda a=augmentation, o=options: self.ours(
+                    a, o
+                )
+            loaders = (
+                {0: "plain", 2: "plain_2_workers"} if torch.get_num_threads() > 1 else {0: "plain"}
+            )
+            for workers, name in loaders.items():
+                self.makers[f"{kind}_{name}"] = lambda h=kind == "heavy", w=workers: self.plain(
+                    h, w
+                )
+        for name, options in OPTIONS.items():
+            self.makers[f"bare{name}"] = lambda o=options: self.bare(o)
+
+    def ours(self, augmentation: dict, options: dict) -> Callable[[], Seconds]:
+        """Return a run of our loop, from packed images on disk."""
+        recipe = Recipe(
+            epochs=1, batch_size=BATCH, lr=0.01, select="last", **augmentation, **options
         )
-        model = build_model(spec, CLASSES)
-        return lambda: fit(model, chosen, data, None, seed=0) and None
+        packed, rows = PackedImages(self.path), numpy.arange(self.images)
+        data = Timed(packed, rows, self.labels, self.spec, torch.device("cpu"), recipe)
+        model = build_model(self.spec, CLASSES)
 
-    def plain(workers: int) -> Callable[[], None]:
-        model, optimiser = fresh()
+        def epoch() -> Seconds:
+            begun = clock()
+            fit(model, recipe, data, None, seed=0)
+            return data.seconds, clock() - begun - data.seconds
+
+        return epoch
+
+    def plain(self, heavy: bool, workers: int) -> Callable[[], Seconds]:
+        """Return a run of the plain loop, from an array in memory."""
+        pictures = Pictures(numpy.load(self.path), self.labels, heavy)
+        some = torch.utils.data.Subset(pictures, range(self.images))
         loader = torch.utils.data.DataLoader(
-            Pictures(packed, labels),
-            BATCH,
-            shuffle=True,
-            num_workers=workers,
-            persistent_workers=workers > 0,
+            some, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
         )
+        return self.steps(lambda: loader, {})
 
-        def epoch() -> None:
-            for images, wanted in loader:
-                step(model, optimiser, images, wanted)
+    def bare(self, options: dict) -> Callable[[], Seconds]:
+        """Return a run of the steps alone, on tensors in memory."""
+        images, labels = torch.randn(BATCH, 3, *self.px), torch.from_numpy(self.labels[:BATCH])
+        if options:
+            images = images.to(memory_format=torch.channels_last)
+        return self.steps(lambda: ((images, labels) for _ in range(self.images // BATCH)), options)
+
+    @property
+    def px(self) -> tuple[int, int]:
+        """Return the sides of the images."""
+        return numpy.load(self.path, mmap_mode="r").shape[-2:]
+
+    def steps(self, batches: Callable[[], Iterator[Batch]], options: dict) -> Callable[[], Seconds]:
+        """Return an epoch of plain steps on batches."""
+        model = build_model(self.spec, CLASSES).train()
+        if options:
+            model.to(memory_format=torch.channels_last)
+        optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+
+        def epoch() -> Seconds:
+            begun = clock()
+            for images, labels in batches():
+                optimiser.zero_grad()
+                with torch.autocast("cpu", torch.bfloat16, enabled="amp" in options):
+                    loss = functional.cross_entropy(model(images), labels)
+                loss.backward()
+                optimiser.step()
+            return clock() - begun, 0.0
 
         return epoch
 
-    def bare() -> Callable[[], None]:
-        model, optimiser = fresh()
-        images = torch.randn(count, 3, px, px).split(BATCH)
-        wanted = torch.from_numpy(labels).split(BATCH)
 
-        def epoch() -> None:
-            for some, these in zip(images, wanted, strict=True):
-                step(model, optimiser, some, these)
-
-        return epoch
-
-    return {
-        "ours": ours,
-        "ours_channels_last": lambda: ours(channels_last=True),
-        "ours_channels_last_bf16": lambda: ours(channels_last=True, amp="bf16"),
-        "plain": lambda: plain(0),
-        "plain_2_workers": lambda: plain(2),
-        "bare": bare,
-    }
-
-
-def processor_seconds() -> float:
-    """Return processor time of this process and its children."""
-    own, theirs = (
-        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return own.ru_utime + own.ru_stime + theirs.ru_utime + theirs.ru_stime
-
-
-def timed(run: Callable[[], None]) -> tuple[float, float]:
-    """Return wall and processor seconds of one epoch."""
-    wall, processor = time.monotonic(), processor_seconds()
-    run()
-    return time.monotonic() - wall, processor_seconds() - processor
-
-
-def peak_mib(name: str, arguments: argparse.Namespace) -> float:
-    """Return the peak memory of a process that runs one loop alone."""
-    command = [sys.executable, __file__, "--alone", name, "--images", str(arguments.images)]
-    command += ["--px", str(arguments.px), "--threads", str(arguments.threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def peak_mib(name: str, folder: str, arguments: argparse.Namespace) -> float:
+    """Return the peak memory of a process that runs one loop alone, twice."""
+    command = [sys.executable, __file__, "--alone", name, folder]
+    command += ["--images", str(4 * BATCH), "--px", str(arguments.px)]
+    command += ["--threads", str(arguments.threads)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def alone(run: Callable[[], Seconds]) -> None:
+    """Run one loop twice and print the peak memory of this process."""
+    run()
+    run()
+    # Not getrusage: a child begins with the peak of the process that it was forked from.
+    status = Path("/proc/self/status").read_text()
+    print(json.dumps(int(status.split("VmHWM:")[1].split()[0]) / 1024))
+
+
+def rows_of(rounds: list[dict[str, Seconds]], images: int) -> list[dict[str, object]]:
+    """Return one row for each loop, from the seconds of each round."""
+
+    def middle(value: Callable[[dict[str, Seconds]], float], places: int = 3) -> float:
+        return round(statistics.median(value(found) for found in rounds), places)
+
+    rows = []
+    for name in rounds[0]:
+        kind, _, rest = name.partition("_")
+        row: dict[str, object] = {
+            "loop": name,
+            "images_per_second": middle(lambda found, n=name: images / found[n][0], 1),
+        }
+        if kind != "bare":
+            plain = [other for other in rounds[0] if other.startswith(f"{kind}_plain")]
+            bare = f"bare{rest.removeprefix('ours')}" if rest.startswith("ours") else "bare"
+            row["times_faster_than_plain"] = middle(
+                lambda found, n=name, p=plain: min(found[other][0] for other in p) / found[n][0]
+            )
+            row["share_of_bare"] = middle(lambda found, n=name, b=bare: found[b][0] / found[n][0])
+        if rest.startswith("ours"):
+            row["rest_seconds"] = middle(lambda found, n=name: found[n][1])
+        rows.append(row)
+    return rows
+
+
 def main() -> None:
-    """Measure, print and append the figures."""
-    parser = argparse.ArgumentParser()
+    """Measure, print and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=16 * BATCH, help="of an epoch")
     parser.add_argument("--px", type=int, default=32)
-    parser.add_argument("--alone", choices=LOOPS)
+    parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    makers = loops(arguments.images, arguments.px)
     if arguments.alone:
-        run = makers[arguments.alone]()
-        run()
-        run()
-        # Not getrusage: a child begins with the peak of the process that it was forked from.
-        status = Path("/proc/self/status").read_text()
-        print(json.dumps(int(status.split("VmHWM:")[1].split()[0]) / 1024))
+        name, folder = arguments.alone
+        alone(Loops(Path(folder), arguments.images).makers[name]())
         return
-    runs = {name: makers[name]() for name in LOOPS}
-    for run in runs.values():
-        run()
-    rounds = [{name: timed(runs[name]) for name in LOOPS} for _ in range(arguments.rounds)]
-    row: dict[str, object] = {
-        "host": platform.processor() or platform.machine(),
+    with tempfile.TemporaryDirectory() as folder:
+        draw = numpy.random.default_rng(0)
+        packed = draw.integers(0, 256, (PACKED, 3, *[arguments.px] * 2), dtype=numpy.uint8)
+        numpy.save(Path(folder) / "images.npy", packed)
+        memory = {
+            name: peak_mib(name, folder, arguments)
+            for name in ("light_ours", "light_plain", "heavy_ours", "heavy_plain", "bare")
+        }
+        runs = {name: make() for name, make in Loops(Path(folder), arguments.images).makers.items()}
+        for run in runs.values():
+            run()
+        rounds = [{name: run() for name, run in runs.items()} for _ in range(arguments.rounds)]
+    rows = rows_of(rounds, arguments.images)
+    for row in rows:
+        row["peak_mib"] = round(memory[row["loop"]], 1) if row["loop"] in memory else None
+        print(", ".join(f"{key} {value}" for key, value in row.items() if value is not None))
+    write(rows, arguments, packed.nbytes / 2**20)
+
+
+def write(rows: list[dict[str, object]], arguments: argparse.Namespace, packed_mib: float) -> None:
+    """Write the rows, after a line that says where and how."""
+    columns = list({key: None for row in rows for key in row})
+    information = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in information if "model name" in line]
+    about = {
+        "processor": names[0],
+        "cores": os.cpu_count(),
         "threads": arguments.threads,
-        "rounds": arguments.rounds,
-        "images": arguments.images,
-        "px": arguments.px,
+        "clock": "processor" if arguments.threads == 1 else "wall",
         "torch": torch.__version__,
+        "model": f"ResNet-18 at {arguments.px} px",
+        "batch": BATCH,
+        "images of an epoch": arguments.images,
+        "rounds": arguments.rounds,
+        "packed images": f"{packed_mib:.1f} MiB",
+        "load": f"{os.getloadavg()[0]:.1f}",
     }
-    for name in LOOPS:
-        seconds = statistics.median(found[name][0] for found in rounds)
-        row[f"{name}_images_per_second"] = round(arguments.images / seconds, 1)
-    for i, clock in enumerate(("wall", "processor")):
-        for name in (name for name in LOOPS if name.startswith("ours")):
-            for other in ("plain", "plain_2_workers", "bare"):
-                if other == "plain_2_workers" and clock == "processor":
-                    continue  # Its workers live on, so that their time is not accounted for yet.
-                ratio = statistics.median(found[other][i] / found[name][i] for found in rounds)
-                row[f"{name}_to_{other}_{clock}"] = round(ratio, 3)
-    for name in ("ours", "plain"):
-        row[f"{name}_peak_mib"] = round(peak_mib(name, arguments), 1)
-    row["packed_mib"] = round(arguments.images * 3 * arguments.px**2 / 2**20, 1)
-    for name, value in row.items():
-        print(f"{name}: {value}")
-    new = not RESULTS.exists()
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    path = RESULTS / f"training_threads{arguments.threads}.csv"
+    with path.open("w", newline="") as file:
+        file.write("# " + ", ".join(f"{key}: {value}" for key, value in about.items()) + "\n")
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":

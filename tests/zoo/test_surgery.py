@@ -100,6 +100,7 @@ def test_surgery_that_a_model_cannot_have_is_an_error(architecture, options, mes
         ("cifar_resnet8", ("convolution",), 16),
         ("resnet18", ("convolution", "linear"), 32),
         ("timm:vit_tiny_patch16_224", ("linear",), 224),
+        ("timm:vit_tiny_patch16_224", ("attention",), 224),
     ],
 )
 def test_lora_starts_at_the_base_model_and_merges(architecture, kinds, px):
@@ -117,6 +118,14 @@ def test_lora_starts_at_the_base_model_and_merges(architecture, kinds, px):
     merge(model)
     assert set(model.state_dict()) == set(base.state_dict())
     assert torch.allclose(model(images), trained, atol=1e-5)
+
+
+def test_lora_of_kind_attention_updates_timms_projections_alone():
+    model = build_model(spec("timm:vit_tiny_patch16_224"), 5)
+    add_lora(model, Lora(rank=2, kinds=("attention",)))
+    updated = {name.partition(".parametrizations")[0] for name, _ in model.named_parameters()
+               if ".parametrizations" in name}  # fmt: skip
+    assert updated == {f"blocks.{i}.attn.qkv" for i in range(12)}
 
 
 def test_lora_of_torchvisions_attention_starts_at_the_base_model_and_merges():

@@ -51,7 +51,7 @@ class Pipeline:
         images = self._geometry(images, seed, step)
         if self._policy is not None:
             images = _each_by_policy(self._policy, images, stream(seed, "auto_augment", step))
-        pixels = images.float() / 255
+        pixels = images.to(torch.float32, copy=True).div_(255)
         if recipe.color_jitter is not None:
             draw = torch_generator(seed, "color_jitter", step)
             pixels = colour.jitter(pixels, recipe.color_jitter, draw)
@@ -68,8 +68,8 @@ class Pipeline:
             # As many draws as pixels: on the device itself, unlike the few of the other options.
             draw = torch_generator(seed, "noise", step, device=str(pixels.device))
             noise = torch.randn(pixels.shape, generator=draw, device=pixels.device)
-            pixels = pixels + recipe.noise_std * noise
-        pixels = normalised(pixels, self._spec)
+            pixels = pixels.add_(noise.mul_(recipe.noise_std))
+        pixels = _normalised(pixels, self._spec)
         if recipe.random_erase:
             draw = torch_generator(seed, "random_erase", step)
             pixels = geometry.erased(pixels, recipe.random_erase, draw)
@@ -140,14 +140,17 @@ def preprocess(
         images = geometry.resized(images, recipe.val_resize_size, recipe.interpolation)
     if recipe is not None and recipe.val_crop_size is not None:
         images = geometry.centre_crop(images, recipe.val_crop_size)
-    return normalised(images.float() / 255, spec)
+    return _normalised(images.to(torch.float32, copy=True).div_(255), spec)
 
 
-def normalised(pixels: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
-    """Subtract channel means from pixels in [0, 1] (b, 3, h, w) and divide by the deviations."""
+def _normalised(pixels: torch.Tensor, spec: ModelSpec) -> torch.Tensor:
+    """Subtract channel means from pixels in [0, 1] (b, 3, h, w) and divide by the deviations.
+
+    In place: a fresh tensor of this size costs more to get than to fill.
+    """
     mean = onto(torch.tensor(spec.mean).view(3, 1, 1), pixels.device)
     std = onto(torch.tensor(spec.std).view(3, 1, 1), pixels.device)
-    return (pixels - mean) / std
+    return pixels.sub_(mean).div_(std)
 
 
 def _policy(recipe: Augmentation) -> torch.nn.Module:

@@ -116,7 +116,7 @@ class _Run:
         self.all_steps = recipe.steps or recipe.epochs * self.steps
         self.epochs = math.ceil(self.all_steps / self.steps)
         freeze(model, recipe)
-        self.initial = [parameter.detach().clone() for parameter in model.parameters()]
+        self.initial = copy.deepcopy(model.state_dict())
         self.normalisation = normalisation_parameters(model)
         self.passes = Step(model, recipe)
         self.optimiser = optimiser(model, recipe)
@@ -125,7 +125,7 @@ class _Run:
         self.average = Average(model, recipe, self.epochs) if recipe.model_ema else None
         self.fit = Fit()
         self.best = (-math.inf, -math.inf)
-        self.kept = copy.deepcopy(model.state_dict())
+        self.kept = self.initial
         self.epoch = self.step = 0
         # Sum of losses, images classified right, images: of the epoch so far.
         self.sums = torch.zeros(3, dtype=torch.float64, device=train.device)
@@ -249,7 +249,11 @@ class _Run:
             if figure <= self.best:
                 return
             self.best = figure
-        self.kept = copy.deepcopy(self.evaluated().state_dict())
+        weights = self.evaluated().state_dict()
+        if self.kept is self.initial:
+            self.kept = copy.deepcopy(weights)
+        for name, value in weights.items():
+            self.kept[name].copy_(value)
         self.fit.best_epoch = self.epoch + 1
 
     @torch.no_grad()
@@ -257,15 +261,10 @@ class _Run:
         """Return how far the evaluated weights are from the initial ones, without those frozen:
         all of them, and all but the scales and shifts of normalisation layers."""
         every, without = [], []
-        weights = zip(
-            self.model.named_parameters(),
-            self.evaluated().parameters(),
-            self.initial,
-            strict=True,
-        )
-        for (name, trained), now, before in weights:
+        weights = zip(self.model.named_parameters(), self.evaluated().parameters(), strict=True)
+        for (name, trained), now in weights:
             if trained.requires_grad:
-                every.append((now - before).square_().sum(dtype=torch.float64))
+                every.append((now - self.initial[name]).square_().sum(dtype=torch.float64))
                 if name not in self.normalisation:
                     without.append(every[-1])
         lengths = (

@@ -67,17 +67,20 @@ def add_lora(model: nn.Module, options: Lora) -> None:
     """
     classifier = model.get_submodule(anatomy_of(model).classifier)
     found = False
-    for module in list(model.modules()):
-        # Projections inside attention are Linear by type and attention by role: in_proj_weight.
-        attention = isinstance(module, nn.MultiheadAttention) and "attention" in options.kinds
-        linear = isinstance(module, nn.Linear) and "linear" in options.kinds
-        convolution = isinstance(module, nn.Conv2d) and "convolution" in options.kinds
-        if module is classifier or not (attention or linear or convolution):
+    for name, module in list(model.named_modules()):
+        multihead = isinstance(module, nn.MultiheadAttention)
+        kinds = {
+            # timm's transformers project to queries, keys and values by a linear layer, `qkv`.
+            "attention": multihead or (isinstance(module, nn.Linear) and name.endswith(".qkv")),
+            "linear": isinstance(module, nn.Linear),
+            "convolution": isinstance(module, nn.Conv2d),
+        }
+        if module is classifier or not any(kinds[kind] for kind in options.kinds):
             continue
-        name = "in_proj_weight" if attention else "weight"
-        weight = getattr(module, name)
+        tensor = "in_proj_weight" if multihead else "weight"
+        weight = getattr(module, tensor)
         update = LowRank(weight, min(options.rank, weight.shape[0]), options.alpha)
-        parametrize.register_parametrization(module, name, update)
+        parametrize.register_parametrization(module, tensor, update)
         found = True
     if not found:
         raise ValueError(
