@@ -100,7 +100,7 @@ def _mean(blocks: polars.DataFrame) -> float | None:
     """Average block means over the pairs of images behind them."""
     pairs = blocks["pairs"].sum()
     total = (blocks["deviations"] * blocks["pairs"]).sum()
-    return round(float(total / pairs), 4) if pairs else None
+    return round(float(total / pairs), 4) + 0.0 if pairs else None  # + 0.0: no minus zero
 
 
 def _matrix(part: polars.DataFrame) -> numpy.ndarray:
