@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Evaluate a gallery that lies on disk: seconds, and how much more memory is resident.
 
-    python -m benchmarks.gallery [--rows 500000] [--threads 2] [--rounds 3] [--csv FILE]
+    python benchmarks/gallery.py [--rows 500000] [--threads 2] [--rounds 3] [--csv FILE]
 
 A gallery of clustered float32 features is written as NPY and as Parquet. Every contender then runs
 in a process of its own, all taking turns: it first evaluates a small gallery, so that libraries,
@@ -24,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import common
 import numpy
 import polars
 import pyarrow
@@ -33,8 +34,6 @@ import torch
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.feature_files import opened
 from xferpipe.retrieval.files import ranked_files
-
-from . import common
 
 CLOCKS = ("seconds", "processor_seconds")
 WIDTH, IDENTITIES, TOP = 512, 20_000, 50
@@ -129,7 +128,7 @@ def measured(name: str, folder: Path, threads: int) -> dict[str, object]:
 def child(name: str, folder: Path, threads: int) -> dict[str, object]:
     """Run one contender in a process of its own."""
     words = ["--contender", name, "--folder", str(folder), "--threads", str(threads)]
-    command = [sys.executable, "-m", "benchmarks.gallery", *words]
+    command = [sys.executable, __file__, *words]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TMPDIR": str(folder)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:

@@ -110,9 +110,12 @@ def compared(
     move = _move(gallery, unit)
     if move is None:
         kind = "cosine" if unit else "euclidean"
-        yield Comparison(_tensor(query), gallery, kind, distance, unit)
+        query, source = _tensor(query), query
+        mapped.release(source)
+        yield Comparison(query, gallery, kind, distance, unit)
         return
     moved_query = torch.from_numpy(move(query))
+    mapped.release(query)
     if not mapped.is_mapped(gallery):
         moved = torch.from_numpy(move(gallery))
         yield Comparison(moved_query, moved, "euclidean", distance, unit, move.scale)

@@ -85,7 +85,7 @@ def numbered(
     if not all(side.dtype.is_integer() for side in sides):
         both = polars.concat([side.cast(polars.String) for side in sides]).rank("dense")
         sides = [both[: len(query)].cast(polars.Int64), both[len(query) :].cast(polars.Int64)]
-    return tuple(side.to_numpy().copy() for side in sides)
+    return tuple(side.to_numpy() for side in sides)
 
 
 def _from_npy(path: Path) -> FeatureFile:
@@ -219,7 +219,7 @@ def _labels(path: Path) -> polars.DataFrame:
         )
     missing = [polars.lit(None).alias(name) for name in COLUMNS if name not in names]
     labels = labels.with_columns(missing).select(COLUMNS)
-    if labels["path"].dtype != polars.String:
+    if labels["path"].dtype not in (polars.String, polars.Null):
         labels = labels.with_columns(polars.col("path").cast(polars.String))
     return labels.with_row_index("row").with_columns(polars.col("row").cast(polars.Int64))
 

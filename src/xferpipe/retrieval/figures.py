@@ -71,8 +71,9 @@ def rank(
         junk=junk,
     )
     rows = numpy.flatnonzero(positives)
+    query = comparison.query
     found = ops.rank_metrics(
-        comparison.query[rows],
+        query if len(rows) == len(query) else query[rows],
         comparison.gallery,
         **labels.queries(rows).as_arguments(),
         distance=comparison.distance,
