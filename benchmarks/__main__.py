@@ -49,6 +49,9 @@ def main():
         help="full: the sizes of docs/performance.md; quarter: what a busy machine can do; quick: "
         "seconds in all, no CSV",
     )
+    parser.add_argument(
+        "--ours", action="store_true", help="leave the peers out, to compare instruction sets"
+    )
     options = parser.parse_args(given)
     names = options.names or [*OPS, *PROGRAMS]
     if unknown := set(names) - set(_MODULES):
@@ -81,11 +84,18 @@ def run_ops(names, options):
         print(f"\n== {name}: {limits}, {common.clock(options.threads)[1]} clock")
         rows = []
         for case in importlib.import_module(f".{name}", __package__).cases(options.size):
+            if options.ours:
+                case.contenders = {
+                    name: run for name, run in case.contenders.items() if name.startswith("ours")
+                }
+                case.missing = {}
             found = common.run(case, options.rounds, options.threads, peak)
             common.show(found)
             rows += found
         if options.size != "quick":
             suffix = f"{name}_{options.size}_threads{options.threads}"
+            if options.ours:
+                suffix += f"_{status.dispatch['instruction_set']}"
             print(f"  -> {common.write(rows, suffix, limits)}")
 
 
