@@ -145,7 +145,7 @@ def test_orders_count_the_pairs_that_ours_has_the_same_way_round(ordered):
     assert set(ordered(last, best, middle, of="mask_accuracy")["agreeing"]) == {1}
     grouped = ordered(middle, [best, last], of="fgsm_accuracy")
     assert set(grouped.select("agreeing", "pairs", "share").rows()) == {(1, 2, 0.5)}
-    assert grouped["printed"][0] == f"{middle} > {best} = {last}"
+    assert grouped["printed"][0] == f"{middle} > {best}, {last}"
 
 
 def test_orders_of_figures_that_are_better_low_are_turned_round(ordered, tables, tmp_path):
@@ -223,5 +223,6 @@ def test_speed_figure_counts_the_runs_that_never_get_there(tables):
         job = ReportJob(study="s", selection=Selection(speed_train_accuracy=level))
         (figure,) = speed.figures(load(job, tables))
         assert figure.data["epochs"].count() == reached
+        assert {panel.label.split(" \u00b7 ")[1] for panel in figure.panels} == {"gentle"}
         assert f"{72 - reached} of 72 runs" in figure.caption
         assert len(figure.panels) == 3

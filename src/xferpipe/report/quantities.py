@@ -241,7 +241,7 @@ def _agreement(
         "finding": order.finding,
         "property": order.property,
         "at": place,
-        "printed": " > ".join(" = ".join(group) for group in groups),
+        "printed": " > ".join(", ".join(group) for group in groups),
         "ours": " > ".join(sorted(known, key=lambda name: -values[name])),
         "agreeing": agreeing,
         "pairs": len(pairs),

@@ -76,6 +76,19 @@ def method_names(data: polars.DataFrame) -> polars.DataFrame:
     return data.with_columns(score=polars.when(plain).then("method").otherwise(named))
 
 
+def widest_recipe(data: polars.DataFrame) -> polars.DataFrame:
+    """Keep the rows of each place's recipe that most models were run with: like beside like."""
+    counted = (
+        data.group_by("place", "recipe", maintain_order=True)
+        .agg(polars.col("model").n_unique(), runs=polars.len())
+        .sort("model", "runs", descending=True, maintain_order=True)
+        .unique("place", maintain_order=True, keep="first")
+    )
+    return data.join(
+        counted.select("place", "recipe"), on=["place", "recipe"], maintain_order="left"
+    )
+
+
 def listed(names: list[str], most: int = 4) -> str:
     """Write names as words: a, b, c and 3 more."""
     names = list(names)

@@ -139,7 +139,10 @@ def _orders(evidence: Evidence) -> Figure:
     )
     y = altair.Y("finding:N", sort=findings, title=None, axis=altair.Axis(labelLimit=330))
     x = altair.X(
-        "share:Q", title="share of pairs in the printed order", scale=altair.Scale(domain=[0, 1])
+        "share:Q",
+        title="share of pairs in the printed order",
+        scale=altair.Scale(domain=[0, 1], padding=8),
+        axis=altair.Axis(tickCount=5),
     )
     half = altair.Chart(altair.Data(values=[{"x": 0.5}])).mark_rule(color=INK, strokeDash=[3, 3])
     dots = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
-from xferpipe.report.charts.common import origin_colours, with_origin
+from xferpipe.report.charts.common import origin_colours, widest_recipe, with_origin
 from xferpipe.report.drawing import Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import outcomes
@@ -20,22 +20,22 @@ def figures(evidence: Evidence) -> list[Figure]:
 
 
 def _speed(evidence: Evidence) -> Figure:
-    best = outcomes(evidence).filter("first").select("target", "shots", "model", "recipe")
+    finished = outcomes(evidence).select("target", "shots", "model", "recipe")
     data = run_speeds(evidence).join(
-        best, on=["target", "shots", "model", "recipe"], maintain_order="left"
+        finished, on=["target", "shots", "model", "recipe"], maintain_order="left"
     )
     if data.is_empty():
         return absent("speed", TITLE, "no epoch of a finished fine-tune was recorded")
     level = f"{100 * evidence.job.selection.speed_train_accuracy:g} %"
-    data = with_origin(evidence, evidence.with_place(data))
+    data = widest_recipe(with_origin(evidence, evidence.with_place(data)))
     never = data["epochs"].null_count()
     colours = origin_colours(evidence)
     return Figure(
         name="speed",
         title=TITLE,
         caption=f"Epochs to {level} training accuracy against the distance of the last epoch's "
-        f"weights from the initial ones, a dot a run of each model's best recipe; {never} of "
-        f"{data.height} runs, drawn hollow at their last epoch, never got there.",
+        "weights from the initial ones, a dot a run of the recipe that most models share; "
+        f"{never} of {data.height} runs, drawn hollow at their last epoch, never got there.",
         alternative=f"Scatter plots of {data.height} runs by epochs to {level} and distance.",
         data=data.drop("place", "origin", "shown"),
         panels=tuple(_panel(rows, colours, level) for rows in evidence.by_place(data)),
@@ -78,4 +78,4 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], level: str) -> Panel
             **encode,
         )
     )
-    return Panel(data["place"][0], dots)
+    return Panel(f"{data['place'][0]} \u00b7 {data['recipe'][0]}", dots)
