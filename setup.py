@@ -30,12 +30,8 @@ INSTRUCTION_SETS = {
     "avx2": ["-mavx2", "-mfma"],
     "scalar": [],
 }
-CUDA_BUILT = "compiled for sm_80 sm_90a, used by no op yet"
-CUDA_TARGETS = [
-    "-gencode=arch=compute_80,code=sm_80",
-    "-gencode=arch=compute_90a,code=sm_90a",
-    "-gencode=arch=compute_80,code=compute_80",
-]
+# Machine code for A100 and H100/H200; for what is newer, code that the driver compiles.
+CUDA_TARGETS = {"sm_80": "compute_80", "sm_90a": "compute_90a", "compute_80": "compute_80"}
 
 
 def say(line):
@@ -119,13 +115,13 @@ class BuildNative(build_ext):
             if path.stem != "module"
         ]
         # Only the module names the whole of the sources, so only it is compiled at every change.
+        python = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
         about = [
-            f"-I{pybind11.get_include()}",
-            f"-I{sysconfig.get_paths()['include']}",
+            *python,
             f"-DXFERPIPE_MODULE={module}",
             f'-DXFERPIPE_SOURCE_HASH="{source_hash()}"',
             f'-DXFERPIPE_COMPILER="{version}"',
-            f'-DXFERPIPE_CUDA="{CUDA_BUILT if cuda else "not built: nvcc not found"}"',
+            f'-DXFERPIPE_CUDA="{" ".join(CUDA_TARGETS) if cuda else "not built: nvcc not found"}"',
         ]
         jobs.append(
             (SOURCES / "binding/module.cpp", "binding_module.o", [*common, *binding, *about])
@@ -139,10 +135,12 @@ class BuildNative(build_ext):
             pairs = [*common, *sets["avx512"], "-mavx512bf16"]
             jobs.append((SOURCES / "cpu/hot/pairs.cpp", "hot_pairs.o", pairs))
         if cuda:
-            nvcc = [cuda, "-ccbin", compiler.split()[0], "-std=c++17", "-O3", *CUDA_TARGETS]
+            nvcc = [cuda, "-ccbin", compiler.split()[0], "-std=c++17", "-O3"]
+            nvcc += [f"-gencode=arch={arch},code={code}" for code, arch in CUDA_TARGETS.items()]
             nvcc += ["-Xcompiler", "-fPIC,-fvisibility=hidden"]
             for path in sorted((SOURCES / "cuda").glob("*.cu")):
                 jobs.append((path, f"cuda_{path.stem}.o", nvcc))
+            jobs.append((SOURCES / "cuda/bind.cpp", "cuda_bind.o", [*common, *python]))
         self._compile_and_link(common, jobs, objects, target, cuda, torch_include.parent / "lib")
 
     def _compile_and_link(self, common, jobs, objects, target, cuda, torch_lib):

@@ -20,7 +20,7 @@ def identity(features, labels):
     """Use the closed form in plain torch: one d x d product and float64 reductions."""
     n = len(features)
     gram = (features.T @ features).double()
-    sums = torch.zeros((int(labels.max()) + 1, features.shape[1]), dtype=torch.float64)
+    sums = gram.new_zeros((int(labels.max()) + 1, features.shape[1]))
     sums.index_add_(0, labels, features.double())
     total, count = sums.sum(0).square().sum(), labels.bincount().double().square().sum()
     top = sums.square().sum() - total * count / n**2

@@ -69,6 +69,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(xferpipe, m) {
       "Tensor(b!) class_sums) -> ()");
   m.def(
       "label_correlation_finish(Tensor gram, Tensor class_sums, Tensor class_counts) -> Tensor");
+  m.def(
+      "label_correlation_whole(Tensor features, Tensor labels, Tensor shift, Tensor class_counts) "
+      "-> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(xferpipe, CPU, m) {

@@ -1,44 +1,128 @@
-// Body of the symmetric product: label_correlation (columns of the features) and gradient_gram
-// (rows of the gradients) differ in the strides of the operand alone.
+// Bodies of the symmetric product: label_correlation (columns or rows of the features) and
+// gradient_gram (rows of the gradients) differ in the strides of the operand alone.
 #pragma once
 #include "tile.cuh"
 
 namespace xferpipe::cuda {
 
 constexpr int64_t kSlabSteps = 1024;  // float32 sums of this many products are added to float64
+constexpr int kEntries = kTile * kTile / kThreads;
+// The slabs, and after them the tile in float64: value e of thread t at e * kThreads + t, so that a
+// thread meets nobody else's values.
+constexpr int kSymmetricBytes = 4 * 2 * kSlabFloats + 8 * kTile * kTile;
 
-// gram (size x size; only j >= i is kept) += rows of `items` times each other over `depth` steps.
-// A block owns its tile of gram, so no addition waits for another block's.
-template <bool kSplit, class Context>
-XFERPIPE_HOST_DEVICE inline void symmetric_body(Context& context, const Operand& items,
-                                                int64_t depth, double* gram, float* shared) {
-  const int64_t row = context.block_y() * kTile, column = context.block_x() * kTile;
-  if (column + kTile <= row) return;
-  for (int64_t first = 0; first < depth; first += kSlabSteps) {
-    const int64_t end = first + kSlabSteps < depth ? first + kSlabSteps : depth;
-    Accumulators sum;
-    clear(sum);
-    multiply_tile<kSplit>(context, items, row, items, column, first, end, shared, sum);
-    // Through shared memory: 64 addresses at once would not fit the registers.
-    to_shared(context, sum, shared);
-    for (int e = context.thread(); e < kTile * kTile; e += kThreads) {
-      const int64_t r = row + e / kTile, c = column + e % kTile;
-      if (r < items.rows && c < items.rows && c >= r) {
-        gram[r * items.rows + c] +=
-            static_cast<double>(shared[(e / kTile) * kScoresPitch + e % kTile]);
-      }
-    }
+// Tiles on and above the diagonal, row by row: tile t of `side` x `side`.
+struct TilePlace {
+  int64_t row, column;
+};
+XFERPIPE_HOST_DEVICE inline TilePlace upper_tile(int64_t t, int64_t side) {
+  int64_t row = 0;
+  while (t >= side - row) {
+    t -= side - row;
+    ++row;
+  }
+  return {row * kTile, (row + t) * kTile};
+}
+XFERPIPE_HOST_DEVICE inline Place entry_place(int thread, int e) {
+  return place(thread, e / 16, e / 4 % 4, e % 4);
+}
+
+// What becomes of a tile: it is added to gram (size x size; only j >= i is kept), stored as a part
+// (parts, tiles, kEntries, kThreads), or squared and summed with its mirror image into squares[tile].
+struct SymmetricTarget {
+  double* gram;
+  double* parts;
+  double* squares;
+};
+
+template <class Context>
+XFERPIPE_HOST_DEVICE inline void finish_tile(Context& context, const TilePlace& at, int64_t size,
+                                             const double* total, double* gram, double* squares,
+                                             double* scratch) {
+  const int thread = context.thread();
+  double square = 0.0;
+  for (int e = 0; e < kEntries; ++e) {
+    const Place p = entry_place(thread, e);
+    const int64_t r = at.row + p.row, c = at.column + p.column;
+    if (r >= size || c >= size || c < r) continue;
+    // Without totals the tile has been finished before and gram holds it.
+    const double value = total ? total[e * kThreads + thread] : gram[r * size + c];
+    if (total && gram) gram[r * size + c] = value;
+    square += (c > r ? 2.0 : 1.0) * value * value;
+  }
+  if (squares) {
+    square = block_sum(context, square, scratch);
+    if (thread == 0) *squares = square;
   }
 }
 
-// class_sums (classes x d) += rows, one thread per column, rows in order.
+// Tile x of a finished gram: its squares, with the bits that symmetric_body gives them.
 template <class Context>
-XFERPIPE_HOST_DEVICE inline void class_sums_body(Context& context, const Operand& rows, int64_t d,
-                                                 const int64_t* labels, double* class_sums) {
-  const int64_t c = context.block_x() * kThreads + context.thread();
-  if (c >= d) return;
-  for (int64_t i = 0; i < rows.rows; ++i) {
-    class_sums[labels[i] * d + c] += static_cast<double>(rows.at(i, c));
+XFERPIPE_HOST_DEVICE inline void gram_squares_body(Context& context, double* gram, int64_t size,
+                                                   double* squares, double* shared) {
+  const int64_t tile = context.block_x();
+  finish_tile(context, upper_tile(tile, (size + kTile - 1) / kTile), size, nullptr, gram,
+              squares + tile, shared);
+}
+
+// Block (x, y): tile x over part y of the depth, `part_steps` long (a multiple of kSlabSteps). With
+// one part the sums go on from what gram holds, slab by slab, so that a stream of chunks gives the
+// bits of one call.
+template <bool kSplit, class Context, class Items>
+XFERPIPE_HOST_DEVICE inline void symmetric_body(Context& context, const Items& items,
+                                                int64_t depth, int64_t part_steps, int64_t tiles,
+                                                const SymmetricTarget& target, float* shared) {
+  const int64_t side = (items.rows + kTile - 1) / kTile, tile = context.block_x();
+  const TilePlace at = upper_tile(tile, side);
+  const int thread = context.thread();
+  double* total = reinterpret_cast<double*>(shared + 2 * kSlabFloats);
+  for (int e = 0; e < kEntries; ++e) {
+    const Place p = entry_place(thread, e);
+    const int64_t r = at.row + p.row, c = at.column + p.column;
+    const bool held = target.gram && r < items.rows && c < items.rows && c >= r;
+    total[e * kThreads + thread] = held ? target.gram[r * items.rows + c] : 0.0;
+  }
+  const int64_t begin = context.block_y() * part_steps;
+  const int64_t stop = begin + part_steps < depth ? begin + part_steps : depth;
+  for (int64_t first = begin; first < stop; first += kSlabSteps) {
+    const int64_t end = first + kSlabSteps < stop ? first + kSlabSteps : stop;
+    Accumulators sum;
+    sum.clear();
+    multiply_tile<kSplit, kSplit>(context, items, at.row, items, at.column, first, end, shared,
+                                  sum);
+#pragma unroll
+    for (int e = 0; e < kEntries; ++e) {
+      total[e * kThreads + thread] += static_cast<double>(sum.value[e / 16][e / 4 % 4][e % 4]);
+    }
+  }
+  if (target.parts) {
+    double* part = target.parts + (context.block_y() * tiles + tile) * kTile * kTile;
+    for (int e = 0; e < kEntries; ++e) {
+      part[e * kThreads + thread] = total[e * kThreads + thread];
+    }
+  } else {
+    context.sync();  // the slabs have been read and become scratch
+    finish_tile(context, at, items.rows, total, target.gram,
+                target.squares ? target.squares + tile : nullptr,
+                reinterpret_cast<double*>(shared));
+  }
+}
+
+// gram += the parts of a tile, in order.
+template <class Context>
+XFERPIPE_HOST_DEVICE inline void combine_body(Context& context, int64_t size, int64_t tiles,
+                                              int64_t count, const double* parts, double* gram) {
+  const TilePlace at = upper_tile(context.block_x(), (size + kTile - 1) / kTile);
+  const int thread = context.thread();
+  for (int e = 0; e < kEntries; ++e) {
+    const Place p = entry_place(thread, e);
+    const int64_t r = at.row + p.row, c = at.column + p.column;
+    if (r >= size || c >= size || c < r) continue;
+    double sum = gram[r * size + c];
+    for (int64_t part = 0; part < count; ++part) {
+      sum += parts[(part * tiles + context.block_x()) * kTile * kTile + e * kThreads + thread];
+    }
+    gram[r * size + c] = sum;
   }
 }
 

@@ -96,7 +96,7 @@ def _kernels() -> list[Finding]:
     try:
         from xferpipe.ops import native_status
 
-        status = native_status()
+        status = native_status(check_gpus=True)
     except ImportError as error:
         return [Finding("kernels", "problem", f"cannot be loaded: {error}")]
     if not status.loaded:
@@ -108,6 +108,9 @@ def _kernels() -> list[Finding]:
     if status.stale:
         cure = "csrc/ has changed since the build: `make install` builds it again"
         findings.append(Finding("kernels built", "note", cure))
+    for device, text in status.cuda.items():
+        state = "note" if "torch twins" in text else "ok"
+        findings.append(Finding(f"kernels on {device}", state, text))
     return findings
 
 

@@ -56,6 +56,10 @@ def _label_correlation_finish(gram, class_sums, class_counts):
     return gram.new_empty((), dtype=torch.float64)
 
 
+def _label_correlation_whole(features, labels, shift, class_counts):
+    return features.new_empty((), dtype=torch.float64)
+
+
 def _gradient_gram(gradients, gram):
     return None
 
@@ -111,6 +115,7 @@ FAKES = {
     "label_correlation_columns": _label_correlation_accumulate,
     "label_correlation_rows": _label_correlation_accumulate,
     "label_correlation_finish": _label_correlation_finish,
+    "label_correlation_whole": _label_correlation_whole,
     "gradient_gram": _gradient_gram,
     "gradient_gram_factors": _gradient_gram_factors,
     "gradient_sketch_sparse": _gradient_sketch_sparse,

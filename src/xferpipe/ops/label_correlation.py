@@ -72,6 +72,11 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         for _, block in inputs.blocks(features, device, chunk_rows):
             call("column_sums", block, sums)
         shift = sums / n
+    counts = counts.to(device)
+    if device.type != "cpu" and chunk_rows is None and inputs.is_native(features, device):
+        # On a GPU the Gram matrix is squared where it is made, and never stored.
+        value = float(call("label_correlation_whole", features, classes, shift, counts))
+        return _defined(value, features, device, chunk_rows)
     class_sums = torch.zeros((len(names), d), **float64)
     if n < d:
         gram = _zeros(n, device)
@@ -82,7 +87,12 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         for first, block in inputs.blocks(features, device, chunk_rows):
             own = classes[first : first + block.shape[0]]
             call("label_correlation_columns", block, own, shift, gram, class_sums)
-    value = float(call("label_correlation_finish", gram, class_sums, counts.to(device)))
+    value = float(call("label_correlation_finish", gram, class_sums, counts))
+    return _defined(value, features, device, chunk_rows)
+
+
+def _defined(value, features, device, chunk_rows):
+    """Return the value, or say what is wrong with the features where it is NaN."""
     if value != value:
         for first, block in inputs.blocks(features, device, chunk_rows):
             inputs.require_finite(call("squared_norms", block), "features", first)

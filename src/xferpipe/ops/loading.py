@@ -28,6 +28,7 @@ class NativeStatus:
         stale: The sources beside an editable install differ from those it was built from.
         build: Source hash, compiler, instruction sets, CUDA targets.
         dispatch: Instruction set, bfloat16 dot products and threads of this machine.
+        cuda: What each GPU runs the ops on, and why.
     """
 
     loaded: bool
@@ -35,6 +36,7 @@ class NativeStatus:
     stale: bool = False
     build: dict[str, str] = field(default_factory=dict)
     dispatch: dict[str, str] = field(default_factory=dict)
+    cuda: dict[str, str] = field(default_factory=dict)
 
 
 def _source_hash(sources):
@@ -71,22 +73,36 @@ def _load():
         spec.loader.exec_module(module)
     except (ImportError, OSError) as error:
         return None, f"the extension does not load: {error}"
-    from . import fakes
+    from . import cuda, fakes
 
     fakes.register()
+    if hasattr(module, "cuda"):
+        cuda.register(module.cuda, module.build_info()["cuda"].split())
     return module, None
 
 
 @cache
-def native_status():
-    """Report whether the native extension is in use, and if not, why (for `xferpipe doctor`)."""
+def _is_stale(built_from):
+    sources = HERE.parents[2] / "csrc"
+    return sources.is_dir() and _source_hash(sources) != built_from
+
+
+def native_status(*, check_gpus=False):
+    """Report whether the native extension is in use, and if not, why (for `xferpipe doctor`).
+
+    Args:
+        check_gpus: Compare the CUDA kernels with their twins now, on every GPU, and not at the
+            first call.
+    """
     module, reason = _load()
     if module is None:
         return NativeStatus(loaded=False, reason=reason)
+    from . import cuda
+
     build = dict(module.build_info())
-    sources = HERE.parents[2] / "csrc"
-    stale = sources.is_dir() and _source_hash(sources) != build["source_hash"]
-    return NativeStatus(True, None, stale, build, dict(module.dispatch_info()))
+    stale = _is_stale(build["source_hash"])
+    devices = cuda.report(check_gpus)
+    return NativeStatus(True, None, stale, build, dict(module.dispatch_info()), devices)
 
 
 def multiply_add_operations(steps):
@@ -113,11 +129,19 @@ def _has_kernel(name, device_type):
     )
 
 
-def call(name, *arguments):
-    """Run a registered op where the first argument lives, or its twin where there is no kernel."""
+def _implementation(name, device_type):
+    """Return the registered op, or its twin where no kernel is for the device."""
     module, reason = _load()
     if module is None:
         _announce(reason)
-    elif _has_kernel(name, arguments[0].device.type):
-        return getattr(torch.ops.xferpipe, name).default(*arguments)
-    return getattr(reference, name)(*arguments)
+    elif _has_kernel(name, device_type):
+        return getattr(torch.ops.xferpipe, name).default
+    return getattr(reference, name)
+
+
+def call(name, *arguments):
+    """Run a registered op where the first argument lives, or its twin where there is no kernel.
+
+    On a GPU the op chooses between kernels and twin itself: see cuda/dispatch.py.
+    """
+    return _implementation(name, arguments[0].device.type)(*arguments)

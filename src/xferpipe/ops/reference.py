@@ -159,6 +159,16 @@ def label_correlation_rows(features, labels, shift, gram, class_sums):
     class_sums.index_add_(0, labels, moved)
 
 
+def label_correlation_whole(features, labels, shift, class_counts):
+    """Correlate in one go: sums, the Gram matrix of the smaller side, and their correlation."""
+    n, d = features.shape
+    size, form = (d, label_correlation_columns) if n >= d else (n, label_correlation_rows)
+    gram = features.new_zeros((size, size), dtype=torch.float64)
+    class_sums = features.new_zeros((len(class_counts), d), dtype=torch.float64)
+    form(features, labels, shift, gram, class_sums)
+    return label_correlation_finish(gram, class_sums, class_counts)
+
+
 def label_correlation_finish(gram, class_sums, class_counts):
     """Correlate the Gram matrix with the label kernel from sums; NaN where one is constant."""
     counts = class_counts.double()
