@@ -216,3 +216,20 @@ def native():
     if not status.loaded:
         pytest.skip(status.reason)
     return status
+
+
+def test_doctor_says_per_gpu_what_runs_and_why(monkeypatch):
+    from xferpipe.cli import doctor
+
+    lines = {"cuda:0": "A, sm_90a: ranking kernels", "cuda:1": "B: torch twins: too old"}
+    asked = []
+
+    def status(*, check_gpus=False):
+        asked.append(check_gpus)
+        return ops.NativeStatus(True, cuda=lines)
+
+    monkeypatch.setattr(ops, "native_status", status)
+    found = {f.part: (f.state, f.text) for f in doctor._kernels()}
+    assert asked == [True]
+    assert found["kernels on cuda:0"] == ("ok", lines["cuda:0"])
+    assert found["kernels on cuda:1"] == ("note", lines["cuda:1"])

@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def gpu(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks import gpu
+    from benchmarks.gpu import check
 
-    return gpu
+    return check
 
 
 def table(path):
@@ -76,7 +76,7 @@ def test_sweep_and_timings_write_tables_on_a_cpu(gpu, tmp_path, capsys):
 
 
 def test_sweep_sees_a_wrong_result_and_one_that_changes(gpu, monkeypatch):
-    from benchmarks import gpu_sweep
+    from benchmarks.gpu import sweep as gpu_sweep
 
     calls = iter(range(100))
     wrong = [("sums", "off by one", lambda: torch.tensor([float(next(calls))]), 1e-5)]
@@ -89,7 +89,7 @@ def test_sweep_sees_a_wrong_result_and_one_that_changes(gpu, monkeypatch):
 
 
 def test_contender_that_fails_is_a_note_and_not_the_end(gpu):
-    from benchmarks.gpu_cases import GpuCase
+    from benchmarks.gpu.cases import GpuCase
 
     def out_of_memory():
         raise RuntimeError("out of memory\nand more")

@@ -77,8 +77,16 @@ def nearest_scores(launch, query, gallery, gallery_norms, k, distance, first_row
     return _lists(launch, query, gallery, gallery_norms, k, distance, first_row)
 
 
-def k_reciprocal_neighbours(launch, query, gallery, norms, k):
-    """Return scores (N, k), items (N, k) and the lowest score (N) of every item among all N."""
+def k_reciprocal_neighbours(launch, query, gallery, norms, k, kept):
+    """Return scores (N, k), items (N, k) and the lowest score (N) of every item among all N.
+
+    `kept`, unless empty, receives the scores of the gallery for each query (q, m).
+    """
+    if kept.numel():
+        pair = (part.float().contiguous() for part in (query, gallery))
+        sizes = (1, *kept.shape, query.shape[1], 0, 0, kept.numel(), 1.0)
+        launch("gradient_outer", *pair, *sizes, kept)
+        kept -= (0.5 * norms[len(query) :]).float()
     items = torch.cat([query, gallery])
     lowest = items.new_empty((len(items),), dtype=torch.float32)
     return *_lists(launch, items, items, norms, k, 0, 0, lowest), lowest

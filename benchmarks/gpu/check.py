@@ -23,9 +23,10 @@ import torch
 
 from xferpipe import ops
 
-from . import gpu_cases, gpu_sweep
+from . import cases as gpu_cases
+from . import sweep as gpu_sweep
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 PARTS = ("sweep", "sanitizers", "timings")
 TIMING_COLUMNS = (
@@ -242,7 +243,3 @@ def main(arguments=None):
         print(f"-> {write(options.output / f'gpu_{part}.csv', columns, rows, notes)}")
     print(f"\n{bad} wrong" if bad else "\nall right")
     return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

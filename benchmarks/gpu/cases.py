@@ -8,8 +8,8 @@ from xferpipe import ops
 from xferpipe.ops.loading import call
 from xferpipe.ops.pairs import make_pairs
 
-from . import gradient_gram, label_correlation
-from .rank_metrics import features, torch_distances
+from .. import gradient_gram, label_correlation
+from ..rank_metrics import features, torch_distances
 
 ABSENT = {
     "faiss-gpu": "no package of the index installs beside torch's CUDA build",

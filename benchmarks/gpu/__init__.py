@@ -1,0 +1,1 @@
+"""What a machine with a GPU is asked: is it right, and how fast (`python -m benchmarks.gpu`)."""

@@ -1,0 +1,7 @@
+"""Run `python -m benchmarks.gpu`."""
+
+import sys
+
+from .check import main
+
+sys.exit(main())
