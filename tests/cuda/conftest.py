@@ -1,6 +1,8 @@
 """The CUDA launchers built for the CPU, and a device in whose place they stand."""
 
+import fcntl
 import importlib.util
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -26,7 +28,22 @@ def shim(tmp_path_factory):
     pybind11 = pytest.importorskip("pybind11")
     if not compiler:
         pytest.skip("no C++ compiler")
-    folder = tmp_path_factory.mktemp("cuda_shim")
+    # One build for all workers of a run: the first makes it, the others wait for it.
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / "cuda_shim"
+    folder.mkdir(exist_ok=True)
+    target = folder / f"xferpipe_cuda_shim{sysconfig.get_config_var('EXT_SUFFIX')}"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            _build(compiler, pybind11, folder, target)
+    spec = importlib.util.spec_from_file_location("xferpipe_cuda_shim", target)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _build(compiler, pybind11, folder, target):
     flags = ["-std=c++20", "-fPIC", "-ffp-contract=off", "-Wno-unknown-pragmas", f"-I{SOURCES}"]
     flags += [f"-I{SHIM}", f"-I{pybind11.get_include()}"]
     flags += [f"-I{sysconfig.get_paths()['include']}"]
@@ -43,12 +60,8 @@ def shim(tmp_path_factory):
 
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(compile_one, jobs))
-    target = folder / f"xferpipe_cuda_shim{sysconfig.get_config_var('EXT_SUFFIX')}"
-    subprocess.run([compiler, "-shared", *objects, "-o", str(target)], check=True)
-    spec = importlib.util.spec_from_file_location("xferpipe_cuda_shim", target)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    subprocess.run([compiler, "-shared", *objects, "-o", f"{target}.tmp"], check=True)
+    os.replace(f"{target}.tmp", target)
 
 
 def make_dispatcher(module, capability=(9, 0)):

@@ -13,7 +13,6 @@ from xferpipe.ops.cuda.launch import Launcher, Rows
 
 from .conftest import BUILT, make_dispatcher
 
-pytestmark = pytest.mark.xdist_group("cuda")
 CPU = torch.device("cpu")
 LAUNCHERS = (
     "squared_norms", "rank_metrics_counts", "rank_metrics_dense", "rank_metrics_scores",

@@ -10,8 +10,6 @@ from xferpipe import ops
 from xferpipe.ops import loading, reference
 from xferpipe.ops.cuda.verification import CHECKS
 
-pytestmark = pytest.mark.xdist_group("cuda")
-
 
 @pytest.fixture
 def both(on_the_shim, monkeypatch):
