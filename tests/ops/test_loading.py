@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 
 def run_python(code, **environment):
@@ -49,6 +50,13 @@ def test_native_status_names_build_and_dispatch(native):
     assert native.build["source_hash"]
     assert native.dispatch["instruction_set"] in native.build["compiled_instruction_sets"].split()
     assert native.reason is None
+
+
+def test_op_that_an_older_extension_lacks_runs_on_its_twin(native, monkeypatch):
+    from xferpipe.ops import loading, reference
+
+    monkeypatch.setattr(reference, "added_later", lambda value: value + 1, raising=False)
+    assert loading.call("added_later", torch.ones(1)).item() == 2.0
 
 
 @pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512"])
