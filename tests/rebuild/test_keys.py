@@ -50,12 +50,12 @@ def test_change_of_the_retrieval_options_reaches_rankings_only():
 
 def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them():
     asked = DEFAULT["report"]["feature_correlation"]
-    run = ("finetune", "digits_5_to_9", "full", "resnet14_digits", "sgd", "0")
+    run = ("finetune", "digits_5_to_9", "full", "resnet8_digits", "sgd", "0")
     changed = changed_jobs("report", "feature_correlation", value=asked | {"epochs": [1, 3]})
     assert changed == {run, ("aggregate",), ("report",)}
-    other = (*run[:3], "resnet8_digits", *run[4:])
+    other = (*run[:3], "resnet14_digits", *run[4:])
     changed = changed_jobs(
-        "report", "feature_correlation", value=asked | {"models": ["resnet8_digits"]}
+        "report", "feature_correlation", value=asked | {"models": ["resnet14_digits"]}
     )
     assert changed == {run, other, ("aggregate",), ("report",)}
 

@@ -109,7 +109,7 @@ DEFAULT: dict[str, Any] = {
     "report": {
         "feature_correlation": {
             "targets": ["digits_5_to_9"],
-            "models": ["resnet14_digits"],
+            "models": ["resnet8_digits"],
             "recipes": ["sgd"],
         },
     },
@@ -123,7 +123,6 @@ DEFAULT: dict[str, Any] = {
             "resnet8_textures": None,
         },
         "pretraining_recipes": {"upstream": {"epochs": 2, "batch_size": 64}},
-        "report": {"feature_correlation": {"models": ["resnet8_digits"]}},
         "finetuning_recipes": {
             "sgd": {"epochs": 1},
             "few_shot": {"epochs": 1},
