@@ -1,9 +1,10 @@
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-import torch
 
 
 def run_python(code, **environment):
@@ -52,11 +53,24 @@ def test_native_status_names_build_and_dispatch(native):
     assert native.reason is None
 
 
-def test_op_that_an_older_extension_lacks_runs_on_its_twin(native, monkeypatch):
-    from xferpipe.ops import loading, reference
-
-    monkeypatch.setattr(reference, "added_later", lambda value: value + 1, raising=False)
-    assert loading.call("added_later", torch.ones(1)).item() == 2.0
+def test_extension_of_other_sources_is_refused_for_the_twins(native, tmp_path):
+    """A pull that changes csrc/ leaves yesterday's build beside today's package."""
+    root = Path(__file__).resolve().parents[2]
+    shutil.copytree(
+        root / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
+    shutil.copytree(root / "csrc", tmp_path / "csrc")
+    code = (
+        "import torch; from xferpipe import ops; print(ops.native_status().loaded);"
+        "print(ops.label_correlation(torch.tensor([[1.0], [0.0]]), [0, 1]))"
+    )
+    as_built = run_python(code, PYTHONPATH=str(tmp_path / "src"))
+    assert as_built.stdout.split()[0] == "True", as_built.stderr
+    with (tmp_path / "csrc/core/matrix.h").open("a") as header:
+        header.write("// pulled\n")
+    changed = run_python(code, PYTHONPATH=str(tmp_path / "src"))
+    assert changed.stdout.split() == ["False", "0.5773502691896258"], changed.stderr
+    assert "make install" in changed.stderr
 
 
 @pytest.mark.parametrize("isa", ["scalar", "avx2", "avx512"])

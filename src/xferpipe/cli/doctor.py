@@ -105,9 +105,6 @@ def _kernels() -> list[Finding]:
         Finding("kernels", "ok", f"native; {_pairs(status.dispatch)}"),
         Finding("kernels built", "ok", _pairs(status.build)),
     ]
-    if status.stale:
-        cure = "csrc/ has changed since the build: `make install` builds it again"
-        findings.append(Finding("kernels built", "note", cure))
     for device, text in status.cuda.items():
         state = "note" if "torch twins" in text else "ok"
         findings.append(Finding(f"kernels on {device}", state, text))

@@ -15,6 +15,8 @@ import torch
 from . import reference
 
 HERE = Path(__file__).resolve().parent
+#: Beside an editable install; an installed wheel has none.
+SOURCES = HERE.parents[2] / "csrc"
 TORCH_FLOOR = (2, 11)
 
 
@@ -25,7 +27,6 @@ class NativeStatus:
     Attributes:
         loaded: The native extension is in use.
         reason: Why it is not, or None.
-        stale: The sources beside an editable install differ from those it was built from.
         build: Source hash, compiler, instruction sets, CUDA targets.
         dispatch: Instruction set, bfloat16 dot products and threads of this machine.
         cuda: What each GPU runs the ops on, and why.
@@ -33,7 +34,6 @@ class NativeStatus:
 
     loaded: bool
     reason: str | None = None
-    stale: bool = False
     build: dict[str, str] = field(default_factory=dict)
     dispatch: dict[str, str] = field(default_factory=dict)
     cuda: dict[str, str] = field(default_factory=dict)
@@ -65,6 +65,12 @@ def _load():
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if version < TORCH_FLOOR:
         return None, f"torch is {torch.__version__} but the extension needs 2.11 or later"
+    # The name tells the sources it was built from. Others may declare other ops.
+    if SOURCES.is_dir():
+        wanted = f"_native_{_source_hash(SOURCES)}."
+        found = [path for path in found if path.name.startswith(wanted)]
+        if not found:
+            return None, "the extension was built from other sources than csrc/: run `make install`"
     path = found[-1]
     name = f"xferpipe.ops.{path.name.split('.')[0]}"
     try:
@@ -81,12 +87,6 @@ def _load():
     return module, None
 
 
-@cache
-def _is_stale(built_from):
-    sources = HERE.parents[2] / "csrc"
-    return sources.is_dir() and _source_hash(sources) != built_from
-
-
 def native_status(*, check_gpus=False):
     """Report whether the native extension is in use, and if not, why (for `xferpipe doctor`).
 
@@ -99,10 +99,8 @@ def native_status(*, check_gpus=False):
         return NativeStatus(loaded=False, reason=reason)
     from . import cuda
 
-    build = dict(module.build_info())
-    stale = _is_stale(build["source_hash"])
-    devices = cuda.report(check_gpus)
-    return NativeStatus(True, None, stale, build, dict(module.dispatch_info()), devices)
+    build, dispatch = dict(module.build_info()), dict(module.dispatch_info())
+    return NativeStatus(True, None, build, dispatch, cuda.report(check_gpus))
 
 
 def multiply_add_operations(steps):
