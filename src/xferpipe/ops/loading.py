@@ -122,10 +122,9 @@ def _announce(reason):
 @cache
 def _has_kernel(name, device_type):
     key = {"cpu": "CPU", "cuda": "CUDA"}.get(device_type)
-    # An extension older than the sources may lack an op.
-    if key is None or not hasattr(torch.ops.xferpipe, name):
-        return False
-    return torch._C._dispatch_has_kernel_for_dispatch_key(f"xferpipe::{name}", key)
+    return key is not None and torch._C._dispatch_has_kernel_for_dispatch_key(
+        f"xferpipe::{name}", key
+    )
 
 
 def _implementation(name, device_type):
