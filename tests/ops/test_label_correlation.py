@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -117,6 +120,41 @@ def test_label_correlation_memory_map_equals_tensor(native, tmp_path):
         features.numpy().astype(dtype).tofile(path)
         stored = np.memmap(path, dtype=dtype, mode="r", shape=(3000, 40))
         assert ops.label_correlation(stored, labels) == ops.label_correlation(features, labels)
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np
+from xferpipe import ops
+
+def resident(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+stored = np.load(sys.argv[1], mmap_mode="r")
+labels = np.arange(len(stored)) % 4
+ops.label_correlation(stored[:3000], labels[:3000], centered=True)
+Path("/proc/self/clear_refs").write_text("5")
+before = resident("VmRSS")
+ops.label_correlation(stored, labels, centered=True)
+print(resident("VmHWM") - before)
+"""
+
+
+def test_label_correlation_memory_map_is_resident_a_block_at_a_time(native, tmp_path):
+    """Features of 156 MiB, read twice; a block has 32."""
+    stored = np.lib.format.open_memmap(
+        tmp_path / "features.npy", "w+", dtype=np.float32, shape=(160_000, 256)
+    )
+    random = np.random.default_rng(0)
+    for rows in np.split(stored, 16):
+        rows[:] = random.standard_normal(rows.shape, dtype=np.float32)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "features.npy")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "clear_refs" in done.stderr:
+        pytest.skip("peak memory cannot be reset here")
+    assert float(done.stdout) < 32 + 32, done.stderr
 
 
 def test_label_correlation_large_offset_keeps_its_digits(native):

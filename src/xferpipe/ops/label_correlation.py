@@ -39,7 +39,7 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         centered: Subtract the mean feature first; for balanced classes the score is then linear
             CKA of the features with one-hot labels.
         chunk_rows: Rows per chunk of a stream, rounded up to a multiple of 1,024; None reads
-            float32 and bfloat16 in place.
+            float32 and bfloat16 in place, and what is mapped from disk a block at a time.
 
     Returns:
         The Pearson correlation over all n^2 entries, diagonal included; a fraction, -1 to 1.
@@ -52,7 +52,7 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         Deshpande et al., arXiv 2102.00084, section 4 (raw features); closed form in
         docs/performance.md.
     """
-    features = inputs.as_matrix(features, "features")
+    source, features = features, inputs.as_matrix(features, "features")
     n, d = features.shape
     labels = inputs.as_labels(labels, n, "labels", "features")
     if n < 2 or d < 1:
@@ -69,7 +69,7 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
     shift = torch.empty(0, **float64)
     if centered:
         sums = torch.zeros(d, **float64)
-        for _, block in inputs.blocks(features, device, chunk_rows):
+        for _, block in inputs.blocks(features, device, chunk_rows, source=source):
             call("column_sums", block, sums)
         shift = sums / n
     counts = counts.to(device)
@@ -84,7 +84,7 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         call("label_correlation_rows", block, classes, shift, gram, class_sums)
     else:
         gram = _zeros(d, device)
-        for first, block in inputs.blocks(features, device, chunk_rows):
+        for first, block in inputs.blocks(features, device, chunk_rows, source=source):
             own = classes[first : first + block.shape[0]]
             call("label_correlation_columns", block, own, shift, gram, class_sums)
     value = float(call("label_correlation_finish", gram, class_sums, counts))
