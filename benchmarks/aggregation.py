@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Measure the memory of gathering a study's rows, against reading them all at once.
 
-    python benchmarks/aggregation.py --rows 100000 1000000 4000000 \
-        --output benchmarks/results/aggregation.json
+    python benchmarks/aggregation.py --rows 100000 1000000 4000000
 
 Fine-tunes of a made-up retrieval study are written as the stages write them: for each run 1,678
 rows of `retrieval_queries` (the queries of VeRi-776) and 90 of `epochs`. Then, each in a process of
@@ -48,7 +47,10 @@ imported = peak()
 """
 OURS = """
 aggregate(
-    AggregateJob(study="a", selection=Selection(), licences={}, source_licences={}, seed=0),
+    AggregateJob(
+        study="a", selection=Selection(), licences={}, source_licences={}, seed=0,
+        targets={"veri": {"dataset": "veri", "task": "retrieval"}}, target_licences={},
+    ),
     zoo=[], epochs=[run / "epochs.parquet" for run in runs], scores=sorted(folder.glob("scores/*")),
     finetunes=[run / "run.parquet" for run in runs],
     retrieval=[run / "retrieval.parquet" for run in runs],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,55 @@ def hostile(finished_run, tiny_study, tmp_path):
         "root": str(root),
         "image_px": 16,
     }
+    # The source too: its images go through pretraining, probes and paths.
+    trained = tiny_study["zoo"]["trained"] | {"source": "digits"}
+    tiny_study["zoo"]["trained"] = trained
     return replace(finished_run, directory=tmp_path / FOLDER / "run", study=tiny_study)
+
+
+def with_the_other_rules(study):
+    """Add what the tiny study leaves out; return one result of each further rule."""
+    trained = study["zoo"]["trained"]
+    study["pretraining_recipes"]["other"] = study["pretraining_recipes"]["upstream"] | {"lr": 0.02}
+    study["zoo"]["other"] = trained | {"recipe": "other"}
+    study["experts"] = {
+        "both": {
+            "mode": "shared",
+            "sources": ["source", "digits"],
+            "recipe": "upstream",
+            "images_per_domain": 36,
+        }
+    }
+    domain = {name: value for name, value in trained.items() if name != "recipe"}
+    domain |= {"weights": "expert", "expert": "both"}
+    for source in ("source", "digits"):
+        study["zoo"][f"both_{source}"] = domain | {"source": source}
+    study["scores"]["methods"] += ["lgc", "rsa"]
+    study["scores"]["reference"] = {"model": "drawn", "recipe": "sgd"}
+    study["minimisers"] = {
+        "sample": {"train_images": 36, "batch_size": 18, "refresh_batch_size": 18},
+        "inputs": {"noise_repeats": 2, "mask_repeats": 2},
+        "energy": {"draws": 2},
+        "paths": {"points": 3, "steps": 2, "batch_size": 18},
+        "finetuned": ["sgd"],
+        "continual": {"recipe": "sgd", "models": ["trained"]},
+    }
+    return (
+        "results/gradients/digits/full/drawn/gradients.safetensors",
+        "results/reference/digits/full/features.safetensors",
+        "results/zoo/both_digits/weights.safetensors",
+        "results/probe/trained/minimisers.parquet",
+        "results/path/trained/other/paths.parquet",
+        "results/probe_finetuned/digits/full/trained/sgd/seed0/minimisers.parquet",
+        "results/continual/digits/trained/seed0/forgetting.parquet",
+    )
+
+
+def rules():
+    """Name every rule but `all`, which runs nothing."""
+    root = Path(__file__).resolve().parents[2]
+    texts = [path.read_text() for path in (root / "workflow" / "rules").glob("*.smk")]
+    return {name for text in texts for name in re.findall(r"^rule (\w+):", text, re.MULTILINE)}
 
 
 @pytest.mark.slow
@@ -43,6 +92,8 @@ def test_names_for_a_shell_go_through_every_rule_as_names(hostile, tmp_path):
     hostile.run()
     results = hostile.directory / "results"
     assert (results / "report.html").exists()
+    hostile.run(*with_the_other_rules(hostile.study))
+    assert {path.stem for path in (results / "logs").iterdir()} == rules()
     manifest = polars.read_parquet(results / "manifest" / "digits" / "manifest.parquet")
     assert set(manifest["class_name"]) == set(CLASSES)
     after = {path for path in tmp_path.rglob("*") if hostile.directory not in path.parents}

@@ -30,6 +30,19 @@ def test_second_run_has_nothing_to_do(finished):
     assert finished.planned() == set()
 
 
+def test_deleted_features_and_fine_tuned_weights_run_nothing_again(finished):
+    """docs/scale.md says so to those whose disk is full."""
+    results = finished.directory / "results"
+    deleted = [
+        *(results / "finetune").rglob("weights.safetensors"),
+        *(results / "features").rglob("features.safetensors"),
+    ]
+    assert len(deleted) > 5
+    for file in deleted:
+        file.unlink()
+    assert finished.planned() == set()
+
+
 def test_switch_to_conda_runs_nothing_again(finished, tmp_path):
     # Planning asks conda for its version and settings only; nothing is built.
     conda = tmp_path / "bin" / "conda"
