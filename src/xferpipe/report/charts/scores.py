@@ -111,7 +111,13 @@ def _scatter(evidence: Evidence, ranked: list[str]) -> Figure:
 
 def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]) -> Panel:
     chosen = altair.param(name="chosen_score", value=default)
-    x = altair.X("score_value:Q", title="score", scale=altair.Scale(zero=False, padding=10))
+    x = altair.X(
+        "score_value:Q",
+        title="score",
+        scale=altair.Scale(zero=False, padding=10),
+        # With a tick at every step, neighbouring numbers run into each other.
+        axis=altair.Axis(tickCount=5),
+    )
     words = metric_words(data["metric"])
     scale = fraction_scale(data["low"], data["high"])
     y = altair.Y("value:Q", title=words, scale=scale)
