@@ -110,6 +110,7 @@ def files(tmp_path):
     write_table("finetunes", finetunes, folder / "finetunes.parquet")
     write_table("retrieval", frame("retrieval", []), folder / "retrieval.parquet")
     write_table("zoo", frame("zoo", [{"model": "m"}]), folder / "zoo.parquet")
+    write_table("targets", frame("targets", [{"target": "a"}]), folder / "targets.parquet")
     return folder
 
 

@@ -1,7 +1,8 @@
 """The content of a folder as one short text: what says whether a data set changed between runs.
 
 Dates say little (a copy is new, a restored file is old), so the bytes are hashed; each file once,
-until its size, date or inode changes. Called while Snakemake parses: no torch, nothing heavy.
+until its size, inode or time of change differs (`ctime`, which no program can set back). Called
+while Snakemake parses: no torch, nothing heavy.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from xferpipe.config.datasets import Dataset, ImageTable
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.records import atomic_path
 
-#: A file whose date is this fresh may be written again within the clock's grain: never remembered.
+#: A file changed this lately may be written again within the clock's grain: never remembered.
 _SETTLED_NS = 2_000_000_000
 #: Files that one thread looks at before it takes the next.
 _BLOCK = 256
@@ -122,14 +123,14 @@ def _entries(
         try:
             state = os.stat(path)
             entry = known.get(name)
-            if entry is None or entry[:3] != [state.st_size, state.st_mtime_ns, state.st_ino]:
+            if entry is None or entry[:3] != [state.st_size, state.st_ctime_ns, state.st_ino]:
                 with open(path, "rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
-                entry = [state.st_size, state.st_mtime_ns, state.st_ino, digest, time.time_ns()]
+                entry = [state.st_size, state.st_ctime_ns, state.st_ino, digest, time.time_ns()]
         except FileNotFoundError:
             found.append(("missing", None))
             continue
-        settled = entry[4] - state.st_mtime_ns > _SETTLED_NS
+        settled = entry[4] - state.st_ctime_ns > _SETTLED_NS
         found.append((f"{state.st_size}:{entry[3]}", entry if settled else None))
     return found
 
