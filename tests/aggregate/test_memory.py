@@ -14,7 +14,7 @@ from xferpipe.records import empty, write_table
 ROWS = 20_000
 
 CHILD = """
-import resource, sys
+import sys
 from pathlib import Path
 import polars
 from xferpipe.aggregate.gather import gather
@@ -27,7 +27,9 @@ else:
     rows = polars.concat([polars.read_parquet(file) for _ in range(files)], rechunk=True)
     rows.write_parquet(table)
 print(polars.scan_parquet(table).select(polars.len()).collect().item())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# Not ru_maxrss: it starts from that of the process which this one was forked from.
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 """
 
 
