@@ -34,7 +34,7 @@ QUERIES, EPOCHS = 1678, 90
 MODELS = 25
 
 START = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 import polars, pyarrow.parquet, xferpipe.aggregate.gather, xferpipe.aggregate.selection
 from xferpipe.aggregate import aggregate
@@ -42,7 +42,10 @@ from xferpipe.config import AggregateJob
 from xferpipe.config.study import Selection
 folder = Path(sys.argv[1])
 runs = sorted(folder.glob("runs/*"))
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# Not ru_maxrss: it starts from that of the process which this one was forked from.
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 imported = peak()
 """
 OURS = """
@@ -78,7 +81,7 @@ def write_study(folder: Path, rows: int) -> int:
         row |= {"variant": "", "value": generator.random(), "seconds": 1.0}
         write_table("scores", frame("scores", [row]), folder / "scores" / f"{model}.parquet")
     for run, key in enumerate(keys):
-        key |= {"recipe": "sgd", "seed": run // MODELS}
+        key |= {"recipe": f"recipe_{run // MODELS}", "seed": 0}
         place = folder / "runs" / f"{run:05}"
         row = key | {"task": "retrieval", "status": "finished", "seconds": 60.0}
         write_table("finetunes", frame("finetunes", [row]), place / "run.parquet")
