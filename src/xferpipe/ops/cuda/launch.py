@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 import torch
 
+# Enough blocks to fill a large device twice. Not read off the device: bits must not depend on it.
+BLOCKS = 264
+
 
 class Rows(NamedTuple):
     """A tensor whose rows may lie apart: passed with its shape, stride and dtype."""

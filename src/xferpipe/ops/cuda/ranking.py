@@ -7,11 +7,9 @@ looking at them here would wait for the device.
 import torch
 
 from .. import loading
-from .launch import Rows
+from .launch import BLOCKS, Rows
 
 TILE = 128
-# Enough blocks to fill a large device twice. Not read off the device: bits must not depend on it.
-BLOCKS = 264
 LARGEST_K = 1024
 
 

@@ -5,14 +5,12 @@ Arguments are those of the registered ops; nothing here waits for the device.
 
 import torch
 
-from .launch import At, Rows
+from .launch import BLOCKS, At, Rows
 
 SLAB_STEPS = 1024
 # Of gradients built from factors at a time: what a second-level cache holds.
 BUILT_BYTES = 32 << 20
 HASHED = 1 << 22
-# Enough blocks to fill a large device twice. Not read off the device: bits must not depend on it.
-BLOCKS = 264
 
 
 def column_sums(launch, features, sums):
