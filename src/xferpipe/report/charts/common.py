@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
-from xferpipe.report.drawing import palette
+from xferpipe.report.drawing import INK, palette
 from xferpipe.report.evidence import Evidence
 
 #: Vega expression: the clicked entry of the legend, or all before any click.
@@ -62,6 +62,15 @@ def count_axis(highest: int, title: str) -> dict[str, object]:
     ticks = [1, *range(step, highest + 1, step)] if step > 1 else list(range(1, highest + 1))
     scale = altair.Scale(domain=[1, max(highest, 2)], nice=False, padding=10)
     return {"title": title, "axis": altair.Axis(values=ticks, format="d"), "scale": scale}
+
+
+def reference_line(x: float, **axis: object) -> altair.Chart:
+    """Return a dashed vertical line at a value that others are read against, on their axis."""
+    return (
+        altair.Chart(altair.Data(values=[{"x": x}]))
+        .mark_rule(color=INK, strokeDash=[3, 3])
+        .encode(x=altair.X("x:Q", **axis))
+    )
 
 
 def metric_words(metrics: polars.Series) -> str:

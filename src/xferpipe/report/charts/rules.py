@@ -6,8 +6,8 @@ import altair
 import polars
 
 from xferpipe.config.report import Comparison, Side
-from xferpipe.report.charts.common import listed
-from xferpipe.report.drawing import ACCENT, FAINT, INK, Figure, Panel, absent, values
+from xferpipe.report.charts.common import listed, reference_line
+from xferpipe.report.drawing import ACCENT, FAINT, Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import outcomes
 from xferpipe.report.quantities import orders_table
@@ -89,7 +89,6 @@ def _rules(evidence: Evidence) -> Figure:
     y = altair.Y("rule:N", sort=rules, title=None, axis=altair.Axis(labelLimit=330, grid=False))
     x = altair.X("difference:Q", title="better minus worse, as the rule has it")
     base = altair.Chart(values(ends))
-    zero = altair.Chart(altair.Data(values=[{"x": 0}])).mark_rule(color=INK, strokeDash=[3, 3])
     spans = base.mark_rule(color=FAINT).encode(y=y, x="low:Q", x2="high:Q")
     dots = base.mark_circle(size=70, color=ACCENT, opacity=0.7).encode(
         y=y,
@@ -105,7 +104,7 @@ def _rules(evidence: Evidence) -> Figure:
             altair.Tooltip("error:Q", format=".4f", title="standard error"),
         ],
     )
-    chart = altair.layer(zero.encode(x="x:Q"), spans, dots)
+    chart = altair.layer(reference_line(0), spans, dots)
     return Figure(
         name="rules",
         title=RULES,
@@ -144,7 +143,6 @@ def _orders(evidence: Evidence) -> Figure:
         scale=altair.Scale(domain=[0, 1], padding=8),
         axis=altair.Axis(tickCount=5),
     )
-    half = altair.Chart(altair.Data(values=[{"x": 0.5}])).mark_rule(color=INK, strokeDash=[3, 3])
     dots = (
         altair.Chart(values(data))
         .mark_circle(size=90, color=ACCENT, opacity=0.55)
@@ -172,7 +170,7 @@ def _orders(evidence: Evidence) -> Figure:
         panels=(
             Panel(
                 "All findings",
-                altair.layer(half.encode(x="x:Q"), dots),
+                altair.layer(reference_line(0.5), dots),
                 height=40 * len(findings) + 10,
             ),
         ),

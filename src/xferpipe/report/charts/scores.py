@@ -13,6 +13,7 @@ from xferpipe.report.charts.common import (
     method_names,
     metric_words,
     origin_colours,
+    reference_line,
     with_origin,
 )
 from xferpipe.report.charts.gains import gain_figures
@@ -229,7 +230,6 @@ def _agreement_panel(data: polars.DataFrame, order: list[str]) -> Panel:
         altair.Tooltip("best_model:N", title="fine-tunes best"),
     ]
     base = altair.Chart(values(data))
-    zero = altair.Chart(altair.Data(values=[{"x": 0}])).mark_rule(color=INK, strokeDash=[3, 3])
     interval = base.mark_rule(color=FAINT, strokeWidth=2).encode(
         y=y, x=altair.X("spearman_low:Q"), x2="spearman_high:Q"
     )
@@ -240,7 +240,7 @@ def _agreement_panel(data: polars.DataFrame, order: list[str]) -> Panel:
     shown = data["score"].n_unique()
     return Panel(
         data["place"][0],
-        altair.layer(zero.encode(x="x:Q"), interval, dots),
+        altair.layer(reference_line(0), interval, dots),
         height=24 * max(shown, 1) + 10,
     )
 
@@ -282,8 +282,7 @@ def _trials(chosen: polars.DataFrame) -> Figure:
             tooltip=["score:N", altair.Tooltip("trials:Q", format=".2f", title="mean trials")],
         )
     )
-    rule = altair.Chart(altair.Data(values=[{"x": chance}])).mark_rule(color=INK, strokeDash=[3, 3])
-    layers = [rule.encode(x=altair.X("x:Q", **axis))] if chance is not None else []
+    layers = [reference_line(chance, **axis)] if chance is not None else []
     dashes = f", dashes at chance ({chance:.3g})" if chance is not None else ""
     return Figure(
         name="trials",
