@@ -252,8 +252,9 @@ class _Run:
         weights = self.evaluated().state_dict()
         if self.kept is self.initial:
             self.kept = copy.deepcopy(weights)
-        for name, value in weights.items():
-            self.kept[name].copy_(value)
+        else:
+            for name, value in weights.items():
+                self.kept[name].copy_(value)
         self.fit.best_epoch = self.epoch + 1
 
     @torch.no_grad()
