@@ -20,7 +20,7 @@ from typing import Any
 import numpy
 import torch
 
-from xferpipe.ops import mapped
+from xferpipe.ops import inputs, mapped
 
 #: Called with what is being done, steps done and steps in all (0 where nobody knows).
 Progress = Callable[[str, int, int], None]
@@ -218,12 +218,7 @@ def _large_mean(sample: numpy.ndarray) -> numpy.ndarray | None:
 
 def _check_finite(query: Any) -> None:
     finite = numpy.isfinite(query.double().numpy() if isinstance(query, torch.Tensor) else query)
-    bad = numpy.flatnonzero(~finite.all(1))
-    if len(bad):
-        raise ValueError(
-            f"query row {bad[0]} holds NaN or infinity ({len(bad)} such rows): find the image it "
-            "came from, or recompute the features"
-        )
+    inputs.require_finite(torch.from_numpy(numpy.where(finite.all(1), 0.0, numpy.nan)), "query")
 
 
 def _scaled(features: numpy.ndarray, unit: bool) -> numpy.ndarray:
