@@ -41,9 +41,10 @@ class StudyTables:
         recipes: tuple[str, ...] = RECIPES,
         seeds: tuple[int, ...] = SEEDS,
         diverged: bool = False,
+        licences: tuple[str | None, ...] = ("CC0-1.0", "research only", None),
     ) -> None:
         self.targets, self.models, self.recipes, self.seeds = targets, models, recipes, seeds
-        self.diverged = diverged
+        self.diverged, self.licences = diverged, licences
         self.random = numpy_generator(7, "report", "fixture")
 
     def task(self, target: str) -> str:
@@ -85,9 +86,14 @@ class StudyTables:
                 "source_images": None if model.startswith("random") else 640,
                 "source_accuracy": None if model.startswith("random") else 0.97,
                 "licence": "CC-BY-4.0",
+                "source_licence": None if model.startswith("random") else "ODbL-1.0",
                 "seconds": None if model.startswith("random") else 11.5,
             }
             for model in self.models
+        ]
+        tables["targets"] = [
+            {"target": target, "dataset": target, "task": self.task(target), "licence": licence}
+            for target, licence in zip(self.targets, self.licences, strict=False)
         ]
         metric: dict[tuple[str, str], list[float]] = {}
         for run in self.runs():

@@ -107,6 +107,22 @@ def test_page_full_study_answers_first_and_asks_nothing_from_outside(job, full_t
     assert "default-src 'none'" in markup
 
 
+def test_page_names_the_licences_where_a_model_is_named(job, full_tables, tmp_path):
+    page = page_of(job, full_tables, tmp_path)
+    cards = re.findall(r'<article class="answer.*?</article>', page, flags=re.S)
+    for card, licence in zip(cards, ("CC0-1.0", "research only", "not stated"), strict=True):
+        model = "weights CC-BY-4.0; images of its source ODbL-1.0"
+        assert f"{model}; images of this target {licence}." in card
+    assert '<table id="table-targets">' in page
+
+
+def test_page_names_the_licence_of_a_target_without_an_answer(job, study_tables, tmp_path):
+    tables = study_tables(diverged=True).write(tmp_path / "tables")
+    page = page_of(job, tables, tmp_path)
+    assert "Licences: images of this target CC0-1.0." in page
+    assert "Licences: weights" not in page
+
+
 def test_page_figures_have_one_sentence_words_and_data(job, full_tables, tmp_path):
     page = page_of(job, full_tables, tmp_path)
     pictures = re.findall(r'<figure class="picture.*?</figure>\s', page, flags=re.S)

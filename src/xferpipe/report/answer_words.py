@@ -30,7 +30,7 @@ class AnswerWords:
     figure: str
     sureness: str
     scores: str
-    licence: str
+    licences: str
 
 
 def words_of(answer: Answer, evidence: Evidence) -> AnswerWords:
@@ -41,7 +41,7 @@ def words_of(answer: Answer, evidence: Evidence) -> AnswerWords:
         _figure(answer),
         _sureness(answer),
         _scores(answer, evidence),
-        _licence(answer, evidence),
+        _licences(answer, evidence),
     )
 
 
@@ -100,6 +100,14 @@ def _scores(answer: Answer, evidence: Evidence) -> str:
     )
 
 
-def _licence(answer: Answer, evidence: Evidence) -> str:
-    rows = evidence["zoo"].filter(polars.col("model") == answer.model)["licence"].drop_nulls()
-    return f"Licence of the weights: {rows[0]}." if len(rows) else ""
+def _licences(answer: Answer, evidence: Evidence) -> str:
+    """Name the licences that bear on the choice: the weights', their source's and the target's."""
+    target = evidence["targets"].filter(polars.col("target") == answer.target)
+    zoo = evidence["zoo"].filter(polars.col("model") == answer.model)
+    known = {"images of this target": target["licence"]}
+    if answer.model:
+        sourced = zoo["source"].drop_nulls().len()
+        source = {"images of its source": zoo["source_licence"]} if sourced else {}
+        known = {"weights": zoo["licence"]} | source | known
+    words = [f"{what} {(*names.drop_nulls(), 'not stated')[0]}" for what, names in known.items()]
+    return f"Licences: {'; '.join(words)}."

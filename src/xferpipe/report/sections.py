@@ -29,7 +29,7 @@ SECTIONS = (
         "Models are compared by their fine-tunes. A choice reads the validation split where there "
         "is one; the figures shown are of the test split, as fractions.",
         "targets",
-        ("finetunes",),
+        ("targets", "finetunes"),
     ),
     Section(
         "scores",
