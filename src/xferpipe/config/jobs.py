@@ -57,6 +57,34 @@ class ComputingJob(Job):
     device: Literal["auto", "cpu", "cuda"]
 
 
+class SourceJob(ComputingJob):
+    """A slice of a job on the images of a pretraining's source, as its recipe feeds them."""
+
+    source: str
+    spec: ModelSpec
+    dataset: Dataset
+    recipe: Recipe
+    seed: int
+
+
+class TargetJob(ComputingJob):
+    """A slice of a job that runs one model on a target's images."""
+
+    target_name: str
+    dataset: Dataset
+    model: str
+    spec: ModelSpec
+
+
+class TuningJob(TargetJob):
+    """A slice of a job that fine-tunes, or that runs what was fine-tuned; `seed` is the run's."""
+
+    recipe_name: str
+    recipe: Recipe
+    study_seed: int
+    seed: int
+
+
 class GenerateJob(Job):
     """Write a generated re-identification set in its layout."""
 
@@ -82,17 +110,12 @@ class PackJob(Job):
     seed: int
 
 
-class PretrainJob(ComputingJob):
+class PretrainJob(SourceJob):
     """Train one zoo entry on its source."""
 
     stage: ClassVar[str] = "pretrain"
     model: str
-    source: str
-    spec: ModelSpec
-    dataset: Dataset
     recipe_name: str
-    recipe: Recipe
-    seed: int
 
 
 class ExpertJob(ComputingJob):
@@ -133,34 +156,22 @@ class LoadWeightsJob(Job):
     seed: int
 
 
-class FeaturesJob(ComputingJob):
+class FeaturesJob(TargetJob):
     """Pass the probe images of a target through one model."""
 
     stage: ClassVar[str] = "features"
-    target_name: str
     target: Target
-    dataset: Dataset
     shots: Shots
-    model: str
-    spec: ModelSpec
     probe: Probe
     seed: int
 
 
-class GradientsJob(ComputingJob):
+class GradientsJob(FeaturesJob):
     """Take per-image gradients, and features of further layers, of a target's probe images."""
 
     stage: ClassVar[str] = "gradients"
-    target_name: str
-    target: Target
-    dataset: Dataset
-    shots: Shots
-    model: str
-    spec: ModelSpec
-    probe: Probe
     gradients: Gradients
     layers: tuple[str, ...]
-    seed: int
 
 
 class ReferenceJob(FeaturesJob):
@@ -182,103 +193,61 @@ class ScoresJob(Job):
     compute_threads: int
 
 
-class FinetuneJob(ComputingJob):
+class FinetuneJob(TuningJob):
     """Fine-tune one model on one target with one recipe and seed, and evaluate it."""
 
     stage: ClassVar[str] = "finetune"
-    target_name: str
     target: Target
-    dataset: Dataset
     shots: Shots
-    model: str
-    spec: ModelSpec
-    recipe_name: str
-    recipe: Recipe
-    study_seed: int
-    seed: int
     features_taken: FeaturesTaken | None = None
 
 
-class RetrievalJob(ComputingJob):
+class RetrievalJob(TuningJob):
     """Embed query and gallery with one fine-tuned model and rank."""
 
     stage: ClassVar[str] = "retrieval"
-    target_name: str
-    dataset: Dataset
     shots: Shots
-    model: str
-    spec: ModelSpec
-    recipe_name: str
-    recipe: Recipe
-    study_seed: int
-    seed: int
     retrieval: Retrieval
 
 
-class ProbeJob(ComputingJob):
+class ProbeJob(SourceJob):
     """Perturb one pretrained solution and its source's images."""
 
     stage: ClassVar[str] = "probe"
     model: str
-    source: str
-    spec: ModelSpec
-    dataset: Dataset
-    recipe: Recipe
     sample: Sample
     inputs: InputProbes
     energy: LocalEnergy
     confidence: float
-    seed: int
 
 
-class ProbeFinetunedJob(ComputingJob):
+class ProbeFinetunedJob(TuningJob):
     """Perturb the test images of one fine-tuned model."""
 
     stage: ClassVar[str] = "probe_finetuned"
-    target_name: str
-    dataset: Dataset
     shots: Shots
-    model: str
-    spec: ModelSpec
-    recipe_name: str
-    recipe: Recipe
-    seed: int
     sample: Sample
     inputs: InputProbes
     confidence: float
-    study_seed: int
 
 
-class PathJob(ComputingJob):
+class PathJob(SourceJob):
     """Measure the distance and the ways between two pretrained solutions."""
 
     stage: ClassVar[str] = "path"
     first: str
     second: str
-    source: str
-    spec: ModelSpec
-    dataset: Dataset
-    recipe: Recipe
     sample: Sample
     paths: Paths
-    seed: int
 
 
-class ContinualJob(ComputingJob):
+class ContinualJob(TuningJob):
     """Fine-tune one model on a target part by part."""
 
     stage: ClassVar[str] = "continual"
-    target_name: str
     target: Target
-    dataset: Dataset
-    model: str
-    spec: ModelSpec
-    recipe_name: str
-    recipe: Recipe
     parts: int
     part_by: Literal["classes", "images"]
-    study_seed: int
-    seed: int
 
 
 class AggregateJob(Job):

@@ -48,16 +48,8 @@ class Jobs:
         return PackJob(dataset=self._images(dataset), seed=self.study.seed)
 
     def pretrain(self, model: str) -> PretrainJob:
-        entry = self.study.zoo[model]
         return PretrainJob(
-            model=model,
-            source=entry.source,
-            spec=ModelSpec.of(entry),
-            dataset=self._images(entry.source),
-            recipe_name=entry.recipe,
-            recipe=self.study.pretraining_recipes[entry.recipe],
-            seed=self.study.seed,
-            **self._compute(),
+            **self._on_source(model), model=model, recipe_name=self.study.zoo[model].recipe
         )
 
     def expert(self, name: str) -> ExpertJob:
@@ -92,15 +84,11 @@ class Jobs:
 
     def features(self, target: str, shots: str, model: str) -> FeaturesJob:
         return FeaturesJob(
-            target_name=target,
+            **self._on_target(target, model),
             target=self.study.targets[target],
-            dataset=self._images(self.study.targets[target].dataset),
             shots=parse_shots(shots),
-            model=model,
-            spec=ModelSpec.of(self.study.zoo[model]),
             probe=self.study.probe,
             seed=self.study.seed,
-            **self._compute(),
         )
 
     def gradients(self, target: str, shots: str, model: str) -> GradientsJob:
@@ -132,18 +120,10 @@ class Jobs:
 
     def finetune(self, target: str, shots: str, model: str, recipe: str, seed: str) -> FinetuneJob:
         return FinetuneJob(
-            target_name=target,
+            **self._tuning(target, model, recipe, seed),
             target=self.study.targets[target],
-            dataset=self._images(self.study.targets[target].dataset),
             shots=parse_shots(shots),
-            model=model,
-            spec=ModelSpec.of(self.study.zoo[model]),
-            recipe_name=recipe,
-            recipe=self.study.finetuning_recipes[recipe],
-            study_seed=self.study.seed,
-            seed=int(seed),
             features_taken=self._features_taken(target, shots, model, recipe, int(seed)),
-            **self._compute(),
         )
 
     def _features_taken(
@@ -158,33 +138,20 @@ class Jobs:
         self, target: str, shots: str, model: str, recipe: str, seed: str
     ) -> RetrievalJob:
         return RetrievalJob(
-            target_name=target,
-            dataset=self._images(self.study.targets[target].dataset),
+            **self._tuning(target, model, recipe, seed),
             shots=parse_shots(shots),
-            model=model,
-            spec=ModelSpec.of(self.study.zoo[model]),
-            recipe_name=recipe,
-            recipe=self.study.finetuning_recipes[recipe],
-            study_seed=self.study.seed,
-            seed=int(seed),
             retrieval=self.study.retrieval,
-            **self._compute(),
         )
 
     def probe(self, model: str) -> ProbeJob:
-        entry, probes = self.study.zoo[model], self.study.minimisers
+        probes = self.study.minimisers
         return ProbeJob(
+            **self._on_source(model),
             model=model,
-            source=entry.source,
-            spec=ModelSpec.of(entry),
-            dataset=self._images(entry.source),
-            recipe=self.study.pretraining_recipes[entry.recipe],
             sample=probes.sample,
             inputs=probes.inputs,
             energy=probes.energy,
             confidence=probes.confidence,
-            seed=self.study.seed,
-            **self._compute(),
         )
 
     def probe_finetuned(
@@ -192,52 +159,31 @@ class Jobs:
     ) -> ProbeFinetunedJob:
         probes = self.study.minimisers
         return ProbeFinetunedJob(
-            target_name=target,
-            dataset=self._images(self.study.targets[target].dataset),
+            **self._tuning(target, model, recipe, seed),
             shots=parse_shots(shots),
-            model=model,
-            spec=ModelSpec.of(self.study.zoo[model]),
-            recipe_name=recipe,
-            recipe=self.study.finetuning_recipes[recipe],
-            seed=int(seed),
             sample=probes.sample,
             inputs=probes.inputs,
             confidence=probes.confidence,
-            study_seed=self.study.seed,
-            **self._compute(),
         )
 
     def path(self, first: str, second: str) -> PathJob:
-        entry, probes = self.study.zoo[first], self.study.minimisers
+        probes = self.study.minimisers
         return PathJob(
+            **self._on_source(first),
             first=first,
             second=second,
-            source=entry.source,
-            spec=ModelSpec.of(entry),
-            dataset=self._images(entry.source),
-            recipe=self.study.pretraining_recipes[entry.recipe],
             sample=probes.sample,
             # Which other pairs there are is no business of this one.
             paths=probes.paths.model_copy(update={"pairs": "all"}),
-            seed=self.study.seed,
-            **self._compute(),
         )
 
     def continual(self, target: str, model: str, seed: str) -> ContinualJob:
         continual = self.study.minimisers.continual
         return ContinualJob(
-            target_name=target,
+            **self._tuning(target, model, continual.recipe, seed),
             target=self.study.targets[target],
-            dataset=self._images(self.study.targets[target].dataset),
-            model=model,
-            spec=ModelSpec.of(self.study.zoo[model]),
-            recipe_name=continual.recipe,
-            recipe=self.study.finetuning_recipes[continual.recipe],
             parts=continual.parts,
             part_by=continual.part_by,
-            study_seed=self.study.seed,
-            seed=int(seed),
-            **self._compute(),
         )
 
     def aggregate(self) -> AggregateJob:
@@ -262,6 +208,38 @@ class Jobs:
         # Which fine-tunes take features is their business; the report shows those it finds.
         shown = self.study.report.model_copy(update={"feature_correlation": None})
         return ReportJob(study=self.study.name, selection=self.study.selection, report=shown)
+
+    def _on_source(self, model: str) -> dict[str, object]:
+        """Return the fields of `SourceJob`; two solutions of a path share those of the first."""
+        entry = self.study.zoo[model]
+        return {
+            "source": entry.source,
+            "spec": ModelSpec.of(entry),
+            "dataset": self._images(entry.source),
+            "recipe": self.study.pretraining_recipes[entry.recipe],
+            "seed": self.study.seed,
+            **self._compute(),
+        }
+
+    def _on_target(self, target: str, model: str) -> dict[str, object]:
+        """Return the fields of `TargetJob`."""
+        return {
+            "target_name": target,
+            "dataset": self._images(self.study.targets[target].dataset),
+            "model": model,
+            "spec": ModelSpec.of(self.study.zoo[model]),
+            **self._compute(),
+        }
+
+    def _tuning(self, target: str, model: str, recipe: str, seed: str) -> dict[str, object]:
+        """Return the fields of `TuningJob`."""
+        return {
+            **self._on_target(target, model),
+            "recipe_name": recipe,
+            "recipe": self.study.finetuning_recipes[recipe],
+            "study_seed": self.study.seed,
+            "seed": int(seed),
+        }
 
     def _images(self, dataset: str) -> Dataset:
         """A licence is shown, never computed with: it stays out of the slice."""
