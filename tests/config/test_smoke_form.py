@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from xferpipe.config.study import StudyError, study_of_workflow
+from xferpipe.config.load import StudyError, study_of_workflow
 
 STUDY = {
     "name": "whole",

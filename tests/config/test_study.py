@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from xferpipe.config import StudyError, load_study
 from xferpipe.config.default import DEFAULT
+from xferpipe.config.load import study_of_workflow
 from xferpipe.config.resolve import Jobs, entries_of
-from xferpipe.config.study import study_of_workflow
 
 
 def changed(*path, value):

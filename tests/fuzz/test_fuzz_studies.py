@@ -10,7 +10,8 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from xferpipe.config.study import Study, StudyError, load_study
+from xferpipe.config.load import StudyError, load_study
+from xferpipe.config.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())

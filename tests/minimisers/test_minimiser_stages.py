@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from xferpipe.config import load_study
+from xferpipe.config.load import StudyError
 from xferpipe.config.resolve import Jobs
-from xferpipe.config.study import StudyError
 from xferpipe.datasets import splits
 from xferpipe.datasets.manifest import manifest
 from xferpipe.datasets.pack import pack

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from xferpipe.config import ReportJob, load_study
 from xferpipe.config.default import DEFAULT
+from xferpipe.config.load import StudyError
 from xferpipe.config.report import QUANTITIES, Report
-from xferpipe.config.study import Selection, StudyError
+from xferpipe.config.study import Selection
 from xferpipe.report.evidence import load
 from xferpipe.report.quantities import (
     _MEASURES,

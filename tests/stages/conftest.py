@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from xferpipe.config.load import load_study
 from xferpipe.config.resolve import Jobs
-from xferpipe.config.study import load_study
 from xferpipe.datasets.manifest import manifest
 from xferpipe.datasets.pack import pack
 

@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats, integers
 from safetensors.torch import load_file
 
+from xferpipe.config.load import StudyError
 from xferpipe.config.report import FeaturesTaken
 from xferpipe.config.scores import Probe
-from xferpipe.config.study import StudyError
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest

@@ -1,7 +1,7 @@
 # Functions that the rules share: the study, its jobs and keys, and input functions. No rule here.
 import os
 
-from xferpipe.config.study import StudyError, study_of_workflow
+from xferpipe.config.load import StudyError, study_of_workflow
 from xferpipe.devices import gpu_slots
 from xferpipe.report import FIGURES
 from xferpipe.rebuild.keys import Keys, matches, wildcards_of

@@ -1,0 +1,178 @@
+"""Checks across the blocks of a study: what no block can tell of itself, before any job starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS
+
+if TYPE_CHECKING:
+    from xferpipe.config.study import FinetuneId, Shots, Study
+
+
+def check(study: Study) -> None:
+    """Check every name that one block uses of another, and what only two blocks together tell.
+
+    Raises:
+        ValueError: A name is not defined, or blocks do not go together; names the key.
+    """
+    _targets_fit(study)
+    _zoo_is_whole(study)
+    _finetunes_fit(study)
+    _crops_fit(study)
+    if (reference := study.scores.reference) is not None:
+        _known("scores.reference.model", reference.model, study.zoo)
+        _known("scores.reference.recipe", reference.recipe, study.finetuning_recipes)
+    if study.minimisers is not None:
+        study.minimisers.check(study.zoo, study.pretraining_recipes, study.finetuning_recipes)
+    tables = {"target": study.targets, "model": study.zoo, "recipe": study.finetuning_recipes}
+    for where, kind, name in study.report.names():
+        _known(where, name, tables[kind])
+    _features_are_taken(study)
+    if study.selection.reference_model is not None:
+        _known("selection.reference_model", study.selection.reference_model, study.zoo)
+
+
+def _targets_fit(study: Study) -> None:
+    if not study.targets:
+        raise ValueError("targets: at least one is needed")
+    for name, target in study.targets.items():
+        _known(f"targets.{name}.dataset", target.dataset, study.datasets)
+        reader = study.datasets[target.dataset].reader
+        allowed = RETRIEVAL_READERS if target.task == "retrieval" else CLASSIFICATION_READERS
+        if reader not in allowed:
+            raise ValueError(
+                f"targets.{name}.task: {target.task} cannot be evaluated on reader {reader!r}; "
+                f"allowed readers: {', '.join(allowed)}"
+            )
+        lists = study.retrieval.junk_rule == "index_lists"
+        if lists and target.task == "retrieval" and reader != "veri776":
+            raise ValueError(
+                f"retrieval.junk_rule: index_lists are files of VeRi-776, but target {name!r} "
+                f"has reader {reader!r}; allowed there: same_camera, same_sequence, none"
+            )
+
+
+def _zoo_is_whole(study: Study) -> None:
+    if not study.zoo:
+        raise ValueError("zoo: at least one model is needed")
+    for name, entry in study.zoo.items():
+        if entry.weights == "pretrain":
+            _known(f"zoo.{name}.source", entry.source, study.datasets)
+            _known(f"zoo.{name}.recipe", entry.recipe, study.pretraining_recipes)
+            if entry.initial is not None:
+                _known(f"zoo.{name}.initial", entry.initial, study.zoo)
+        if entry.weights == "expert":
+            _known(f"zoo.{name}.expert", entry.expert, study.experts)
+            sources = study.experts[entry.expert].sources
+            _known(f"zoo.{name}.source", entry.source, dict.fromkeys(sources))
+        _no_cycle(study, name)
+    for name, expert in study.experts.items():
+        for source in expert.sources:
+            _known(f"experts.{name}.sources", source, study.datasets)
+        _known(f"experts.{name}.recipe", expert.recipe, study.pretraining_recipes)
+        if expert.initial is not None:
+            _known(f"experts.{name}.initial", expert.initial, study.zoo)
+        expert.check(name, study.zoo)
+
+
+def _finetunes_fit(study: Study) -> None:
+    for i, grid in enumerate(study.finetunes):
+        where = f"finetunes[{i}]"
+        for name in () if grid.targets == "all" else grid.targets:
+            _known(f"{where}.targets", name, study.targets)
+        for name in () if grid.models == "all" else grid.models:
+            _known(f"{where}.models", name, study.zoo)
+        for name in grid.recipes:
+            _known(f"{where}.recipes", name, study.finetuning_recipes)
+    for run in study.finetune_ids():
+        _recipe_fits(study, run)
+    for target, shots in dict.fromkeys((run.target, run.shots) for run in study.finetune_ids()):
+        _shots_fit(study, target, shots)
+
+
+def _no_cycle(study: Study, name: str) -> None:
+    path = [name]
+    while (initial := _initial(study, path[-1])) is not None and initial in study.zoo:
+        if initial in path:
+            raise ValueError(f"zoo.{name}.initial: a circle: {' -> '.join([*path, initial])}")
+        path.append(initial)
+
+
+def _initial(study: Study, name: str) -> str | None:
+    """Return the zoo entry that an entry's training starts from."""
+    entry = study.zoo[name]
+    if entry.weights == "expert" and entry.expert in study.experts:
+        return study.experts[entry.expert].initial
+    return entry.initial
+
+
+def _recipe_fits(study: Study, run: FinetuneId) -> None:
+    recipe = study.finetuning_recipes[run.recipe]
+    target = study.targets[run.target]
+    identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
+    if identities and target.task != "retrieval":
+        raise ValueError(
+            f"finetuning_recipes.{run.recipe}: its loss or sampler needs identities, but "
+            f"target {run.target!r} is a classification target; "
+            "allowed there: loss: cross_entropy, sampler: shuffle"
+        )
+
+
+def _features_are_taken(study: Study) -> None:
+    asked, where = study.report.feature_correlation, "report.feature_correlation"
+    if asked is None:
+        return
+    for name in () if asked.recipes == "all" else asked.recipes:
+        if study.finetuning_recipes[name].cache_features:
+            raise ValueError(
+                f"{where}.recipes: {name!r} caches features, which therefore do not change; "
+                "leave it out"
+            )
+    if not any(
+        study.takes_features(run.target, run.shots, run.model, run.recipe, run.seed)
+        for run in study.finetune_ids()
+    ):
+        raise ValueError(
+            f"{where}: none of the study's fine-tunes is among these targets, shots, models, "
+            "recipes and seeds; name some that `finetunes` has, or leave the block out"
+        )
+
+
+def _crops_fit(study: Study) -> None:
+    used = [
+        ("finetuning_recipes", run.recipe, study.targets[run.target].dataset)
+        for run in study.finetune_ids()
+    ] + [
+        ("pretraining_recipes", entry.recipe, entry.source)
+        for entry in study.zoo.values()
+        if entry.weights == "pretrain"
+    ]
+    for block, name, dataset in dict.fromkeys(used):
+        recipe = getattr(study, block)[name]
+        # A hyper-rule sets the sizes itself, for whatever size the images have.
+        misfit = recipe.misfit(study.datasets[dataset].image_px)
+        if misfit and recipe.hyperrule is None:
+            raise ValueError(f"{block}.{name} with data set {dataset!r}: {misfit}")
+
+
+def _shots_fit(study: Study, name: str, shots: Shots) -> None:
+    target = study.targets[name]
+    images = study.datasets[target.dataset].training_images(target.validation_fraction)
+    if shots == "full" or images is None:
+        return
+    rarest = min(images, key=images.__getitem__)
+    if shots > images[rarest]:
+        raise ValueError(
+            f"finetunes: shots {shots} asks target {name!r} for {shots} training "
+            f"images of class {rarest!r}, which has {images[rarest]} after the test and "
+            f"validation parts; allowed: 1 to {images[rarest]}, or full"
+        )
+
+
+def _known(where: str, name: str, table: Mapping[str, Any]) -> None:
+    if name not in table:
+        raise ValueError(
+            f"{where}: {name!r} is not defined; allowed: {', '.join(table) or '(none)'}"
+        )
