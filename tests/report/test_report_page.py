@@ -132,7 +132,7 @@ def test_page_figures_have_one_sentence_words_and_data(job, full_tables, tmp_pat
         assert caption.endswith(".")
         assert len(re.findall(r"\.(?:\s|$)", caption)) == 1
         assert re.search(r'role="img" aria-label="[^"]{20,}"', picture)
-        assert 'href="data:text/csv;base64,' in picture
+        assert '.csv.gz" href="data:application/gzip;base64,' in picture
 
 
 def test_page_hostile_names_stay_text(job, study_tables, tmp_path):

@@ -96,7 +96,7 @@ def values(data: polars.DataFrame) -> altair.Data:
         polars.when(polars.col(numbers).is_finite()).then(polars.col(numbers))
     )
     # Six digits, since no screen shows more. As text, since altair looks at every value of a list.
-    text = finite.with_columns(polars.col(numbers).round(6)).write_json()
+    text = finite.with_columns(polars.col(numbers).round_sig_figs(6)).write_json()
     return altair.Data(values=text, format=altair.DataFormat(type="json"))
 
 

@@ -4,11 +4,23 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const views = new Map(); // figure name -> views of its panels
 
+  // A table is held as columns; one of few different texts as these and the place of each row's.
+  const rowsOf = (table) => {
+    const columns = Object.entries(table).map(([name, column]) =>
+      [name, Array.isArray(column) ? column : column.at.map((place) => column.of[place])]);
+    return (columns[0]?.[1] ?? []).map((_, row) =>
+      Object.fromEntries(columns.map(([name, values]) => [name, values[row]])));
+  };
+
   const draw = async () => {
-    const specifications = JSON.parse(document.getElementById("specifications").textContent);
+    const { shared, tables, charts } =
+      JSON.parse(document.getElementById("specifications").textContent);
     for (const element of all(".chart")) {
       const words = element.getAttribute("aria-label");
-      const { view } = await vegaEmbed(element, specifications[element.dataset.spec], {
+      const chart = charts[element.dataset.spec];
+      const datasets = Object.fromEntries(
+        Object.entries(chart.datasets).map(([name, number]) => [name, rowsOf(tables[number])]));
+      const { view } = await vegaEmbed(element, { ...shared, ...chart, datasets }, {
         renderer: "svg",
         actions: false,
         tooltip: { theme: "light" },
@@ -76,15 +88,32 @@
       const number = head.classList.contains("number");
       const key = (row) => {
         const cell = row.cells[column];
-        return number ? cell.dataset.key : cell.textContent;
+        return number ? Number(cell.dataset.key || cell.textContent) : cell.textContent;
       };
       const sorted = [...body.rows].sort((a, b) => {
         const [x, y] = [key(a), key(b)];
-        if (number && (x === "" || y === "")) return (x === "") - (y === ""); // nulls stay last
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y); // last
         const order = number ? x - y : x.localeCompare(y, "en", { numeric: true });
         return up ? order : -order;
       });
       body.append(...sorted);
+    });
+  }
+
+  // The links hold compressed files; a browser that can unpack them hands out plain CSV.
+  const download = async (link) => {
+    const bytes = Uint8Array.from(atob(link.href.split(",")[1]), (c) => c.charCodeAt(0));
+    const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const file = document.createElement("a");
+    file.href = URL.createObjectURL(await new Response(plain).blob());
+    file.download = link.download.replace(/\.gz$/, "");
+    file.click();
+    setTimeout(() => URL.revokeObjectURL(file.href), 10000);
+  };
+  for (const link of window.DecompressionStream ? all("a[download$='.csv.gz']") : []) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      download(link);
     });
   }
 

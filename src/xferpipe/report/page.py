@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from xferpipe.report.answer_words import AnswerWords, words_of
 from xferpipe.report.drawing import Figure, specification, vega_bundle
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import answers
+from xferpipe.report.packing import csv_link, packed
 from xferpipe.report.pictures import RankedList, ranked_lists
 from xferpipe.report.sections import SECTIONS, figures_of, tables_of
 
@@ -67,7 +66,7 @@ def html(evidence: Evidence) -> str:
         style=Markup((_HERE / "page.css").read_text()),
         script=Markup((_HERE / "page.js").read_text()),
         vega=Markup(vega_bundle() if specifications else ""),
-        specifications=_json(specifications),
+        specifications=_json(packed(specifications)),
     )
 
 
@@ -122,8 +121,13 @@ def _table(name: str, data: polars.DataFrame) -> dict[str, Any]:
         known = units.get(column)
         help_ = f"{known.meaning} {f'[{known.unit}]' if known.unit else ''}" if known else ""
         columns.append({"name": column, "number": kind.is_numeric(), "help": help_.strip()})
+    numbers = [column["number"] for column in columns]
     rows = [
-        [(_cell(value), _sort_key(value)) for value in row] for row in data.head(ROWS_SHOWN).rows()
+        [
+            (_cell(value), _sort_key(value) if number else None)
+            for value, number in zip(row, numbers, strict=True)
+        ]
+        for row in data.head(ROWS_SHOWN).rows()
     ]
     return {
         "name": name,
@@ -132,13 +136,6 @@ def _table(name: str, data: polars.DataFrame) -> dict[str, Any]:
         "total": data.height,
         "csv": csv_link(data),
     }
-
-
-def csv_link(data: polars.DataFrame) -> str:
-    """Return a data URI of the rows as CSV."""
-    buffer = io.BytesIO()
-    data.write_csv(buffer)
-    return "data:text/csv;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _cell(value: object) -> str:
@@ -154,7 +151,11 @@ def _cell(value: object) -> str:
 
 
 def _sort_key(value: object) -> str:
-    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+    """Return the number that a cell sorts by, where it is not the text that the cell shows."""
+    if value is None or isinstance(value, int):
+        return ""
+    key = f"{value:.7g}"
+    return "" if key == _cell(value) else key
 
 
 def _json(value: Any) -> Markup:

@@ -50,7 +50,7 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
     colours = {n: COLOURS[i] if i < len(COLOURS) else FAINT for i, n in enumerate(ranked)}
     if "random" in present:
         colours["random"] = INK
-    columns = ["place", "score", "metric", "k", "best_of_k", "gain", "best_gain", "relative"]
+    columns = ["place", "score", "metric", "k", "best_of_k"]
     return [
         Figure(
             name="gain_at_k",
@@ -58,7 +58,7 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
             caption="The best figure among the first k models of a score's order: the earlier a "
             "line reaches the dotted top, the fewer fine-tunes it takes; black is a random order.",
             alternative="Lines of the best figure among the first k models, one per score.",
-            data=data.select([*columns, "seconds"]),
+            data=data.select([*columns, "gain", "best_gain", "relative"]),
             panels=_panels(evidence, data, colours, "k"),
             legend=tuple(colours.items()),
             highlight=True,
