@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import statistics
 import subprocess
@@ -111,16 +112,16 @@ def test_page_names_the_licences_where_a_model_is_named(job, full_tables, tmp_pa
     page = page_of(job, full_tables, tmp_path)
     cards = re.findall(r'<article class="answer.*?</article>', page, flags=re.S)
     for card, licence in zip(cards, ("CC0-1.0", "research only", "not stated"), strict=True):
-        model = "weights CC-BY-4.0; images of its source ODbL-1.0"
-        assert f"{model}; images of this target {licence}." in card
+        model = "Licence of the weights: CC-BY-4.0; of their source's images: ODbL-1.0"
+        assert f"{model}; of this target's images: {licence}." in html.unescape(card)
     assert '<table id="table-targets">' in page
 
 
 def test_page_names_the_licence_of_a_target_without_an_answer(job, study_tables, tmp_path):
     tables = study_tables(diverged=True).write(tmp_path / "tables")
     page = page_of(job, tables, tmp_path)
-    assert "Licences: images of this target CC0-1.0." in page
-    assert "Licences: weights" not in page
+    assert "Licence of this target's images: CC0-1.0." in html.unescape(page)
+    assert "Licence of the weights:" not in page
 
 
 def test_page_figures_have_one_sentence_words_and_data(job, full_tables, tmp_path):

@@ -61,7 +61,7 @@ def _sureness(answer: Answer) -> str:
     behind = f"the next one, {answer.runner_up}, is {abs(answer.margin):.3f} behind"
     if answer.margin < 0:
         ahead = f"{-answer.margin:.3f} ahead on test"
-        behind = f"{answer.runner_up}, behind on {answer.chosen_on}, is {ahead}"
+        behind = f"one behind it on {answer.chosen_on}, {answer.runner_up}, is {ahead}"
     if answer.probability is None:
         return f"{behind[0].upper()}{behind[1:]}. No run was repeated: add seeds."
     percent = "over 99 %" if answer.probability > 0.99 else f"{100 * answer.probability:.0f} %"
@@ -104,10 +104,10 @@ def _licences(answer: Answer, evidence: Evidence) -> str:
     """Name the licences that bear on the choice: the weights', their source's and the target's."""
     target = evidence["targets"].filter(polars.col("target") == answer.target)
     zoo = evidence["zoo"].filter(polars.col("model") == answer.model)
-    known = {"images of this target": target["licence"]}
+    known = {"this target's images": target["licence"]}
     if answer.model:
         sourced = zoo["source"].drop_nulls().len()
-        source = {"images of its source": zoo["source_licence"]} if sourced else {}
-        known = {"weights": zoo["licence"]} | source | known
-    words = [f"{what} {(*names.drop_nulls(), 'not stated')[0]}" for what, names in known.items()]
-    return f"Licences: {'; '.join(words)}."
+        source = {"their source's images": zoo["source_licence"]} if sourced else {}
+        known = {"the weights": zoo["licence"]} | source | known
+    words = [f"of {of}: {(*names.drop_nulls(), 'not stated')[0]}" for of, names in known.items()]
+    return f"Licence {'; '.join(words)}."
