@@ -241,6 +241,40 @@ def test_page_with_published_figures_rules_and_orders_shows_all(full_tables, tmp
     assert "depth helps" in page
 
 
+def test_page_says_where_ours_is_not_what_was_published(full_tables, tmp_path):
+    shared = {"target": "vehicles", "recipe": "gentle", "value": 0.5}
+    figures_ = [shared | {"model": name} for name in ("letters_resnet8", "never_run")]
+    table = {"title": "mAP", "quantity": "finetuned", "comparable": "In part"}
+    alike = table | {"title": "Of digits", "figures": [figures_[0] | {"target": "digits_high"}]}
+    alike["figures"][0] |= {"recipe": "high_lr", "model": "shapes_resnet8"}
+    order = {"finding": "depth helps", "property": "source_accuracy"}
+    order |= {"models": ["letters_resnet14", "letters_resnet8"]}
+    rule = {"rule": "r", "worse": {"recipes": ["high_lr"]}, "better": {"recipes": ["gentle"]}}
+    block = {"published": [table | {"figures": figures_}, alike], "orders": [order]}
+    stand_ins = {
+        "targets": {"vehicles": ["rendered vehicles at 32 px"]},
+        "models": {
+            "letters_resnet8": ["1 layer in place of 8"],
+            "never_run": ["what nobody ran"],
+        },
+        "recipes": {"gentle": ["1 epoch in place of 20 epochs"]},
+    }
+    arguments = {"study": "s", "selection": Selection(), "stand_ins": stand_ins}
+    job = ReportJob(report=block | {"comparisons": [rule]}, **arguments)
+    page = page_of(job, full_tables, tmp_path)
+    caution = r'<p class="caution">Not as published\. Ours: (.*?)\.</p>'
+    cautions = dict(re.findall(rf"<h4>([^<]*)</h4>(?:{caution})?", page))
+    vehicles, epochs = "rendered vehicles at 32 px", "1 epoch in place of 20 epochs"
+    assert cautions["mAP"] == f"{vehicles}; 1 layer in place of 8; {epochs}"
+    assert cautions["Of digits"] == ""
+    assert cautions["All findings"] == "1 layer in place of 8"
+    assert cautions["All targets"].startswith(vehicles)
+    assert cautions["All targets"].endswith(epochs)
+    figures(job, tables=full_tables, output=tmp_path / "svg")
+    picture = (tmp_path / "svg" / "published.svg").read_text()
+    assert picture.count(">Not as published") == 1
+
+
 def test_feature_correlation_picture_is_the_table_in_standard_deviations(full_tables):
     """The pixels are compared with the matrix built entry by entry from the table."""
     import base64

@@ -17,6 +17,7 @@ from xferpipe.config.recipes import Recipe
 from xferpipe.config.report import FeaturesTaken, Report
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Gradients, Probe, Scores
+from xferpipe.config.stand_ins import StandIns
 from xferpipe.config.study import Selection, Shots, Target
 from xferpipe.config.zoo import ZooEntry
 
@@ -270,3 +271,4 @@ class ReportJob(Job):
     study: str
     selection: Selection
     report: Report = Report()
+    stand_ins: StandIns = StandIns()

@@ -66,12 +66,18 @@ def load_study(source: Path | str | dict[str, Any], *, smoke: bool = False) -> S
             raise StudyError(f"{origin} is not YAML: {error}") from None
         if not isinstance(source, dict):
             raise StudyError(f"{origin}: expected a mapping of keys, see config.yaml")
-    content = {key: value for key, value in source.items() if key != "smoke"}
-    if smoke:
-        cut = source.get("smoke")
-        if not isinstance(cut, dict):
-            raise StudyError(f"{origin} has no smoke block, so it has no smoke form; add one")
-        content = _merge(content, cut)
+    whole = {key: value for key, value in source.items() if key != "smoke"}
+    if not smoke:
+        return _checked(whole, origin)
+    cut = source.get("smoke")
+    if not isinstance(cut, dict):
+        raise StudyError(f"{origin} has no smoke block, so it has no smoke form; add one")
+    study = _checked(_merge(whole, cut), origin)
+    study._whole = _checked(whole, origin)
+    return study
+
+
+def _checked(content: dict[str, Any], origin: str) -> Study:
     try:
         return Study.model_validate(content)
     except ValidationError as error:

@@ -28,6 +28,7 @@ from xferpipe.config.jobs import (
 )
 from xferpipe.config.report import FeaturesTaken
 from xferpipe.config.scores import module_of
+from xferpipe.config.stand_ins import StandIns, stand_ins
 from xferpipe.config.study import Shots, Study
 from xferpipe.config.zoo import architecture_family
 
@@ -207,7 +208,13 @@ class Jobs:
     def report(self) -> ReportJob:
         # Which fine-tunes take features is their business; the report shows those it finds.
         shown = self.study.report.model_copy(update={"feature_correlation": None})
-        return ReportJob(study=self.study.name, selection=self.study.selection, report=shown)
+        beside = shown.published or shown.orders or shown.comparisons
+        return ReportJob(
+            study=self.study.name,
+            selection=self.study.selection,
+            report=shown,
+            stand_ins=stand_ins(self.study) if beside else StandIns(),
+        )
 
     def _on_source(self, model: str) -> dict[str, object]:
         """Return the fields of `SourceJob`; two solutions of a path share those of the first."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from xferpipe.config.base import Block, Name
 from xferpipe.config.checks import check
@@ -114,6 +114,13 @@ class Study(Block):
         None, description="Probes of the pretrained solutions; null: none."
     )
     report: Report = Field(Report(), description="What the report sets beside the figures.")
+
+    _whole: Study | None = PrivateAttr(None)
+
+    @property
+    def whole(self) -> Study | None:
+        """The full form of the study where this is its smoke form, else None."""
+        return self._whole
 
     def finetune_ids(self) -> Iterator[FinetuneId]:
         """Yield every fine-tuning run once, in the order the grids name them."""

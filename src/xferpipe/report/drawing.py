@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,12 +43,16 @@ _CONFIG: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart of a figure; its width is set by its place; `note` stands under its label."""
+    """One chart of a figure; its width is set by its place.
+
+    `note` stands under its label; `caution`, which a reader must not miss, stands out there.
+    """
 
     label: str
     chart: altair.LayerChart | altair.Chart
     height: int = 220
     note: str = ""
+    caution: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,8 @@ def svg(figure: Figure, *, columns: int = 3, width: int = 270) -> str:
         columns, width = 1, 620
     charts = []
     for panel in figure.panels:
-        charts.append(panel.chart.properties(width=width, height=panel.height, title=panel.label))
+        title = altair.Title(panel.label, subtitle=textwrap.wrap(panel.caution, width // 6))
+        charts.append(panel.chart.properties(width=width, height=panel.height, title=title))
     spec = _with_datasets(altair.concat(*charts, columns=columns).to_dict())
     spec["config"] = _CONFIG | {"background": "white"}
     spec["description"] = figure.alternative

@@ -10,6 +10,7 @@ import polars
 from xferpipe.config.report import Published, PublishedOrder
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import outcomes
+from xferpipe.report.stand_ins import of_figure
 
 _RUN = ["target", "shots", "model", "recipe"]
 
@@ -20,23 +21,28 @@ def published_table(evidence: Evidence) -> polars.DataFrame:
     Returns:
         Columns table (title), quantity, target, shots, model, against, recipe, method, variant,
         published and ours (in the quantity's unit), difference (ours - published), metric, seeds
-        and spread (of fine-tunes; sample standard deviation), rank1 (fraction; retrieval alone)
-        and comparable (words).
+        and spread (of fine-tunes; sample standard deviation), rank1 (fraction; retrieval alone),
+        comparable (words) and stand_ins (words: what ours is of in place of the published; null
+        where there is nothing, or nothing was run).
     """
     text, number = polars.String, polars.Float64
     names = ("target", "shots", "model", "against", "recipe", "method", "variant")
     schema = {"table": text, "quantity": text} | dict.fromkeys(names, text)
     schema |= {"published": number, "ours": number, "metric": text, "seeds": polars.Int64}
     schema |= {"spread": number, "rank1": number, "comparable": text}
+    schema["stand_ins"] = text
     rows = []
     for table in evidence.job.report.published:
         measure = _MEASURES[table.quantity](evidence)
         for figure in table.figures:
+            measured = _measured(measure, figure)
+            parts = [] if measured.get("ours") is None else of_figure(evidence, table, figure)
             rows.append(
                 {"table": table.title, "quantity": table.quantity, "published": figure.value}
                 | {name: getattr(figure, name) for name in names}
                 | {"shots": str(figure.shots), "comparable": table.comparable}
-                | _measured(measure, figure)
+                | {"stand_ins": "; ".join(parts) or None}
+                | measured
             )
     data = polars.DataFrame(rows, schema=schema)
     difference = (data["ours"] - data["published"]).alias("difference")

@@ -9,6 +9,7 @@ from xferpipe.report.charts.common import fraction_scale
 from xferpipe.report.drawing import ACCENT, COLOURS, INK, Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.quantities import published_table
+from xferpipe.report.stand_ins import caution
 
 TITLE = "Published figures beside ours"
 
@@ -108,4 +109,7 @@ def _panel(data: polars.DataFrame) -> Panel:
         )
     )
     note = f"To compare: {data['comparable'][0]}."
-    return Panel(data["table"][0], marks, height=24 * len(order) + 10, note=note)
+    parts = data["stand_ins"].drop_nulls().str.split("; ").explode()
+    return Panel(
+        data["table"][0], marks, height=24 * len(order) + 10, note=note, caution=caution(parts)
+    )

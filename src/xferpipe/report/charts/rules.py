@@ -11,6 +11,7 @@ from xferpipe.report.drawing import ACCENT, FAINT, Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import outcomes
 from xferpipe.report.quantities import orders_table
+from xferpipe.report.stand_ins import caution, of_order, of_rule
 
 RULES, ORDERS = "Rules put to the test", "Printed orders of models put to the test"
 
@@ -105,6 +106,7 @@ def _rules(evidence: Evidence) -> Figure:
         ],
     )
     chart = altair.layer(reference_line(0), spans, dots)
+    parts = [part for rule in evidence.job.report.comparisons for part in of_rule(evidence, rule)]
     return Figure(
         name="rules",
         title=RULES,
@@ -112,7 +114,7 @@ def _rules(evidence: Evidence) -> Figure:
         "bars are two standard errors from the seeds.",
         alternative=f"Differences by rule; pairs that held: {_held(summary)}.",
         data=data,
-        panels=(Panel("All targets", chart, height=40 * len(rules) + 10),),
+        panels=(Panel("All targets", chart, height=40 * len(rules) + 10, caution=caution(parts)),),
         summary=summary,
         wide=True,
     )
@@ -159,6 +161,7 @@ def _orders(evidence: Evidence) -> Figure:
             ],
         )
     )
+    parts = [part for order in evidence.job.report.orders for part in of_order(evidence, order)]
     words = [f"{row['agreeing']} of {row['pairs']}" for row in summary.iter_rows(named=True)]
     return Figure(
         name="orders",
@@ -172,6 +175,7 @@ def _orders(evidence: Evidence) -> Figure:
                 "All findings",
                 altair.layer(reference_line(0.5), dots),
                 height=40 * len(findings) + 10,
+                caution=caution(parts),
             ),
         ),
         summary=summary,
