@@ -1,17 +1,14 @@
 """The gradients stage: Gram matrices of per-image gradients and of named layers' features.
 
-The gradient of image i by the weights of a convolution is D_i A_i^T: D_i (output channels,
-positions) by its output, A_i (input channels x kernel, positions) its input patches. One backward
-pass of the layers behind the convolution gives D for a whole batch; the weights' gradients are
-never stored. What is kept is n x n, so that scores, intervals and loss curves need no model.
+A gradient is held as the two factors of `zoo.gradient_factors`, never as a vector of weights. What
+is kept is n x n, so that scores, intervals and loss curves need no model.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy
@@ -30,14 +27,10 @@ from xferpipe.training.compute import prepare
 from xferpipe.training.data import Labelled, LabelledImages
 from xferpipe.training.memory import Pieces
 from xferpipe.zoo.build import anatomy_of, classifier_of
-from xferpipe.zoo.features import layer_input
+from xferpipe.zoo.gradient_factors import Factors, Scalar, batch_factors, last_convolution
 from xferpipe.zoo.weights import load_model
 
 BATCH = 64
-
-Factors = tuple[torch.Tensor, torch.Tensor]
-#: Per-image scalars (b) to differentiate, from features (b, d) and logits (b, z).
-Scalar = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def gradients(
@@ -195,14 +188,10 @@ def _one_scalar(
         for part in passes.map(lambda some: batch_factors(model, some, scalar), images)
     ]
     outputs, patches = (torch.cat(part) for part in zip(*parts, strict=True))
-    groups = getattr(_layer(model), "groups", 1)
+    groups = getattr(last_convolution(model), "groups", 1)
     pieces = zip(outputs.chunk(groups, dim=1), patches.chunk(groups, dim=1), strict=True)
     # Groups of channels share no weight: their inner products add up.
     return sum(reduce(piece, part) for part, piece in enumerate(pieces))
-
-
-def _layer(model: nn.Module) -> nn.Module:
-    return model.get_submodule(anatomy_of(model).last_convolution)
 
 
 def channelwise(model: nn.Module, split: Labelled) -> bool:
@@ -220,71 +209,6 @@ def channelwise(model: nn.Module, split: Labelled) -> bool:
     weighted, _ = batch_factors(model, images, lambda features, _: features @ weights)
     expected = plain * weights.view(1, -1, 1)
     return torch.allclose(weighted, expected, rtol=1e-4, atol=1e-6 * float(plain.abs().max()))
-
-
-def batch_factors(model: nn.Module, images: torch.Tensor, scalar: Scalar) -> Factors:
-    """Return D and A of one batch.
-
-    Args:
-        model: A model of `build_model`, in evaluation mode.
-        images: Normalised images, float (b, 3, h, w).
-        scalar: Per-image scalar of features and logits.
-    Returns:
-        Gradients by the layer's output (b, output channels, positions); input patches
-        (b, input channels x kernel, positions).
-    Raises:
-        ValueError: The layer cannot be unfolded.
-    """
-    layer = _layer(model)
-    with torch.enable_grad(), _cut(layer) as seen, layer_input(classifier_of(model)) as features:
-        logits = model(images).flatten(1)
-        given, made = seen[-1]
-        (gradient,) = torch.autograd.grad(scalar(features[-1], logits).sum(), made)
-    return _positions(gradient, layer), _patches(given, layer, gradient)
-
-
-@contextmanager
-def _cut(layer: nn.Module) -> Iterator[list[Factors]]:
-    """Make the layer's output the start of the graph: nothing before it is differentiated."""
-    seen: list[Factors] = []
-
-    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], made: torch.Tensor):
-        start = made.detach().requires_grad_()
-        seen.append((inputs[0].detach(), start))
-        # In-place activations would overwrite the leaf itself.
-        return start.clone()
-
-    handle = layer.register_forward_hook(hook)
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
-def _positions(values: torch.Tensor, layer: nn.Module) -> torch.Tensor:
-    """Return a layer's output as (b, channels, positions)."""
-    if isinstance(layer, nn.Linear):
-        return values.reshape(len(values), -1, values.shape[-1]).transpose(1, 2)
-    return values.flatten(2)
-
-
-def _patches(given: torch.Tensor, layer: nn.Module, gradient: torch.Tensor) -> torch.Tensor:
-    if isinstance(layer, nn.Linear):
-        return _positions(given, layer)
-    if not isinstance(layer, nn.Conv2d) or isinstance(layer.padding, str):
-        raise ValueError(
-            f"the gradient scores cannot unfold a {type(layer).__name__}; expected a Conv2d with "
-            "padding in pixels, or a linear layer"
-        )
-    patches = functional.unfold(
-        given, layer.kernel_size, layer.dilation, layer.padding, layer.stride
-    )
-    if patches.shape[2] != gradient.flatten(2).shape[2]:
-        raise ValueError(
-            f"{type(layer).__name__} has {gradient.flatten(2).shape[2]} output positions but "
-            f"{patches.shape[2]} input patches; it pads in a way of its own"
-        )
-    return patches
 
 
 @torch.no_grad()
