@@ -52,6 +52,9 @@ def main():
     parser.add_argument(
         "--ours", action="store_true", help="leave the peers out, to compare instruction sets"
     )
+    parser.add_argument(
+        "--suffix", default="", help="ends the names of the CSV files: results of another machine"
+    )
     options = parser.parse_args(given)
     names = options.names or [*OPS, *PROGRAMS]
     if unknown := set(names) - set(_MODULES):
@@ -96,6 +99,7 @@ def run_ops(names, options):
             suffix = f"{name}_{options.size}_threads{options.threads}"
             if options.ours:
                 suffix += f"_{status.dispatch['instruction_set']}"
+            suffix += f"_{options.suffix}" if options.suffix else ""
             print(f"  -> {common.write(rows, suffix, limits)}")
 
 

@@ -11,7 +11,7 @@
 namespace xferpipe {
 namespace {
 
-constexpr int64_t kRowPanelsTile = 8;  // tile of the Gram matrix: that many row panels ...
+constexpr int64_t kRowsTile = 112;     // tile of the Gram matrix: row panels up to that many rows ...
 constexpr int64_t kColumnsTile = 128;  // ... by that many columns
 
 }  // namespace
@@ -21,7 +21,7 @@ void add_symmetric_product(const Operands& packed, int64_t size, double* gram) {
   const Kernels& k = kernels();
   const auto multiply = packed.pairs ? k.multiply_pairs : k.multiply;
   const int64_t slab_steps = packed.pairs ? kSlabRows / 2 : kSlabRows;
-  const int64_t tile_rows = kRowPanelsTile * k.row_panel;
+  const int64_t tile_rows = kRowsTile / k.row_panel * k.row_panel;
   const int64_t row_tiles = (size + tile_rows - 1) / tile_rows;
   const int64_t column_tiles = (size + kColumnsTile - 1) / kColumnsTile;
   struct Tile {

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 
 def run_python(code, **environment):
@@ -78,6 +79,9 @@ def test_instruction_sets_agree_with_the_definition(native, isa):
     """Each compiled set runs the sweep's hardest cases in its own interpreter."""
     if isa not in native.build["compiled_instruction_sets"].split():
         pytest.skip(f"{isa} is not compiled in on this machine")
+    # torch's word, not ours: a dispatch that gives up a set which the processor has must fail.
+    if isa == "avx512" and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("this processor has no AVX-512: its kernels are compiled but do not run here")
     code = (
         "import torch; from xferpipe import ops;"
         f"assert ops.native_status().dispatch['instruction_set'] == '{isa}';"

@@ -20,7 +20,16 @@ static inline int64_t keep_above(const float* scores, int64_t columns, float thr
     kept += __builtin_popcount(above);
   }
 #else
-  for (int64_t j = 0; j < columns; ++j) {
+  int64_t j = 0;
+#if defined(__AVX2__)
+  const __m256 limit = _mm256_set1_ps(threshold);
+  for (; j + 8 <= columns; j += 8) {
+    const __m256 above = _mm256_cmp_ps(_mm256_loadu_ps(scores + j), limit, _CMP_GT_OQ);
+    uint32_t left = static_cast<uint32_t>(_mm256_movemask_ps(above));
+    for (; left; left &= left - 1) out[kept++] = scores[j + __builtin_ctz(left)];
+  }
+#endif
+  for (; j < columns; ++j) {
     out[kept] = scores[j];
     kept += scores[j] > threshold;
   }
@@ -51,6 +60,22 @@ static inline void count_group(const float* kept, int64_t count, const float* th
   }
 #pragma GCC unroll 8
   for (int g = 0; g < kGroups; ++g) _mm512_storeu_si512(counts + 16 * g, total[g]);
+#elif defined(__AVX2__)
+  // Two vectors at a time; a true comparison is -1.
+  for (int t = 0; t < 16 * kGroups; t += 16) {
+    const __m256 first = _mm256_loadu_ps(thresholds + t), second = _mm256_loadu_ps(thresholds + t + 8);
+    __m256i* const out = reinterpret_cast<__m256i*>(counts + t);
+    __m256i low = _mm256_loadu_si256(out), high = _mm256_loadu_si256(out + 1);
+    for (int64_t s = 0; s < count; ++s) {
+      const __m256 score = _mm256_broadcast_ss(kept + s);
+      const __m256 one = _mm256_cmp_ps(score, first, _CMP_GT_OQ);
+      const __m256 other = _mm256_cmp_ps(score, second, _CMP_GT_OQ);
+      low = _mm256_sub_epi32(low, _mm256_castps_si256(one));
+      high = _mm256_sub_epi32(high, _mm256_castps_si256(other));
+    }
+    _mm256_storeu_si256(out, low);
+    _mm256_storeu_si256(out + 1, high);
+  }
 #else
   for (int64_t s = 0; s < count; ++s) {
     const float score = kept[s];
@@ -108,7 +133,16 @@ static int64_t select_above(const float* scores, int64_t columns, float threshol
     kept += __builtin_popcount(above);
   }
 #else
-  for (int64_t j = 0; j < columns; ++j) {
+  int64_t j = 0;
+#if defined(__AVX2__)
+  const __m256 limit = _mm256_set1_ps(threshold);
+  for (; j + 8 <= columns; j += 8) {
+    const __m256 above = _mm256_cmp_ps(_mm256_loadu_ps(scores + j), limit, _CMP_GT_OQ);
+    uint32_t left = static_cast<uint32_t>(_mm256_movemask_ps(above));
+    for (; left; left &= left - 1) out[kept++] = static_cast<int32_t>(j + __builtin_ctz(left));
+  }
+#endif
+  for (; j < columns; ++j) {
     out[kept] = static_cast<int32_t>(j);
     kept += scores[j] > threshold;
   }
@@ -123,6 +157,14 @@ static void add_to_double(const float* from, int64_t count, double* into) {
     const __m512d sum =
         _mm512_add_pd(_mm512_loadu_pd(into + j), _mm512_cvtps_pd(_mm256_loadu_ps(from + j)));
     _mm512_storeu_pd(into + j, sum);
+  }
+  for (; j < count; ++j) into[j] += from[j];
+#elif defined(__AVX2__)
+  int64_t j = 0;
+  for (; j + 4 <= count; j += 4) {
+    const __m256d sum =
+        _mm256_add_pd(_mm256_loadu_pd(into + j), _mm256_cvtps_pd(_mm_loadu_ps(from + j)));
+    _mm256_storeu_pd(into + j, sum);
   }
   for (; j < count; ++j) into[j] += from[j];
 #else

@@ -5,7 +5,9 @@
 namespace xferpipe::XFERPIPE_ISA {
 
 // Accumulators of a block: as many as stay in registers beside the operands.
-constexpr int kBlockRows = kWidth == 16 ? 6 : 2, kBlockColumns = 4;
+constexpr int kBlockRows = kWidth == 4 ? 2 : 6, kBlockColumns = kWidth == 8 ? 2 : 4;
+// Lanes that a block computes in turn: of AVX2's two vectors, each is half of the same cache lines.
+constexpr int64_t kLanesTogether = kWidth == 8 ? 2 * kWidth : kWidth;
 
 template <int kRows, int kColumns>
 static inline void factor_block(int64_t positions, const float* left, const float* right,
@@ -40,7 +42,7 @@ static inline void factor_block(int64_t positions, const float* left, const floa
 static void factor_tile(int64_t positions, int64_t rows, const float* left, int64_t columns,
                         const float* right, int64_t lanes, bool add, float* out) {
   const int64_t apart = positions * kColumnPanel;
-  for (int64_t lane = 0; lane < lanes; lane += kWidth) {
+  for (int64_t lane = 0; lane < lanes; lane += kLanesTogether) {
     for (int64_t r = 0; r < rows;) {
       const int64_t here = rows - r >= kBlockRows ? kBlockRows : 1;
       for (int64_t c = 0; c < columns;) {
@@ -50,6 +52,11 @@ static void factor_tile(int64_t positions, int64_t rows, const float* left, int6
                                      : factor_block<kBlockRows, kBlockColumns>;
         run(positions, left + r * apart + lane, right + c * apart + lane, columns, add,
             out + (r * columns + c) * kColumnPanel + lane);
+        if constexpr (kLanesTogether > kWidth) {
+          const int64_t next = lane + kWidth;
+          run(positions, left + r * apart + next, right + c * apart + next, columns, add,
+              out + (r * columns + c) * kColumnPanel + next);
+        }
         c += wide;
       }
       r += here;

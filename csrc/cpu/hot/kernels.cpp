@@ -3,7 +3,11 @@
 
 #include "counting.h"
 #include "factors.h"
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#include "multiply_avx2.h"
+#else
 #include "multiply.h"
+#endif
 #include "pack.h"
 #include "peak.h"
 #include "sketching.h"
@@ -26,7 +30,11 @@ const Kernels* XFERPIPE_TABLE(XFERPIPE_ISA)() {
       isa::pack_pairs,
       isa::pack_step,
       isa::copy_left,
+#if defined(__AVX2__) && !defined(__AVX512F__)
+      isa::multiply_panels_ahead,
+#else
       isa::multiply_panels<isa::Singles>,
+#endif
 #if defined(__AVX512F__)
       __builtin_cpu_supports("avx512bf16") ? multiply_pairs_avx512 : nullptr,
 #else

@@ -1,78 +1,8 @@
 // Packing: rows of the caller's matrix become panels that the register tile reads in order.
 #pragma once
-#include "vector.h"
+#include "transpose.h"
 
 namespace xferpipe::XFERPIPE_ISA {
-
-#if defined(__AVX512F__)
-// Sixteen rows of sixteen 32-bit values, transposed in registers.
-static inline void transpose_16(__m512 r[16]) {
-  __m512 t[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512d a = _mm512_castps_pd(t[4 * i]), b = _mm512_castps_pd(t[4 * i + 1]);
-    const __m512d c = _mm512_castps_pd(t[4 * i + 2]), d = _mm512_castps_pd(t[4 * i + 3]);
-    r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
-    r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
-    r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
-    r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
-    r[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
-  }
-}
-
-static inline __m512 load_16(const char* row, int64_t k, int64_t depth, bool bfloat16) {
-  const int64_t left = depth - k;
-  const __mmask16 mask = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-  if (!bfloat16) return _mm512_maskz_loadu_ps(mask, row + 4 * k);
-  const __m256i half = _mm256_maskz_loadu_epi16(mask, row + 2 * k);
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-}
-
-// Up to sixteen rows into columns [at, at + lanes) of a panel `width` floats wide. Sixteen rows are
-// more streams than the hardware prefetches, so deep rows ask for it (`kAhead`).
-template <bool kAhead>
-static inline void pack_16(const char* const* rows, const float* scales, int64_t lanes,
-                           int64_t depth, int64_t width, bool bfloat16, float* out) {
-  const __mmask16 mask = static_cast<__mmask16>((1u << lanes) - 1);
-  for (int64_t k = 0; k < depth; k += 16) {
-    __m512 block[16];
-#pragma GCC unroll 16
-    for (int r = 0; r < 16; ++r) {
-      if (kAhead && r < lanes && rows[r]) _mm_prefetch(rows[r] + (bfloat16 ? 2 : 4) * (k + 128), _MM_HINT_T0);
-      block[r] = r < lanes && rows[r] ? load_16(rows[r], k, depth, bfloat16) : _mm512_setzero_ps();
-      if (scales && r < lanes) block[r] = _mm512_mul_ps(block[r], _mm512_set1_ps(scales[r]));
-    }
-    transpose_16(block);
-    const int64_t steps = depth - k < 16 ? depth - k : 16;
-    if (steps == 16) {
-#pragma GCC unroll 16
-      for (int s = 0; s < 16; ++s) _mm512_mask_storeu_ps(out + (k + s) * width, mask, block[s]);
-    } else {
-      for (int64_t s = 0; s < steps; ++s) {
-        _mm512_mask_storeu_ps(out + (k + s) * width, mask, block[s]);
-      }
-    }
-  }
-}
-#endif
 
 static void pack_rows(const char* const* rows, const float* scales, int64_t count, int64_t depth,
                       int64_t width, bool bfloat16, float* out) {
@@ -88,6 +18,17 @@ static void pack_rows(const char* const* rows, const float* scales, int64_t coun
         part_scales[r] = scales && at + r < here ? scales[first + at + r] : 1.0f;
       }
       pack_16<true>(part, scales ? part_scales : nullptr, lanes, depth, width, bfloat16, out + at);
+    }
+#elif defined(__AVX2__)
+    for (int64_t at = 0; at < width; at += 8) {
+      const char* part[8];
+      float part_scales[8];
+      const int64_t lanes = width - at < 8 ? width - at : 8;
+      for (int64_t r = 0; r < lanes; ++r) {
+        part[r] = at + r < here ? rows[first + at + r] : nullptr;
+        part_scales[r] = scales && at + r < here ? scales[first + at + r] : 1.0f;
+      }
+      pack_8(part, scales ? part_scales : nullptr, lanes, depth, width, bfloat16, out + at);
     }
 #else
     for (int64_t r = 0; r < width; ++r) {
@@ -206,8 +147,15 @@ static void copy_left(const float* right, int64_t first, int64_t count, int64_t 
                           _mm512_maskz_loadu_ps(lanes, right + s * kColumnPanel + first));
   }
 #else
+  const float* from = right + first;
+  if (count == kRowPanel) {  // known to the compiler
+    for (int64_t s = 0; s < depth; ++s) {
+      std::memcpy(out + s * kRowPanel, from + s * kColumnPanel, 4 * kRowPanel);
+    }
+    return;
+  }
   for (int64_t s = 0; s < depth; ++s) {
-    for (int64_t j = 0; j < count; ++j) out[s * kRowPanel + j] = right[s * kColumnPanel + first + j];
+    for (int64_t j = 0; j < count; ++j) out[s * kRowPanel + j] = from[s * kColumnPanel + j];
   }
 #endif
 }
@@ -225,9 +173,18 @@ static float dot(const char* a, const char* b, int64_t columns, bool bfloat16) {
 #else
   float part[8] = {0, 0, 0, 0, 0, 0, 0, 0};
   int64_t k = 0;
+#if defined(__AVX2__)
+  __m256 total = zero(), second = zero();
+  for (; k + 16 <= columns; k += 16) {
+    total = multiply_add(load_8(a, k, bfloat16), load_8(b, k, bfloat16), total);
+    second = multiply_add(load_8(a, k + 8, bfloat16), load_8(b, k + 8, bfloat16), second);
+  }
+  store(part, add(total, second));
+#else
   for (; k + 8 <= columns; k += 8) {
     for (int l = 0; l < 8; ++l) part[l] += element(a, k + l, bfloat16) * element(b, k + l, bfloat16);
   }
+#endif
   for (; k < columns; ++k) part[0] += element(a, k, bfloat16) * element(b, k, bfloat16);
   for (int l = 0; l < 8; ++l) sum += part[l];
 #endif
@@ -248,12 +205,26 @@ static double squared_norm(const char* row, int64_t columns, bool bfloat16) {
   }
   _mm512_storeu_pd(sum, _mm512_add_pd(low, high));
 #else
+#if defined(__AVX2__)
+  // The square of a float32 value is exact in float64.
+  __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+  for (; k + 8 <= columns; k += 8) {
+    const __m256 v = load_8(row, k, bfloat16);
+    const __m256d a = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+    const __m256d b = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+    low = _mm256_fmadd_pd(a, a, low);
+    high = _mm256_fmadd_pd(b, b, high);
+  }
+  _mm256_storeu_pd(sum, low);
+  _mm256_storeu_pd(sum + 4, high);
+#else
   for (; k + 8 <= columns; k += 8) {
     for (int l = 0; l < 8; ++l) {
       const double v = element(row, k + l, bfloat16);
       sum[l] += v * v;
     }
   }
+#endif
   for (; k < columns; ++k) {
     const double v = element(row, k, bfloat16);
     sum[0] += v * v;

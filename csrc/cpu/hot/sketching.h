@@ -9,7 +9,7 @@ namespace xferpipe::XFERPIPE_ISA {
 static void bucket_table(uint64_t seed, uint64_t call, int64_t calls, uint32_t buckets,
                          uint32_t* table) {
   int64_t j = 0;
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__AVX2__)
   // Sixteen calls side by side, round by round: the compiler makes vectors of it.
   constexpr int kCalls = 16;
   for (; j + kCalls <= calls; j += kCalls) {
@@ -54,6 +54,9 @@ static void scatter(const char* const* rows, int64_t count, int64_t columns, boo
     // Nothing is fetched ahead: gradients are often a power of two apart, and then sixteen rows share
     // one set of the caches, where half of what was fetched would be gone before its use.
     pack_16<false>(shifted, nullptr, kLanes, here, kLanes, bfloat16, buffer);
+#elif defined(__AVX2__)
+    pack_8(shifted, nullptr, 8, here, kLanes, bfloat16, buffer);
+    pack_8(shifted + 8, nullptr, 8, here, kLanes, bfloat16, buffer + 8);
 #else
     pack_rows(shifted, nullptr, kLanes, here, kLanes, bfloat16, buffer);
 #endif
@@ -65,6 +68,13 @@ static void scatter(const char* const* rows, int64_t count, int64_t columns, boo
       const __m512i value = _mm512_loadu_si512(buffer + j * kLanes);
       const __m512 moved = _mm512_castsi512_ps(_mm512_xor_si512(value, sign));
       _mm512_storeu_ps(bucket, _mm512_add_ps(_mm512_loadu_ps(bucket), moved));
+#elif defined(__AVX2__)
+      const __m256 sign =
+          _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int32_t>(entry & 0x80000000u)));
+      const __m256 first = _mm256_xor_ps(load(buffer + j * kLanes), sign);
+      const __m256 second = _mm256_xor_ps(load(buffer + j * kLanes + 8), sign);
+      store(bucket, add(load(bucket), first));
+      store(bucket + 8, add(load(bucket + 8), second));
 #else
       const float sign = entry >> 31 ? -1.0f : 1.0f;
       for (int64_t i = 0; i < kLanes; ++i) bucket[i] += sign * buffer[j * kLanes + i];
@@ -87,6 +97,19 @@ static void add_signed(const char* row, int64_t first, int64_t count, bool bfloa
     const __m512 value = load_16(row, first + j, first + j + 16, bfloat16);
     const __m512 sum = _mm512_loadu_ps(into + j);
     _mm512_storeu_ps(into + j, _mm512_mask_sub_ps(_mm512_add_ps(sum, value), minus, sum, value));
+  }
+#elif defined(__AVX2__)
+  // Eight bits at a time from wherever they start, each moved to the sign of its lane.
+  const __m256i shift = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+  const __m256i top = _mm256_set1_epi32(static_cast<int32_t>(0x80000000u));
+  for (; j + 8 <= count; j += 8) {
+    const int64_t bit = first_bit + j;
+    uint64_t window = bits[bit / 32];
+    if (bit % 32 > 24) window |= static_cast<uint64_t>(bits[bit / 32 + 1]) << 32;
+    const __m256i all = _mm256_set1_epi32(static_cast<int32_t>(window >> (bit % 32)));
+    const __m256i sign = _mm256_and_si256(_mm256_sllv_epi32(all, shift), top);
+    const __m256 value = load_8(row, first + j, bfloat16);
+    store(into + j, add(load(into + j), _mm256_xor_ps(value, _mm256_castsi256_ps(sign))));
   }
 #endif
   for (; j < count; ++j) {
