@@ -10,15 +10,17 @@ packed images.
 The plain loop is what a user writes: torchvision transforms of PIL pictures, one by one, from an
 array in memory as torchvision's CIFAR10 holds it, in float32. It runs without workers and with two,
 and the faster one counts. `light` is a padded crop and a mirror image; `heavy` a random resized
-crop, a mirror image, colour jitter and random erasing. Our loop runs with the default recipe and
-with its options channels_last and bf16, each beside a bare step that computes in the same way.
+crop, a mirror image, colour jitter and random erasing. Our loop runs with the default recipe
+(channels_last), in the default memory format and, where the processor has it, in bf16, each beside
+a bare step that computes in the same way.
 
-Rounds alternate, so that a machine that slows down slows all; figures are medians of the ratios of
-one round. With `--threads 1` the clock is the processor time, which a busy machine stretches less,
-and there are no workers: one core's work is compared. Seconds are those of an epoch's steps, data
+Every loop has a process of its own, since ours sets its process up as a job does (`prepare`). They
+take turns, so that a machine that slows down slows all; figures are medians of the ratios of one
+round. With `--threads 1` the clock is the processor time, which a busy machine stretches less, and
+there are no workers: one core's work is compared. Seconds are those of an epoch's steps, data
 included; what a run of ours does beside (copies of the first and the best weights, distances) is
-`rest_seconds`, on the wall. Memory is the peak of one fresh process for each loop, over as many
-images as CIFAR-10 has.
+`rest_seconds`. Memory is the highest resident set of a process, with as many packed images as
+CIFAR-10 has.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from torch.nn import functional
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.recipes import Recipe
 from xferpipe.datasets.images import PackedImages
+from xferpipe.training.compute import prepare
 from xferpipe.training.data import Batch, LabelledImages
 from xferpipe.training.loop import fit
 from xferpipe.zoo.build import build_model
@@ -56,11 +59,10 @@ HEAVY = {
     "color_jitter": (0.4, 0.4, 0.4, 0.1),
     "random_erase": 0.1,
 }
-OPTIONS = {
-    "": {},
-    "_channels_last": {"channels_last": True},
-    "_channels_last_bf16": {"channels_last": True, "amp": "bf16"},
-}
+OPTIONS = {"": {}, "_default_format": {"channels_last": False}}
+# Elsewhere bf16 is made of float32 arithmetic and several times slower: nobody would choose it.
+if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    OPTIONS["_bf16"] = {"amp": "bf16"}
 #: Seconds of one epoch's steps, and those that the run takes beside them.
 Seconds = tuple[float, float]
 
@@ -139,11 +141,12 @@ class Loops:
 
     def ours(self, augmentation: dict, options: dict) -> Callable[[], Seconds]:
         """Return a run of our loop, from packed images on disk."""
+        device = prepare("cpu", torch.get_num_threads())
         recipe = Recipe(
             epochs=1, batch_size=BATCH, lr=0.01, select="last", **augmentation, **options
         )
         packed, rows = PackedImages(self.path), numpy.arange(self.images)
-        data = Timed(packed, rows, self.labels, self.spec, torch.device("cpu"), recipe)
+        data = Timed(packed, rows, self.labels, self.spec, device, recipe)
         model = build_model(self.spec, CLASSES)
 
         def epoch() -> Seconds:
@@ -160,24 +163,32 @@ class Loops:
         loader = torch.utils.data.DataLoader(
             some, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
         )
-        return self.steps(lambda: loader, {})
+        return self.steps(lambda: loader)
 
     def bare(self, options: dict) -> Callable[[], Seconds]:
         """Return a run of the steps alone, on tensors in memory."""
         images, labels = torch.randn(BATCH, 3, *self.px), torch.from_numpy(self.labels[:BATCH])
-        if options:
+        channels_last = options.get("channels_last", True)
+        if channels_last:
             images = images.to(memory_format=torch.channels_last)
-        return self.steps(lambda: ((images, labels) for _ in range(self.images // BATCH)), options)
+        batches = lambda: ((images, labels) for _ in range(self.images // BATCH))  # noqa: E731
+        return self.steps(batches, channels_last=channels_last, bf16="amp" in options)
 
     @property
     def px(self) -> tuple[int, int]:
         """Return the sides of the images."""
         return numpy.load(self.path, mmap_mode="r").shape[-2:]
 
-    def steps(self, batches: Callable[[], Iterator[Batch]], options: dict) -> Callable[[], Seconds]:
+    def steps(
+        self,
+        batches: Callable[[], Iterator[Batch]],
+        *,
+        channels_last: bool = False,
+        bf16: bool = False,
+    ) -> Callable[[], Seconds]:
         """Return an epoch of plain steps on batches."""
         model = build_model(self.spec, CLASSES).train()
-        if options:
+        if channels_last:
             model.to(memory_format=torch.channels_last)
         optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
 
@@ -185,7 +196,7 @@ class Loops:
             begun = clock()
             for images, labels in batches():
                 optimiser.zero_grad()
-                with torch.autocast("cpu", torch.bfloat16, enabled="amp" in options):
+                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                     loss = functional.cross_entropy(model(images), labels)
                 loss.backward()
                 optimiser.step()
@@ -194,22 +205,37 @@ class Loops:
         return epoch
 
 
-def peak_mib(name: str, folder: str, arguments: argparse.Namespace) -> float:
-    """Return the peak memory of a process that runs one loop alone, twice."""
-    command = [sys.executable, __file__, "--alone", name, folder]
-    command += ["--images", str(4 * BATCH), "--px", str(arguments.px)]
-    command += ["--threads", str(arguments.threads)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+class Contender:
+    """One loop in a process of its own, which runs an epoch whenever it is told to."""
+
+    def __init__(self, name: str, folder: str, arguments: argparse.Namespace) -> None:
+        command = [sys.executable, __file__, "--alone", name, folder]
+        command += ["--images", str(arguments.images), "--threads", str(arguments.threads)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.peak_mib = 0.0
+
+    def epoch(self) -> Seconds:
+        """Run an epoch."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        steps, rest, self.peak_mib = json.loads(self.process.stdout.readline())
+        return steps, rest
+
+    def end(self) -> None:
+        """Let the process end."""
+        self.process.communicate()
 
 
 def alone(run: Callable[[], Seconds]) -> None:
-    """Run one loop twice and print the peak memory of this process."""
-    run()
-    run()
-    # Not getrusage: a child begins with the peak of the process that it was forked from.
-    status = Path("/proc/self/status").read_text()
-    print(json.dumps(int(status.split("VmHWM:")[1].split()[0]) / 1024))
+    """Run an epoch for each line of the input; print its seconds and this process's peak memory."""
+    for _ in sys.stdin:
+        steps, rest = run()
+        # Not getrusage: a child begins with the peak of the process that it was forked from.
+        status = Path("/proc/self/status").read_text()
+        print(json.dumps([steps, rest, int(status.split("VmHWM:")[1].split()[0]) / 1024]))
+        sys.stdout.flush()
 
 
 def rows_of(rounds: list[dict[str, Seconds]], images: int) -> list[dict[str, object]]:
@@ -256,17 +282,19 @@ def main() -> None:
         draw = numpy.random.default_rng(0)
         packed = draw.integers(0, 256, (PACKED, 3, *[arguments.px] * 2), dtype=numpy.uint8)
         numpy.save(Path(folder) / "images.npy", packed)
-        memory = {
-            name: peak_mib(name, folder, arguments)
-            for name in ("light_ours", "light_plain", "heavy_ours", "heavy_plain", "bare")
-        }
-        runs = {name: make() for name, make in Loops(Path(folder), arguments.images).makers.items()}
-        for run in runs.values():
-            run()
-        rounds = [{name: run() for name, run in runs.items()} for _ in range(arguments.rounds)]
+        names = Loops(Path(folder), arguments.images).makers
+        contenders = {name: Contender(name, folder, arguments) for name in names}
+        for contender in contenders.values():
+            contender.epoch()
+        rounds = [
+            {name: contender.epoch() for name, contender in contenders.items()}
+            for _ in range(arguments.rounds)
+        ]
+        for contender in contenders.values():
+            contender.end()
     rows = rows_of(rounds, arguments.images)
     for row in rows:
-        row["peak_mib"] = round(memory[row["loop"]], 1) if row["loop"] in memory else None
+        row["peak_mib"] = round(contenders[row["loop"]].peak_mib, 1)
         print(", ".join(f"{key} {value}" for key, value in row.items() if value is not None))
     write(rows, arguments, packed.nbytes / 2**20)
 
