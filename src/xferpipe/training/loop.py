@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import itertools
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -121,7 +123,9 @@ class _Run:
         self.passes = Step(model, recipe)
         self.optimiser = optimiser(model, recipe)
         module = importlib.import_module(f"xferpipe.training.algorithms.{recipe.algorithm}")
-        self.algorithm = module.Algorithm(model, self.optimiser, recipe, self.plain_images)
+        self.algorithm = module.Algorithm(
+            model, self.optimiser, recipe, functools.partial(_plain_images, train, self.passes)
+        )
         self.average = Average(model, recipe, self.epochs) if recipe.model_ema else None
         self.fit = Fit()
         self.best = (-math.inf, -math.inf)
@@ -132,12 +136,6 @@ class _Run:
         self.epoch_seconds = 0.0
         if checkpoint is not None and (state := checkpoint.read()) is not None:
             self.resume(state)
-
-    def plain_images(self) -> Any:
-        """Yield the training images as evaluation sees them, for batch-norm statistics."""
-        # Never more than fit into memory in training.
-        for images, _ in self.train.evaluation(min(BATCH, self.passes.pieces.size or BATCH)):
-            yield images
 
     def all(self, name: str) -> Fit:
         """Train to the end."""
@@ -308,6 +306,17 @@ class _Run:
         if self.watcher:
             self.watcher.load_state_dict(state["watcher"])
         self.passes.pieces.size = state["micro_batch_size"]
+
+
+def _plain_images(train: Labelled, passes: Step) -> Iterator[torch.Tensor]:
+    """Yield the training images as evaluation sees them, for batch-norm statistics.
+
+    No method of the run: the algorithm would hold the run that holds it, and the copies of the
+    weights would outlive the run until the garbage collector comes by.
+    """
+    # Never more than fit into memory in training.
+    for images, _ in train.evaluation(min(BATCH, passes.pieces.size or BATCH)):
+        yield images
 
 
 def _line(row: dict[str, Any], epochs: int) -> str:
