@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -14,6 +15,8 @@ from xferpipe.training.memory import Pieces
 from xferpipe.training.processes import parallel, share, world
 from xferpipe.zoo.build import anatomy_of
 from xferpipe.zoo.features import layer_input
+
+log = logging.getLogger(__name__)
 
 
 class Step:
@@ -28,7 +31,8 @@ class Step:
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.format = torch.channels_last if recipe.channels_last else torch.preserve_format
+        channels_last = recipe.channels_last and _safe_in_channels_last(model)
+        self.format = torch.channels_last if channels_last else torch.preserve_format
         # Metric losses look at the features, which a hook costs a little to collect.
         self.metric = recipe.loss != "cross_entropy"
         if self.metric and world() > 1:
@@ -48,7 +52,7 @@ class Step:
         self.model = model
         anatomy = anatomy_of(model)
         self.layer = model.get_submodule(anatomy.metric or anatomy.classifier)
-        if recipe.channels_last:
+        if channels_last:
             model.to(memory_format=torch.channels_last)
         network = parallel(model)
         self.network = torch.compile(network) if recipe.compile else network
@@ -127,3 +131,24 @@ class Step:
             with layer_input(self.layer) as features:
                 logits = self.network(images).flatten(1)
         return loss_of(self.recipe, logits.float(), features[-1].float(), labels), logits
+
+
+def _safe_in_channels_last(model: nn.Module) -> bool:
+    """Say whether all gradients come out right in this memory format.
+
+    On processors, oneDNN's gradient of a strided 1 x 1 convolution writes past its scratch memory
+    where an image has fewer channels than a block of 8 or 16: wrong values, or a crash
+    (uxlfoundation/oneDNN issue 6035, seen with torch 2.15 on AVX2).
+    """
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
+            channels = layer.in_channels // layer.groups
+            if layer.kernel_size == (1, 1) and max(layer.stride) > 1 and channels < 16:
+                log.info(
+                    "channels_last is left aside: oneDNN computes wrong gradients of %s, a strided "
+                    "1 x 1 convolution of %d channels, in this memory format",
+                    name,
+                    channels,
+                )
+                return False
+    return True
