@@ -41,7 +41,7 @@ def _one_thread():
 @pytest.fixture
 def spec() -> Callable[..., ModelSpec]:
     def make(architecture: str = "cifar_resnet8", **options) -> ModelSpec:
-        options = {"width": 4, "mean": (0.5,) * 3, "std": (0.25,) * 3, **options}
+        options = {"width": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, **options}
         return ModelSpec(architecture=architecture, **options)
 
     return make

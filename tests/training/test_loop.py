@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
+import weakref
 
 import numpy
 import pytest
@@ -11,9 +13,11 @@ import torch
 
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.surgery import Lora, Surgery
+from xferpipe.training import loop
 from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.loop import fit
 from xferpipe.training.overfitting import overfitting
+from xferpipe.training.step import Step
 from xferpipe.zoo.surgery import operate
 
 BASE = {"epochs": 3, "batch_size": 16, "lr": 0.05}
@@ -352,6 +356,19 @@ def test_bf16_and_channels_last_train_as_well(model, data):
     result = fit(model(), recipe, data(90), data(30, seed=1), seed=0)
     assert result.rows[-1]["validation_accuracy"] > 0.8
     assert numpy.isfinite(result.rows[-1]["train_loss"])
+
+
+def test_run_leaves_no_copies_of_the_weights_behind(model, data, monkeypatch):
+    """A job that fits many models would hold copies of each until the garbage is collected."""
+    made = []
+    monkeypatch.setattr(loop, "Step", lambda *given: made.append(Step(*given)) or made[-1])
+    gc.disable()
+    try:
+        loop.fit(model(), Recipe(epochs=1, batch_size=16), data(), None, seed=0)
+        left = [weakref.ref(made.pop())]
+        assert left[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_fused_optimiser_steps_as_the_plain_one_does(model, data):

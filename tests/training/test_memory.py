@@ -62,7 +62,7 @@ def test_split_covers_the_batch_in_order_in_pieces_that_fit_and_differ_by_one(n,
         {"algorithm": "sam"},
         {"algorithm": "rsgd", "rsgd": {"replicas": 2}},
         {"opt": "adam", "lr": 0.003, "mixup_alpha": 0.3, "model_ema": True},
-        {"channels_last": True},
+        {"channels_last": False},
     ],
 )
 def test_run_out_of_memory_equals_accumulation_with_the_size_that_was_found(

@@ -122,9 +122,15 @@ def optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     fused = True if recipe.fused else None
     if recipe.opt in ("sgd", "sgd_nesterov"):
         nesterov = recipe.opt == "sgd_nesterov"
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             made, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused
         )
+        if fused and recipe.momentum:
+            # The kernel cannot begin with some of them (torch 2.15), as where a parameter's first
+            # gradient comes in a later step. The first step from zero is the gradient, as without.
+            for parameter in (one for group in sgd.param_groups for one in group["params"]):
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.opt]
     return kind(made, lr=recipe.lr, fused=fused)
 

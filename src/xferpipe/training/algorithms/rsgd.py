@@ -28,8 +28,8 @@ class Algorithm(plain.Algorithm):
             parameter for group in self.optimiser.param_groups for parameter in group["params"]
         ]
         self.replicas = [self._weights() for _ in range(self.recipe.rsgd.replicas)]
-        blank = copy.deepcopy(self.optimiser.state_dict()["state"])
-        self.moments = [blank for _ in self.replicas]
+        state = self.optimiser.state_dict()["state"]
+        self.moments = [copy.deepcopy(state) for _ in self.replicas]
         self.centre = copy.deepcopy(self.model)
 
     def update(self, backward: Callable[[], torch.Tensor]) -> torch.Tensor:
