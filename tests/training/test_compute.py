@@ -18,8 +18,8 @@ from xferpipe.training.compute import prepare
 if sys.argv[1] == "prepared":
     prepare("cpu", 1)
 def allocate():
-    for _ in range(20):
-        [torch.ones(4 << 20) for _ in range(4)]
+    for _ in range(5):
+        torch.ones(10 << 20)
 allocate()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 allocate()
@@ -28,7 +28,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def page_faults(how: str) -> int:
-    """Return the page faults of 20 times four tensors of 16 MiB, freed before the next four."""
+    """Return the page faults of five tensors of 40 MiB, each freed before the next is made."""
     command = [sys.executable, "-c", FAULTS, how]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
