@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +32,13 @@ def measured() -> Iterator[Cost]:
     """Measure a block: wall seconds, and the bytes by which memory rose at its peak.
 
     The kernel keeps the peak of resident memory, and forgets it on request; where it does not
-    (macOS), `peak_bytes` stays null.
+    (macOS), `peak_bytes` stays null. What the process has freed and still keeps is given back
+    first, or the block would take it up again unseen.
     """
     cost = Cost()
     before = None
     try:
+        _give_back_freed_memory()
         _RESET.write_text("5")
         before = _resident("VmRSS")
     except OSError:
@@ -52,3 +55,9 @@ def _resident(field: str) -> int:
         if line.startswith(field):
             return int(line.split()[1]) * 1024
     raise OSError(f"{_STATUS} has no {field}")
+
+
+def _give_back_freed_memory() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
