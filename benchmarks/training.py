@@ -12,7 +12,7 @@ array in memory as torchvision's CIFAR10 holds it, in float32. It runs without w
 and the faster one counts. `light` is a padded crop and a mirror image; `heavy` a random resized
 crop, a mirror image, colour jitter and random erasing. Our loop runs with the default recipe
 (channels_last), in the default memory format and, where the processor has it, in bf16, each beside
-a bare step that computes in the same way.
+a bare step that computes in the same way, with the same optimiser, in a process set up the same.
 
 Every loop has a process of its own, since ours sets its process up as a job does (`prepare`). They
 take turns, so that a machine that slows down slows all; figures are medians of the ratios of one
@@ -166,13 +166,14 @@ class Loops:
         return self.steps(lambda: loader)
 
     def bare(self, options: dict) -> Callable[[], Seconds]:
-        """Return a run of the steps alone, on tensors in memory."""
+        """Return a run of the steps alone, on tensors in memory, in a process set up as ours."""
+        prepare("cpu", torch.get_num_threads())
         images, labels = torch.randn(BATCH, 3, *self.px), torch.from_numpy(self.labels[:BATCH])
         channels_last = options.get("channels_last", True)
         if channels_last:
             images = images.to(memory_format=torch.channels_last)
         batches = lambda: ((images, labels) for _ in range(self.images // BATCH))  # noqa: E731
-        return self.steps(batches, channels_last=channels_last, bf16="amp" in options)
+        return self.steps(batches, channels_last=channels_last, bf16="amp" in options, fused=True)
 
     @property
     def px(self) -> tuple[int, int]:
@@ -185,12 +186,15 @@ class Loops:
         *,
         channels_last: bool = False,
         bf16: bool = False,
+        fused: bool = False,
     ) -> Callable[[], Seconds]:
         """Return an epoch of plain steps on batches."""
         model = build_model(self.spec, CLASSES).train()
         if channels_last:
             model.to(memory_format=torch.channels_last)
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+        optimiser = torch.optim.SGD(
+            model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=fused
+        )
 
         def epoch() -> Seconds:
             begun = clock()

@@ -1,4 +1,4 @@
-"""What is timed on a GPU, against which peers and which goals (see docs/performance.md)."""
+"""What is timed on a GPU, against which peers and which goals."""
 
 from dataclasses import dataclass, field
 
@@ -41,7 +41,7 @@ class GpuCase:
         contenders: Functions without arguments, by name.
         operations: Floating-point operations that the result needs.
         bytes: Bytes that must be read and written at least.
-        goal_ms: What docs/performance.md aims at on an H200, None where nothing is said.
+        goal_ms: Milliseconds that we aim at on an H200, None where nothing is said.
         missing: Peers that are not here, with the reason.
     """
 

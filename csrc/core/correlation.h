@@ -1,5 +1,5 @@
 // Pearson correlation of all n^2 entries of a Gram matrix with those of the label kernel, from five
-// sums (see docs/performance.md for the derivation). Host and device.
+// sums (see docs/kernels.md for the derivation). Host and device.
 #pragma once
 #include <cmath>
 

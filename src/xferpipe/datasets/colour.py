@@ -68,7 +68,7 @@ def shift_hue(pixels: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     red, green, blue = pixels.unbind(1)
     value, lowest = pixels.amax(1), pixels.amin(1)
     chroma = value - lowest
-    safe = torch.where(chroma > 0, chroma, torch.ones_like(chroma))
+    safe = chroma + (chroma == 0)
     sixth = torch.where(
         value == red,
         (green - blue) / safe,
@@ -77,8 +77,9 @@ def shift_hue(pixels: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     sixth = sixth + 6 * shift.view(-1, 1, 1)
     channels = []
     for offset in (5, 3, 1):
-        k = (offset + sixth) % 6
-        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp(0, 1))
+        k = offset + sixth
+        k -= 6 * (k / 6).floor()  # several times as fast as % on processors
+        channels.append(value - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
     return torch.stack(channels, 1)
 
 

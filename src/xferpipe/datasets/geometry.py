@@ -92,8 +92,10 @@ def random_resized_crop(
     top, left, tall, wide = (onto(value, images.device) for value in (top, left, tall, wide))
     rows = resize_matrices(top, tall, height, side, interpolation)
     columns = resize_matrices(left, wide, width, side, interpolation)
-    pixels = rows[:, None] @ images.float() @ columns[:, None].transpose(-1, -2)
-    return _bytes(pixels)
+    # The channels of an image side by side: a matrix for each of them would be copied three times.
+    across = (images.float().flatten(1, 2) @ columns.transpose(1, 2)).unflatten(1, (3, height))
+    down = rows @ across.transpose(1, 2).flatten(2)
+    return _bytes(down.unflatten(2, (3, side)).transpose(1, 2).contiguous())
 
 
 def resize_matrices(

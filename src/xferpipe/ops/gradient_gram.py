@@ -57,7 +57,7 @@ def gradient_gram(gradients):
         ValueError: shapes do not fit or a row holds NaN or infinity.
 
     Source:
-        Deshpande et al., arXiv 2102.00084, section 4; the factor form is in docs/performance.md.
+        Deshpande et al., arXiv 2102.00084, section 4; the factor form is in docs/kernels.md.
     """
     if isinstance(gradients, (tuple, list)):
         outputs, patches = check_factors(gradients)

@@ -35,7 +35,7 @@ def gradient_sketch(gradients, k, *, kind, seed):
 
     Source:
         Charikar et al., 2002 (sparse, one nonzero); Ailon and Chazelle, 2009 (srht); Achlioptas,
-        2003 (signs); docs/performance.md (Kronecker).
+        2003 (signs); docs/kernels.md (Kronecker).
     """
     inputs.choice(kind, KINDS, "kind")
     if k < 1:
@@ -137,7 +137,7 @@ def gradient_plan(n, shape, k, *, kind="kronecker"):
         ValueError: an unknown kind, or "kronecker" without factors.
 
     Source:
-        docs/performance.md.
+        docs/kernels.md.
     """
     inputs.choice(kind, KINDS, "kind")
     if len(shape) == 3:

@@ -50,7 +50,7 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
 
     Source:
         Deshpande et al., arXiv 2102.00084, section 4 (raw features); closed form in
-        docs/performance.md.
+        docs/kernels.md.
     """
     source, features = features, inputs.as_matrix(features, "features")
     n, d = features.shape

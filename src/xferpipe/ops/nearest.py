@@ -29,7 +29,7 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progres
             products, or the distance is unknown.
 
     Source:
-        Plain k nearest neighbours; the method is in docs/performance.md.
+        Plain k nearest neighbours; the method is in docs/kernels.md.
     """
     code = inputs.choice(distance, inputs.DISTANCES, "distance")
     query = inputs.as_matrix(query, "query")
