@@ -65,7 +65,9 @@ def test_file_that_is_missing_or_no_safetensors_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "model_ema"])
-@pytest.mark.parametrize("beginning", ["", "module."])
+@pytest.mark.parametrize(
+    "beginning", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod.module."]
+)
 def test_torch_file_is_read_whatever_program_wrote_it(tmp_path, wrapper, beginning):
     model = build_model(spec(), 5, seed=4)
     state = {f"{beginning}{name}": value for name, value in model.state_dict().items()}
@@ -74,6 +76,13 @@ def test_torch_file_is_read_whatever_program_wrote_it(tmp_path, wrapper, beginni
     found, about = file_weights.load(spec(), str(path))
     assert equal(found, model)
     assert about["source_classes"] == 5
+
+
+def test_foreign_safetensors_of_a_wrapped_model_have_its_own_names(tmp_path):
+    model = build_model(spec(), 5, seed=4)
+    state = {f"_orig_mod.module.{name}": value for name, value in model.state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    assert equal(file_weights.load(spec(), str(tmp_path / "w.safetensors"))[0], model)
 
 
 def test_foreign_safetensors_without_classifier_gives_a_model_without_classes(tmp_path):
@@ -130,6 +139,32 @@ def test_densenet_names_of_the_published_file_are_translated(tmp_path, monkeypat
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     torch.save(old, tmp_path / "hub/checkpoints" / name)
     assert equal(torchvision_weights.load(spec("densenet121"), "IMAGENET1K_V1")[0], made)
+
+
+@pytest.mark.parametrize("origin", ["load_model", "file_weights"])
+def test_googlenet_as_published_gives_torchvisions_logits_from_its_file(
+    tmp_path, monkeypatch, origin
+):
+    """Its published weights come with `transform_input`, which no state dict holds."""
+    from torchvision.models import GoogLeNet_Weights, googlenet
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    made = googlenet(weights=None, init_weights=True)
+    name = GoogLeNet_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    torch.save(made.state_dict(), tmp_path / "hub/checkpoints" / name)
+    # What `googlenet(weights=...)` sets beside the weights.
+    made.transform_input = True
+    save_weights(
+        torchvision_weights.load(spec("googlenet"), "IMAGENET1K_V1")[0], tmp_path / "w.safetensors"
+    )
+    if origin == "load_model":
+        found = load_model(spec("googlenet"), tmp_path / "w.safetensors")
+    else:
+        found, _ = file_weights.load(spec("googlenet"), str(tmp_path / "w.safetensors"))
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.allclose(found.eval()(images), made.eval()(images), atol=1e-5)
 
 
 def test_torchvision_weights_that_are_missing_say_which_file_to_put_where(tmp_path, monkeypatch):

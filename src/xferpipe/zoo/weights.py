@@ -22,13 +22,15 @@ class WeightsError(ValueError):
 def save_weights(model: nn.Module, path: Path | str) -> None:
     """Write a model's state dict, classifier included, atomically.
 
-    The metadata says how many classes and which surgery the model has, so that the file alone
-    and the model's `ModelSpec` rebuild it.
+    The metadata says how many classes and which surgery the model has, and whether it changes the
+    normalisation of its images itself, so that the file and the model's `ModelSpec` rebuild it.
     """
     from safetensors.torch import save_file
 
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     content = {"outputs": outputs_of(model), "surgery": getattr(model, "surgery", {})}
+    if getattr(model, "transform_input", False):
+        content["transform_input"] = True
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata={"xferpipe": json.dumps(content, sort_keys=True)})
 
@@ -37,7 +39,8 @@ def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, o
     """Read a weights file.
 
     Returns:
-        State dict; description (`outputs`, `surgery`), empty for files of other programs.
+        State dict; description (`outputs`, `surgery`, `transform_input` where it is true), empty
+        for files of other programs.
     Raises:
         WeightsError: There is no such file, or it is no safetensors file.
     """
@@ -95,6 +98,16 @@ def load_state(
     model.load_state_dict(state, strict=False)
 
 
+def describe(model: nn.Module, description: Mapping[str, object]) -> None:
+    """Make a fresh model what the description of a weights file says of it, weights excepted."""
+    if description.get("surgery"):
+        restructure(model, description["surgery"])
+    if description.get("transform_input"):
+        # A flag and no tensor: published weights of GoogLeNet and Inception want other means and
+        # deviations, and their forward makes them from ImageNet's.
+        model.transform_input = True
+
+
 def load_model(spec: ModelSpec, path: Path | str) -> nn.Module:
     """Rebuild the model of a weights file that this package wrote, in evaluation mode.
 
@@ -107,8 +120,8 @@ def load_model(spec: ModelSpec, path: Path | str) -> nn.Module:
             f"{path} was not written by xferpipe; load it through a zoo entry with weights: file"
         )
     model = build_model(spec, int(description["outputs"]))
+    describe(model, description)
     if description.get("surgery"):
-        restructure(model, description["surgery"])
         replace_classifier(model, int(description["outputs"]))
     load_state(model, state, origin=str(path))
     return model.eval()

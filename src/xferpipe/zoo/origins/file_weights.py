@@ -10,8 +10,7 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.zoo.build import anatomy_of, build_model, replace_classifier
-from xferpipe.zoo.surgery import restructure
-from xferpipe.zoo.weights import WeightsError, load_state, read_weights
+from xferpipe.zoo.weights import WeightsError, describe, load_state, read_weights
 
 #: Keys under which training programs put the weights, in the order they are looked for.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema")
@@ -37,9 +36,9 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
         state, description = read_weights(path)
     else:
         state = _torch_file(path)
+    state = {_own_name(name): value for name, value in state.items()}
     model = build_model(spec, 1)
-    if description.get("surgery"):
-        restructure(model, description["surgery"])
+    describe(model, description)
     classifier = state.get(f"{anatomy_of(model).classifier}.weight")
     outputs = 0 if classifier is None else len(classifier)
     replace_classifier(model, outputs)
@@ -67,10 +66,11 @@ def _torch_file(path: Path) -> dict[str, torch.Tensor]:
             f"{path}: expected tensors, but {', '.join(map(str, strange[:5]))} are none; save the "
             "state dict alone"
         )
-    return {_own_name(name): value for name, value in content.items()}
+    return dict(content)
 
 
 def _own_name(name: str) -> str:
-    for beginning in BEGINNINGS:
+    # Wrappers stand in each other, in either order: `_orig_mod.module.` of a compiled DDP.
+    while (beginning := next(filter(name.startswith, BEGINNINGS), None)) is not None:
         name = name.removeprefix(beginning)
     return name
