@@ -141,9 +141,15 @@ def test_finetune_with_every_kind_of_recipe_writes_plain_weights(stages, recipe)
     assert not any("parametrizations" in name for name in names)
 
 
-def test_linear_probe_equals_training_the_head_behind_the_frozen_model(stages):
+@pytest.mark.parametrize(
+    ("architecture", "lr"),
+    # BiT classifies by a convolution.
+    [("cifar_resnet8", 0.1), ("timm:resnetv2_50x1_bit", 0.001)],
+)
+def test_linear_probe_equals_training_the_head_behind_the_frozen_model(stages, architecture, lr):
     """Cached features are those that the frozen model gives at every showing."""
-    common = {"epochs": 3, "batch_size": 16, "lr": 0.1, "train_layers": "head"}
+    stages.study["zoo"]["drawn"] = {"architecture": architecture, "weights": "random"}
+    common = {"epochs": 3, "batch_size": 16, "lr": lr, "train_layers": "head"}
     heads = []
     for cached in (True, False):
         stages.study["finetuning_recipes"]["sgd"] = {**common, "cache_features": cached}

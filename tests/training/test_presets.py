@@ -82,6 +82,8 @@ def test_s004_protocol_over_its_grid(rate):
         ({"loss": "cross_entropy_triplet", "mixup_alpha": 0.1}, "identities"),
         ({"cache_features": True}, "train_layers: head"),
         ({"cache_features": True, "train_layers": "head", "horizontal_flip": 0.5}, "augmentation"),
+        ({"preset": "linear_probe", "surgery": {"head": "fc512"}}, "surgery.head: fc512"),
+        ({"preset": "linear_probe", "surgery": {"head": "bnneck"}}, "cache_features: false"),
         ({"surgery": {"lora": {}}}, "head, adapters"),
         ({"lr_scheduler": "supports"}, "lr_supports"),
         ({"lr_warmup_epochs": 3, "epochs": 3}, "must be below epochs"),

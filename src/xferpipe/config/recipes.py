@@ -99,7 +99,7 @@ class Recipe(Augmentation):
     cache_features: bool = Field(
         False,
         description="Compute the features once and train the head on them: a linear probe. Needs "
-        "train_layers: head and no augmentation.",
+        "train_layers: head, no augmentation and a linear head.",
     )
     surgery: Surgery | None = Field(None, description="Changes of the model's structure.")
     loss: Literal["cross_entropy", "cross_entropy_triplet", "cross_entropy_contrastive"] = Field(
@@ -171,6 +171,11 @@ class Recipe(Augmentation):
             raise ValueError("lr_scheduler: supports needs lr_supports of two steps or more")
         if self.cache_features and (self.train_layers != "head" or self.augments()):
             raise ValueError("cache_features needs train_layers: head and no augmentation")
+        if self.cache_features and self.surgery and self.surgery.head not in (None, "linear"):
+            raise ValueError(
+                f"cache_features beside surgery.head: {self.surgery.head} would train the last of "
+                "the head's layers alone; leave surgery.head out, or set cache_features: false"
+            )
         if self.surgery and self.surgery.lora and self.train_layers == "all":
             raise ValueError(
                 "surgery.lora beside train_layers: all would train what it updates; allowed: a "

@@ -60,7 +60,14 @@ def _probe(
 ) -> tuple[nn.Module, tuple[LabelledFeatures, LabelledFeatures]]:
     """Return the classifier as a model of its own, sharing its weights, and its data."""
     head = nn.Sequential()
-    head.add_module("classifier", classifier_of(model))
+    classifier = classifier_of(model)
+    if isinstance(classifier, nn.Conv2d):
+        # BiT's kind: a 1x1 convolution of maps of one position, which features are not.
+        head.add_module("maps", nn.Unflatten(1, (classifier.in_channels, 1, 1)))
+        head.add_module("classifier", classifier)
+        head.add_module("logits", nn.Flatten(1))
+    else:
+        head.add_module("classifier", classifier)
     head.anatomy = Anatomy("classifier", "classifier", "", "", "", "", "classifier", ())
     parts = []
     for split in (images, validation):
