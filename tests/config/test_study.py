@@ -22,6 +22,10 @@ def changed(*path, value):
     return content
 
 
+def _drawn(architecture, **options):
+    return {"architecture": architecture, "weights": "random", **options}
+
+
 def test_default_study_has_the_size_its_page_promises():
     study = load_study(DEFAULT)
     runs = list(study.finetune_ids())
@@ -51,6 +55,18 @@ def test_smoke_form_keeps_every_kind_of_entry_and_few_jobs():
         (changed("zoo", "resnet8_digits", "source", value="nowhere"), ["source", "nowhere"]),
         (changed("zoo", "resnet8_digits", "source", value=None), ["needs 'source'"]),
         (changed("zoo", "resnet8_letters", "initial", value="resnet8_letters"), ["circle"]),
+        (
+            changed("zoo", "resnet8_random", value=_drawn("timm:resnet10t", norm="group_ws")),
+            ["zoo.resnet8_random", "norm: group_ws", "timm:resnet10t"],
+        ),
+        (
+            changed("zoo", "resnet8_random", value=_drawn("resnet18", block_order="preactivation")),
+            ["zoo.resnet8_random", "block_order: preactivation", "resnet18"],
+        ),
+        (
+            changed("zoo", "resnet8_random", value=_drawn("resnet18", width=8)),
+            ["zoo.resnet8_random", "width: 8", "resnet18"],
+        ),
         (changed("finetunes", 0, "recipes", value=["sgdd"]), ["finetunes[0].recipes", "sgdd"]),
         (changed("finetunes", 0, "recipes", value=["identities"]), ["identities", "digits_5"]),
         (changed("finetunes", 0, "shots", value=[0]), ["finetunes.0.shots"]),

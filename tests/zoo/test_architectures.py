@@ -83,9 +83,18 @@ def test_normalisation_ablation_has_no_batch_statistics(architecture, norm):
     assert torch.allclose(model(batch)[:1], model(batch[:1]), atol=1e-4)
 
 
-def test_normalisation_that_a_family_lacks_is_an_error():
-    with pytest.raises(ValueError, match="allowed there: batch"):
-        build_model(spec("vgg11", norm="group"), 10)
+@pytest.mark.parametrize(
+    ("architecture", "options", "message"),
+    [
+        ("vgg11", {"norm": "group"}, "norm: group is for ResNets"),
+        ("timm:resnet10t", {"norm": "group_ws"}, "not timm:resnet10t"),
+        ("resnet18", {"block_order": "preactivation"}, "block_order: preactivation"),
+        ("timm:resnet10t", {"block_order": "preactivation"}, "allowed there: original"),
+    ],
+)
+def test_option_that_a_family_lacks_is_an_error(architecture, options, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(spec(architecture, **options), 10)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from xferpipe.config.base import Block, Name
 #: Families of architectures: a name's beginning -> module in `xferpipe.zoo.architectures`.
 #: Everything else is a torchvision model name.
 _FAMILIES = {"timm:": "timm_models", "cifar_": "cifar_resnet"}
+#: Families in which the name alone says what the architecture is.
+_BY_NAME = ("timm_models", "torchvision_models")
 
 
 def architecture_family(architecture: str) -> str:
@@ -19,6 +21,31 @@ def architecture_family(architecture: str) -> str:
         if architecture.startswith(beginning):
             return module
     return "torchvision_models"
+
+
+def options_misfit(architecture: str, *, norm: str, block_order: str) -> str | None:
+    """Say which option an architecture has no place for; None if it takes both.
+
+    Args:
+        architecture: Name of the architecture.
+        norm: Normalisation layers.
+        block_order: Order inside the residual blocks.
+    """
+    family = architecture_family(architecture)
+    if family not in _BY_NAME:
+        return None
+    if block_order != "original":
+        return (
+            f"block_order: {block_order} is for the CIFAR ResNets, not {architecture}; allowed "
+            "there: original"
+        )
+    resnet = architecture.startswith(("resnet", "resnext", "wide_resnet"))
+    if norm != "batch" and (family == "timm_models" or not resnet):
+        return (
+            f"norm: {norm} is for ResNets of CIFAR and torchvision, not {architecture}, which has "
+            "the layers of its name; leave norm out"
+        )
+    return None
 
 
 class ZooEntry(Block):
@@ -71,6 +98,15 @@ class ZooEntry(Block):
 
     @model_validator(mode="after")
     def _complete(self) -> ZooEntry:
+        misfit = options_misfit(self.architecture, norm=self.norm, block_order=self.block_order)
+        if misfit:
+            raise ValueError(misfit)
+        usual = type(self).model_fields["width"].default
+        if self.width != usual and architecture_family(self.architecture) in _BY_NAME:
+            raise ValueError(
+                f"width: {self.width} is for the CIFAR ResNets, not {self.architecture}, whose "
+                "name says how wide it is; leave width out"
+            )
         if self.weights == "pretrain" and (self.source is None or self.recipe is None):
             raise ValueError("weights: pretrain needs 'source' (a data set) and 'recipe'")
         if self.weights == "expert" and (self.source is None or self.expert is None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.zoo import options_misfit
 from xferpipe.zoo.anatomy import Anatomy, last_named
 
 
@@ -12,10 +13,12 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     """Build a timm model with fresh weights.
 
     Raises:
-        ValueError: timm has no such model.
+        ValueError: timm has no such model, or another norm or block order is asked of it.
     """
     import timm
 
+    if misfit := options_misfit(spec.architecture, norm=spec.norm, block_order=spec.block_order):
+        raise ValueError(misfit)
     name = spec.architecture.removeprefix("timm:")
     if not timm.is_model(name):
         near = timm.list_models(f"{name[:6]}*")[:8]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.zoo import options_misfit
 from xferpipe.zoo.anatomy import Anatomy, last_named
 from xferpipe.zoo.normalisation import StandardisedConvolution, group_norm
 
@@ -13,7 +14,8 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     """Build a torchvision model with fresh weights.
 
     Raises:
-        ValueError: torchvision has no such classification model, or it has no batch norm to swap.
+        ValueError: torchvision has no such classification model, or it cannot have another norm or
+            block order.
     """
     from torchvision import models
 
@@ -25,13 +27,13 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
             f"{', '.join(near) or 'none that begins so'}; cifar_resnet<depth> and timm:<name> are "
             "allowed too"
         )
+    if misfit := options_misfit(name, norm=spec.norm, block_order=spec.block_order):
+        raise ValueError(misfit)
     options: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         # The auxiliary classifiers return more than logits in training.
         options |= {"aux_logits": False, "init_weights": True}
     if spec.norm != "batch":
-        if not name.startswith(("resnet", "resnext", "wide_resnet")):
-            raise ValueError(f"norm: {spec.norm} is for ResNets, not {name}; allowed there: batch")
         options["norm_layer"] = group_norm
     model = models.get_model(name, weights=None, num_classes=outputs, **options)
     if spec.norm == "group_ws":
