@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from xferpipe.config.recipes import Recipe
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.datasets.samplers import BalancedDomains, IdentityBatches, Shuffle, sampler, warnings
+from xferpipe.datasets.samplers import (
+    BalancedDomains,
+    IdentityBatches,
+    Replacement,
+    Shuffle,
+    sampler,
+    warnings,
+)
 
 LAWS = settings(max_examples=50, deadline=None)
 
@@ -38,6 +45,7 @@ def test_shuffle_an_epoch_shows_every_image_once(n, batch_size, epoch):
 SAMPLERS = [
     lambda seed: Shuffle(53, 8, seed=seed),
     lambda seed: Shuffle(53, 8, seed=seed, repeats=4),
+    lambda seed: Replacement(53, 64, seed=seed),
     lambda seed: IdentityBatches(numpy.arange(53) % 7, 12, 3, seed=seed),
     lambda seed: BalancedDomains(numpy.repeat([0, 1, 2], [40, 10, 3]), 20, 6, seed=seed),
 ]
@@ -65,6 +73,21 @@ def test_shuffle_repeats_show_a_quarter_of_the_images_four_times():
     assert len(shown) == 40
     assert len(images) == 10
     assert set(counts.tolist()) == {4}
+
+
+@LAWS
+@given(n=st.integers(1, 200), batch_size=st.integers(1, 512), epoch=st.integers(0, 5))
+def test_replacement_fills_every_batch_of_an_epoch_worth_validating(n, batch_size, epoch):
+    batches = list(Replacement(n, batch_size, seed=1).batches(epoch))
+    assert len(batches) == max(50, n // batch_size)
+    assert {len(batch) for batch in batches} == {batch_size}
+    assert set(flat(batches).tolist()) <= set(range(n))
+
+
+def test_replacement_draws_all_images_equally_often():
+    counts = numpy.bincount(flat(Replacement(25, 512, seed=0).batches(0)), minlength=25)
+    # Chi-square of 25 equal chances, 24 degrees of freedom: above 51 once in a thousand draws.
+    assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 51
 
 
 @LAWS
@@ -126,6 +149,7 @@ def test_balanced_domains_give_every_domain_its_share_in_batches_of_its_own(
 def test_sampler_of_a_recipe_is_the_one_it_names():
     labels = numpy.arange(40) % 5
     assert isinstance(sampler(Recipe(), labels, seed=0), Shuffle)
+    assert isinstance(sampler(Recipe(sampler="replacement"), labels, seed=0), Replacement)
     assert isinstance(sampler(Recipe(sampler="pk"), labels, seed=0), IdentityBatches)
 
 

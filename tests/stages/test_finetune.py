@@ -79,6 +79,18 @@ def test_finetune_shots_train_on_that_many_images(stages):
     assert row(stages.finetune(shots="5"))["train_images"] == 15
 
 
+def test_finetune_by_hyperrule_from_few_shots_is_validated_once_in_many_steps(stages):
+    """15 images in batches of 32: three steps were three epochs of one small batch each."""
+    stages.study["finetuning_recipes"]["sgd"] = {
+        "preset": "bit_hyperrule",
+        "batch_size": 32,
+        "steps": 3,
+        "train_resize_size": 8,
+    }
+    out = stages.finetune(shots="5")
+    assert (row(out)["train_images"], row(out)["epochs"]) == (15, 1)
+
+
 def test_finetune_that_was_killed_goes_on_to_the_same_result(stages, monkeypatch):
     expected = stages.finetune(where="undisturbed")
     monkeypatch.setenv("XFERPIPE_CHECKPOINT_SECONDS", "0")

@@ -85,6 +85,7 @@ def test_s004_protocol_over_its_grid(rate):
         ({"preset": "linear_probe", "surgery": {"head": "fc512"}}, "surgery.head: fc512"),
         ({"preset": "linear_probe", "surgery": {"head": "bnneck"}}, "cache_features: false"),
         ({"surgery": {"lora": {}}}, "head, adapters"),
+        ({"sampler": "pk", "ra_reps": 2}, "ra_reps: 2 is for sampler: shuffle"),
         ({"lr_scheduler": "supports"}, "lr_supports"),
         ({"lr_warmup_epochs": 3, "epochs": 3}, "must be below epochs"),
         ({"no_such_key": 1}, "Extra inputs"),

@@ -62,6 +62,41 @@ def test_hyperrule_keeps_what_the_user_turned_off():
     assert resolve(recipe, images=1000, image_px=32).horizontal_flip == 0.0
 
 
+@pytest.mark.parametrize(
+    ("images", "own", "expected"),
+    [
+        # BiT's train.py: with replacement where the set is smaller than the batch.
+        (511, {}, "replacement"),
+        (512, {}, "shuffle"),
+        (50, {"batch_size": 32}, "shuffle"),
+        (50, {"sampler": "pk"}, "pk"),
+        (50, {"ra_reps": 2}, "shuffle"),
+    ],
+)
+def test_hyperrule_fills_its_batch_from_few_images(images, own, expected):
+    recipe = resolve(Recipe(preset="bit_hyperrule", **own), images=images, image_px=32)
+    assert recipe.sampler == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "train", "val"),
+    [
+        # The crop is off where it would destroy the label: both sides are one.
+        ({"train_resize_size": 128}, (128, 128), (128, 128)),
+        ({"train_crop_size": 160}, (160, 160), (160, 160)),
+        ({"train_resize_size": 96}, (96, 96), (96, 96)),
+        ({"train_crop_size": 192}, (192, 192), (192, 192)),
+        ({"train_resize_size": 80, "train_crop_size": 64}, (80, 64), (64, 64)),
+        ({"val_resize_size": 144}, (160, 128), (144, 128)),
+        ({"val_crop_size": 144}, (160, 128), (144, 144)),
+    ],
+)
+def test_hyperrule_keeps_the_sides_that_the_user_set(own, train, val):
+    recipe = resolve(Recipe(preset="bit_hyperrule", **own), images=1000, image_px=32)
+    assert (recipe.train_resize_size, recipe.train_crop_size) == train
+    assert (recipe.val_resize_size, recipe.val_crop_size) == val
+
+
 def test_recipe_without_hyperrule_is_left_alone():
     recipe = Recipe(lr=0.1)
     assert resolve(recipe, images=10, image_px=32) is recipe

@@ -136,8 +136,10 @@ class Recipe(Augmentation):
     contrastive_margin: float = Field(
         1.0, gt=0, description="Distance beyond which different identities of a pair add no loss."
     )
-    sampler: Literal["shuffle", "pk"] = Field(
-        "shuffle", description="`pk` draws a few images (K) of each of some identities (P)."
+    sampler: Literal["shuffle", "pk", "replacement"] = Field(
+        "shuffle",
+        description="`pk` draws a few images (K) of each of some identities (P); `replacement` "
+        "fills every batch with draws from all images, 50 steps an epoch or more.",
     )
     ra_reps: int = Field(
         1,
@@ -186,6 +188,11 @@ class Recipe(Augmentation):
         if self.lr_warmup_epochs >= self.epochs and self.lr_warmup_epochs > 0:
             raise ValueError(
                 f"lr_warmup_epochs ({self.lr_warmup_epochs}) must be below epochs ({self.epochs})"
+            )
+        if self.ra_reps > 1 and self.sampler != "shuffle":
+            raise ValueError(
+                f"ra_reps: {self.ra_reps} is for sampler: shuffle, not {self.sampler}; leave one "
+                "of both out"
             )
         if self.sampler == "pk" and self.batch_size % self.images_per_identity:
             raise ValueError(

@@ -58,6 +58,33 @@ class Shuffle(Sampler):
             yield order[step * self._batch_size : (step + 1) * self._batch_size]
 
 
+class Replacement(Sampler):
+    """Full batches from however few images: each is drawn at random, with replacement.
+
+    What BiT's `train.py` does where a data set is smaller than its batch. A pass over the images
+    has no meaning there; an epoch is as many full batches as the images make, and 50 or more, so
+    that a run of 500 steps from 25 images is not validated 500 times.
+
+    Args:
+        n: Number of images.
+        batch_size: Images of every batch.
+        seed: Seed of the run.
+    """
+
+    SHORTEST_EPOCH = 50
+
+    def __init__(self, n: int, batch_size: int, *, seed: int) -> None:
+        self._n, self._batch_size, self._seed = n, batch_size, seed
+
+    def __len__(self) -> int:
+        return max(self._n // self._batch_size, self.SHORTEST_EPOCH)
+
+    def _epoch(self, epoch: int) -> Iterator[numpy.ndarray]:
+        generator = numpy_generator(self._seed, "replacement", epoch)
+        for _ in range(len(self)):
+            yield generator.integers(self._n, size=self._batch_size)
+
+
 class IdentityBatches(Sampler):
     """P identities with K images each in every batch (PK), for losses that compare images.
 
@@ -140,6 +167,8 @@ def sampler(recipe: Recipe, labels: numpy.ndarray, *, seed: int) -> Sampler:
     """Build the sampler that a recipe names, for training images with these labels (n)."""
     if recipe.sampler == "pk":
         return IdentityBatches(labels, recipe.batch_size, recipe.images_per_identity, seed=seed)
+    if recipe.sampler == "replacement":
+        return Replacement(len(labels), recipe.batch_size, seed=seed)
     return Shuffle(len(labels), recipe.batch_size, seed=seed, repeats=recipe.ra_reps)
 
 
@@ -177,8 +206,8 @@ def warnings(
         lonely = float(numpy.mean((1 - others) ** (recipe.batch_size - 1)))
         if lonely > 0.05:
             found.append(
-                f"a triplet loss with sampler shuffle: {lonely:.0%} of the images will have no "
-                "positive in their batch and teach nothing there; set sampler: pk"
+                f"a triplet loss with sampler {recipe.sampler}: {lonely:.0%} of the images will have "
+                "no positive in their batch and teach nothing there; set sampler: pk"
             )
     return tuple(found)
 

@@ -29,7 +29,10 @@ def resolve(recipe: Recipe, *, images: int, image_px: int) -> Recipe:
     """
     if recipe.hyperrule is None:
         return recipe
-    resize, crop = resolution(recipe.hyperrule, image_px)
+    resize, crop = _sides(
+        recipe.train_resize_size, recipe.train_crop_size, *resolution(recipe.hyperrule, image_px)
+    )
+    val_resize, val_crop = _sides(recipe.val_resize_size, recipe.val_crop_size, crop, crop)
     supports = schedule(recipe.hyperrule, images)
     changes = {
         "hyperrule": None,
@@ -40,9 +43,12 @@ def resolve(recipe: Recipe, *, images: int, image_px: int) -> Recipe:
         "mixup_alpha": mixup(images),
         "train_resize_size": resize,
         "train_crop_size": crop,
-        "val_resize_size": crop,
-        "val_crop_size": crop,
+        "val_resize_size": val_resize,
+        "val_crop_size": val_crop,
     }
+    if images < recipe.batch_size and recipe.sampler == "shuffle" and recipe.ra_reps == 1:
+        # One pass would be a smaller batch, for which the rule's rate and steps are not made.
+        changes["sampler"] = "replacement"
     return Recipe.model_validate(recipe.model_dump() | changes)
 
 
@@ -68,6 +74,13 @@ def resolution(rule: str, image_px: int) -> tuple[int, int]:
     if image_px * image_px < 96 * 96:
         return 160, 128
     return (448, 384) if rule == "paper" else (512, 480)
+
+
+def _sides(own_resize: int | None, own_crop: int | None, resize: int, crop: int) -> tuple[int, int]:
+    """Return the sides of resize and crop: the recipe's own, and for the other the rule's as far
+    as it fits. Two equal sides crop nothing off, as BiT wants where that destroys the label."""
+    crop = own_crop or min(crop, own_resize or crop)
+    return own_resize or max(resize, crop), crop
 
 
 def mixup(images: int) -> float:
