@@ -206,8 +206,8 @@ def warnings(
         lonely = float(numpy.mean((1 - others) ** (recipe.batch_size - 1)))
         if lonely > 0.05:
             found.append(
-                f"a triplet loss with sampler {recipe.sampler}: {lonely:.0%} of the images will have "
-                "no positive in their batch and teach nothing there; set sampler: pk"
+                f"a triplet loss with sampler {recipe.sampler}: {lonely:.0%} of the images will "
+                "have no positive in their batch and teach nothing there; set sampler: pk"
             )
     return tuple(found)
 
