@@ -15,6 +15,7 @@ from xferpipe.records import atomic_path
 from xferpipe.training.compute import prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed
+from xferpipe.training.resolve import resolve
 from xferpipe.zoo.weights import load_model
 
 
@@ -48,7 +49,10 @@ def features(
     rows = read_manifest(manifest)
     opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
     probe = splits.probe_rows(rows, job.target, job.shots, job.probe, job.seed)
-    recipe = job.recipe if isinstance(job, ReferenceJob) else None
+    recipe = None
+    if isinstance(job, ReferenceJob):
+        # The sizes of a hyper-rule follow from the images' side, not from their number.
+        recipe = resolve(job.recipe, images=len(probe), image_px=job.dataset.image_px)
     split = LabelledImages(opened, probe.rows, probe.labels, job.spec, device, recipe)
     model = load_model(job.spec, weights).to(device)
     started = time.monotonic()

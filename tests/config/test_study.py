@@ -157,11 +157,54 @@ def _domain(source, **more):
     }
 
 
+def _with_expert(recipe):
+    """Return the default study with an expert trained by `recipe`; textures are the smaller."""
+    expert = EXPERT["experts"]["both"] | {"recipe": "own"}
+    return {
+        **DEFAULT,
+        "datasets": {
+            **DEFAULT["datasets"],
+            "shapes": DEFAULT["datasets"]["shapes"] | {"image_px": 64},
+        },
+        "experts": {"both": expert},
+        "pretraining_recipes": {**DEFAULT["pretraining_recipes"], "own": recipe},
+        "zoo": {**DEFAULT["zoo"], "a": _domain("shapes"), "b": _domain("textures")},
+    }
+
+
 def test_domains_of_an_expert_are_zoo_entries():
     zoo = DEFAULT["zoo"] | {"a": _domain("shapes"), "b": _domain("textures")}
     job = Jobs(load_study({**DEFAULT, **EXPERT, "zoo": zoo})).expert("both")
     assert job.models == {"shapes": "a", "textures": "b"}
     assert list(job.datasets) == ["shapes", "textures"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("surgery", {"head": "fc512"}),
+        ("processes", 2),
+        ("sampler", "pk"),
+        ("ra_reps", 4),
+        ("hyperrule", "paper"),
+        ("cache_features", True),
+        ("model_ema", True),
+        ("algorithm", "swa"),
+    ],
+)
+def test_expert_recipe_of_which_training_would_ignore_a_key_is_refused(key, value):
+    # A cached head is one that is trained alone.
+    recipe = {key: value} | ({"train_layers": "head"} if key == "cache_features" else {})
+    with pytest.raises(StudyError) as error:
+        load_study(_with_expert(recipe))
+    for word in ("experts.both.recipe", "'own'", f"{key}: ", "pretraining_recipes.own"):
+        assert word in str(error.value)
+
+
+def test_expert_recipe_whose_crop_is_larger_than_the_images_of_a_source_is_refused():
+    with pytest.raises(StudyError, match=r"pretraining_recipes\.own with data set .*textures"):
+        load_study(_with_expert({"train_crop_size": 40}))
+    load_study(_with_expert({"train_crop_size": 16, "algorithm": "sam"}))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.features import features
 from xferpipe.records import read_table
+from xferpipe.zoo.architectures.cifar_resnet import CifarResNet
 from xferpipe.zoo.weights import save_weights
 
 
@@ -61,18 +63,22 @@ def test_entry_of_a_file_is_the_model_that_was_saved(stages):
     assert probe(stages, "own")["logits"].shape == (15, 4)
 
 
-def test_entry_with_a_side_of_its_own_is_fed_at_it(stages, monkeypatch):
-    from xferpipe.zoo.architectures.cifar_resnet import CifarResNet
-
-    stages.study["zoo"]["drawn"]["image_px"] = 24
-    sides = []
+@pytest.fixture
+def sides(monkeypatch) -> list[int]:
+    """Sides in pixels of the images that CIFAR ResNets get."""
+    seen: list[int] = []
     forward = CifarResNet.forward
 
     def noted(self, images):
-        sides.append(images.shape[-1])
+        seen.append(images.shape[-1])
         return forward(self, images)
 
     monkeypatch.setattr(CifarResNet, "forward", noted)
+    return seen
+
+
+def test_entry_with_a_side_of_its_own_is_fed_at_it(stages, sides):
+    stages.study["zoo"]["drawn"]["image_px"] = 24
     probe(stages, "drawn")
     assert set(sides) == {24}
     sides.clear()
@@ -83,3 +89,13 @@ def test_entry_with_a_side_of_its_own_is_fed_at_it(stages, monkeypatch):
     stages.study["finetuning_recipes"]["sgd"] |= {"train_resize_size": 12, "val_resize_size": 12}
     stages.finetune(where="sized")
     assert set(sides) == {12}
+
+
+def test_reference_network_is_fed_at_the_side_that_its_hyperrule_gives(stages, sides):
+    stages.study["finetuning_recipes"]["rule"] = {"preset": "bit_hyperrule"}
+    stages.study["scores"] = {"reference": {"model": "drawn", "recipe": "rule"}}
+    job = stages.jobs.reference("digits", "full")
+    weights, output = stages.weights("drawn"), stages.folder / "reference.safetensors"
+    features(job, **stages.images("digits"), weights=weights, output=output)
+    # The rule's crop of small images.
+    assert set(sides) == {128}

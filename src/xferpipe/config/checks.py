@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any
 from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS
 
 if TYPE_CHECKING:
+    from xferpipe.config.experts import Expert
     from xferpipe.config.study import FinetuneId, Shots, Study
+
+#: Keys of a recipe that the training of experts does nothing with: domains take turns in batches of
+#: their own, and the structure is that of the expert's mode. And what is allowed there.
+_NOT_FOR_EXPERTS = {
+    "surgery": (None,),
+    "processes": (1,),
+    "sampler": ("shuffle",),
+    "ra_reps": (1,),
+    "hyperrule": (None,),
+    "cache_features": (False,),
+    "model_ema": (False,),
+    "algorithm": ("plain", "sam"),
+}
 
 
 def check(study: Study) -> None:
@@ -75,6 +89,21 @@ def _zoo_is_whole(study: Study) -> None:
         if expert.initial is not None:
             _known(f"experts.{name}.initial", expert.initial, study.zoo)
         expert.check(name, study.zoo)
+        _expert_recipe_fits(study, name, expert)
+
+
+def _expert_recipe_fits(study: Study, name: str, expert: Expert) -> None:
+    recipe = study.pretraining_recipes[expert.recipe]
+    for key, allowed in _NOT_FOR_EXPERTS.items():
+        value = getattr(recipe, key)
+        if value not in allowed:
+            said = value if isinstance(value, str | int) else "..."
+            words = ", ".join("unset" if one is None else str(one) for one in allowed)
+            raise ValueError(
+                f"experts.{name}.recipe: {expert.recipe!r} has {key}: {said}, which experts cannot "
+                f"be trained with; allowed for them: {words}. Change {key} of "
+                f"pretraining_recipes.{expert.recipe}, or name another recipe"
+            )
 
 
 def _finetunes_fit(study: Study) -> None:
@@ -148,6 +177,11 @@ def _crops_fit(study: Study) -> None:
         ("pretraining_recipes", entry.recipe, entry.source)
         for entry in study.zoo.values()
         if entry.weights == "pretrain"
+    ]
+    used += [
+        ("pretraining_recipes", expert.recipe, source)
+        for expert in study.experts.values()
+        for source in expert.sources
     ]
     for block, name, dataset in dict.fromkeys(used):
         recipe = getattr(study, block)[name]

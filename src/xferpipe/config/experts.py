@@ -18,7 +18,10 @@ class Expert(Block):
         description="What a domain has of its own: its classifier; batch norms too; adapters too."
     )
     sources: tuple[Name, ...] = Field(min_length=2, description="Data sets it is trained on.")
-    recipe: Name = Field(description="Pretraining recipe.")
+    recipe: Name = Field(
+        description="Pretraining recipe, for one process and without surgery, sampler, ra_reps, "
+        "hyperrule, cache_features, model_ema, swa and rsgd."
+    )
     initial: Name | None = Field(
         None, description="Zoo entry whose weights training starts from; unset: random."
     )
