@@ -1,6 +1,7 @@
 """The typed study: what is refused, with which words, and what a job's slice holds."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import yaml
@@ -83,6 +84,17 @@ def test_impossible_study_ends_in_one_error_that_names_the_key(content, names):
         load_study(content)
     for name in names:
         assert name in str(error.value)
+
+
+def test_s003_feeds_its_targets_as_bit_does():
+    """BiT's bit_pytorch/train.py resizes both sides to the same number: nothing is cut off. A model
+    that has a side of its own is never fed at that of the data set, 32 or 512 px."""
+    content = yaml.safe_load((Path(__file__).parents[2] / "studies/s003.yaml").read_text())
+    study = load_study(content)
+    large = {name for name in study.targets if study.datasets[name].image_px >= 96}
+    assert large == {"pets", "flowers"}
+    assert {study.datasets[name].fit for name in large} == {"stretch"}
+    assert {entry.image_px for entry in study.zoo.values()} == {128, 224, 32}
 
 
 def test_missing_file_is_an_error_that_names_it(tmp_path):
