@@ -96,7 +96,7 @@ def finetune(
             moments = [("before", 0, before)]
             moments += [("during", *one) for one in sorted(watcher.features.items())]
             if result.diverged is None:
-                moments.append(("after", result.best_epoch, watcher.of(model)))
+                moments.append(("after", result.kept_epoch, watcher.of(model)))
             compared = correlation_table(moments, shown.labels, shown.class_names)
         if rank() > 0:
             return
@@ -136,13 +136,18 @@ def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
         "micro_batch_size": result.rows[-1]["micro_batch_size"] if result.rows else None,
     }
     if result.diverged is None:
-        kept = result.rows[result.best_epoch - 1]
+        kept = result.rows[result.kept_epoch - 1]
         figures |= {
-            "best_epoch": result.best_epoch,
+            "kept_epoch": result.kept_epoch,
             "selected_on": "validation" if job.recipe.select == "best" else "none",
             "validation_accuracy": kept["validation_accuracy"],
             "validation_loss": kept["validation_loss"],
             "train_accuracy": result.rows[-1]["train_accuracy"],
-            **overfitting([epoch["validation_accuracy"] for epoch in result.rows]),
+            **overfitting(
+                *(
+                    [epoch[f"validation_{what}"] for epoch in result.rows]
+                    for what in ("accuracy", "loss")
+                )
+            ),
         }
     return figures

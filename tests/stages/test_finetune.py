@@ -48,7 +48,7 @@ def test_finetune_row_is_what_the_saved_weights_do_on_the_test_split(stages):
         "classification",
     )
     epochs = read_table("epochs", out / "epochs.parquet")
-    kept = epochs.row(found["best_epoch"] - 1, named=True)
+    kept = epochs.row(found["kept_epoch"] - 1, named=True)
     assert kept["validation_accuracy"] == found["validation_accuracy"]
     assert epochs["epoch"].to_list() == [1, 2]
     assert not (out / "checkpoint.pt").exists()
@@ -215,7 +215,7 @@ def test_finetune_compares_the_features_of_probe_images_before_during_and_after(
     )
     table = correlations(out)
     moments = table.select("moment", "epoch").unique(maintain_order=True).rows()
-    assert moments == [("before", 0), ("during", 1), ("after", row(out)["best_epoch"])]
+    assert moments == [("before", 0), ("during", 1), ("after", row(out)["kept_epoch"])]
     for moment, weights in (
         ("before", stages.weights("drawn")),
         ("after", out / "weights.safetensors"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
@@ -38,6 +39,29 @@ def test_freed_memory_is_kept_for_the_next_step():
     assert page_faults("prepared") < 100
     # Otherwise this test would say nothing.
     assert page_faults("bare") > 10_000
+
+
+@pytest.mark.parametrize(
+    ("most", "settings"),
+    [
+        (2**31, [(-3, 2**31 - 1), (-1, 2**31 - 1)]),
+        (32 << 20, [(-3, 2**31 - 1), (-3, 32 << 20), (-1, 2**31 - 1)]),
+        (0, [(-3, 2**31 - 1), (-3, 32 << 20)]),
+    ],
+)
+def test_largest_threshold_that_glibc_takes_is_set_and_no_trimming_without_it(
+    monkeypatch, most, settings
+):
+    asked = []
+
+    class Library:
+        def mallopt(self, option: int, value: int) -> int:
+            asked.append((option, value))
+            return int(option == -1 or value <= most)
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    prepare("cpu", 1)
+    assert asked == settings
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -6,11 +6,20 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from xferpipe.config.recipes import Recipe
 from xferpipe.training.loop import fit
-from xferpipe.training.parameters import groups, named
+from xferpipe.training.parameters import (
+    freeze,
+    groups,
+    laid_out,
+    moving_batch_norms,
+    named,
+    refresh_statistics,
+)
 
+RECIPE = {"epochs": 1, "batch_size": 16, "lr": 0.1}
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -97,3 +106,47 @@ def test_layer_lrs_that_overlap_are_an_error(model):
 def test_unknown_layer_is_an_error_that_names_the_allowed_ones(model):
     with pytest.raises(ValueError, match=r"names no parameter.*stage3"):
         named(model(), "stage9")
+
+
+@pytest.mark.parametrize(
+    ("options", "moving"),
+    [
+        ({}, "all"),
+        ({"freeze_bn": "all"}, "none"),
+        ({"train_layers": ["head", "stage2"], "freeze_bn": "frozen_layers"}, "stage2"),
+        ({"train_layers": ["head", "stage2"], "freeze_bn": "none"}, "all"),
+    ],
+)
+def test_refreshed_statistics_are_those_that_training_moves(model, data, options, moving):
+    recipe, network = Recipe(**RECIPE | options), model()
+    freeze(network, recipe)
+    before = copy.deepcopy(network.state_dict())
+    images = [images for images, _ in data(48).evaluation(16)]
+    refresh_statistics(network.eval(), recipe, images)
+    norms = {name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    if moving != "all":
+        norms = {name for name in norms if moving == "stage2" and name.startswith("layer2.")}
+    assert {name.rpartition(".")[0] for name in changed(network, before)} == norms
+    found = {id(module) for module in moving_batch_norms(network, recipe)}
+    assert found == {id(network.get_submodule(name)) for name in norms}
+    assert not network.training
+    assert all(network.get_submodule(name).momentum == 0.1 for name in norms)
+
+
+def test_refreshed_statistics_are_those_of_update_bn_where_all_move(model, data):
+    recipe, network = Recipe(**RECIPE), model()
+    other = copy.deepcopy(network)
+    images = [images for images, _ in data(48).evaluation(16)]
+    refresh_statistics(network, recipe, images)
+    torch.optim.swa_utils.update_bn(images, other)
+    for name, value in other.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name]), name
+
+
+def test_values_are_laid_out_as_their_parameter():
+    parameter = nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+    momentum = torch.randn(4, 3, 2, 2)
+    found = laid_out({"momentum_buffer": momentum, "step": torch.tensor(3.0), "n": 1}, parameter)
+    assert found["momentum_buffer"].stride() == parameter.stride() != momentum.stride()
+    assert torch.equal(found["momentum_buffer"], momentum)
+    assert (found["step"], found["n"]) == (3.0, 1)

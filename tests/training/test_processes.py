@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from xferpipe.config.recipes import Recipe
+from xferpipe.training.parameters import freeze
 from xferpipe.training.processes import parallel, share
 
 SCRIPT = """
-import sys
+import os, sys
 import numpy, torch
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.recipes import Recipe
 from xferpipe.datasets.images import PackedImages
+from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.compute import prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.loop import fit
@@ -26,6 +29,19 @@ from xferpipe.zoo.build import build_model
 
 folder, options = sys.argv[1], eval(sys.argv[2])
 norm = options.pop("norm", "group")
+kill_after = options.pop("kill_after", None)
+
+
+class Killed(Checkpoint):
+    left = kill_after or -1
+
+    def write(self, state):
+        super().write(state)
+        self.left -= 1
+        if self.left == 0:
+            os._exit(1)
+
+
 with processes(prepare("cpu", 1)) as device:
     recipe = Recipe(epochs=2, batch_size=8, lr=0.05, select="last", **options)
     spec = ModelSpec(
@@ -36,7 +52,8 @@ with processes(prepare("cpu", 1)) as device:
         images, numpy.arange(21), numpy.arange(21) % 3, spec, device, recipe
     )
     model = build_model(spec, 3, seed=1)
-    result = fit(model, recipe, train, train, seed=0)
+    saved = None if kill_after is None else Killed(f"{folder}/checkpoint.pt", "job", 0)
+    result = fit(model, recipe, train, train, seed=0, checkpoint=saved)
     if rank() == 0:
         for row in result.rows:
             row.pop("seconds")
@@ -75,10 +92,28 @@ def test_two_processes_equal_one_with_the_same_global_batch(tmp_path, options):
         assert torch.allclose(value, two["state"][name], rtol=1e-3, atol=1e-5), name
 
 
-def test_batch_norm_over_cpu_processes_is_refused(model, monkeypatch):
+@pytest.mark.parametrize("layers", ["all", "head"])
+def test_batch_norm_over_cpu_processes_is_refused(model, monkeypatch, layers):
+    """Also where the norms' weights are frozen: what they normalise by is the batch."""
     monkeypatch.setattr("xferpipe.training.processes.world", lambda: 2)
+    recipe = Recipe(epochs=1, batch_size=8, lr=0.1, train_layers=layers, freeze_bn="none")
+    network = model()
+    freeze(network, recipe)
     with pytest.raises(ValueError, match="would each see a part of the batch"):
-        parallel(model())
+        parallel(network, recipe)
+
+
+@pytest.mark.slow
+def test_two_processes_killed_within_an_epoch_go_on_with_the_figures_of_both(tmp_path):
+    options = {"kill_after": 2}
+    with pytest.raises(RuntimeError):
+        run(tmp_path, 2, options)
+    assert (tmp_path / "checkpoint.pt").exists()
+    resumed = run(tmp_path, 2, {"kill_after": 0})
+    one = run(tmp_path, 1, {})
+    for row, other in zip(one["rows"], resumed["rows"], strict=True):
+        for name, value in row.items():
+            assert other[name] == pytest.approx(value, rel=1e-4), name
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4])

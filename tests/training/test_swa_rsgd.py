@@ -84,3 +84,14 @@ def test_rsgd_with_a_full_pull_keeps_the_copies_nearer_than_without(model, data)
         return sum((a - b).square().sum().item() for a, b in zip(first, second, strict=True))
 
     assert spread(1.0) < spread(0.3) < spread(1e-30)
+
+
+@pytest.mark.parametrize("algorithm", ["swa", "rsgd"])
+def test_averages_keep_the_statistics_of_frozen_batch_norms(model, data, algorithm):
+    swa = {"start_train_accuracy": 1e-9, "anneal_epochs": 0, "epochs": 1, "lr": 0.01}
+    options = {"swa": swa} if algorithm == "swa" else {"rsgd": {"replicas": 2}}
+    recipe = Recipe(epochs=2, algorithm=algorithm, freeze_bn="all", **options, **COMMON)
+    network = model()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    fit(network, recipe, data(40), None, seed=0)
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())

@@ -50,5 +50,7 @@ def _keep_freed_memory() -> None:
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         mmap_threshold, trim_threshold, largest = -3, -1, 2**31 - 1
-        set_option(mmap_threshold, largest)
-        set_option(trim_threshold, largest)
+        # Releases of glibc differ in the largest threshold that they take; setting either one ends
+        # their own adaptation, so the second alone would do harm.
+        if set_option(mmap_threshold, largest) or set_option(mmap_threshold, 32 << 20):
+            set_option(trim_threshold, largest)

@@ -22,7 +22,13 @@ from xferpipe.training.average import Average
 from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.data import Labelled
 from xferpipe.training.evaluate import BATCH, Evaluation, evaluate
-from xferpipe.training.parameters import freeze, optimiser, scheduled_rates, training_mode
+from xferpipe.training.parameters import (
+    freeze,
+    laid_out,
+    optimiser,
+    scheduled_rates,
+    training_mode,
+)
 from xferpipe.training.processes import rank, total, world
 from xferpipe.training.progress import Progress, progress
 from xferpipe.training.step import Step
@@ -32,11 +38,11 @@ from xferpipe.zoo.normalisation import normalisation_parameters
 
 @dataclass
 class Fit:
-    """What a run came to; the model holds the weights of `best_epoch`.
+    """What a run came to; the model holds the weights of `kept_epoch`.
 
     Attributes:
         rows: One mapping for each epoch, with the measured columns of table `epochs`.
-        best_epoch: Epoch that was kept, 1-based; 0 where not one epoch ended well.
+        kept_epoch: Epoch that was kept, 1-based; 0 where not one epoch ended well.
         diverged: Why the run ended early; None for a run that finished.
         seconds: Time in epochs, validation included.
         images: Images trained on in that time, repeats counted.
@@ -44,7 +50,7 @@ class Fit:
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
-    best_epoch: int = 0
+    kept_epoch: int = 0
     diverged: str | None = None
     seconds: float = 0.0
     images: int = 0
@@ -131,7 +137,8 @@ class _Run:
         self.best = (-math.inf, -math.inf)
         self.kept = self.initial
         self.epoch = self.step = 0
-        # Sum of losses, images classified right, images: of the epoch so far.
+        # Sum of losses, images classified right, images: of the epoch so far and all processes,
+        # so that a checkpoint of process 0 holds what all of them saw.
         self.sums = torch.zeros(3, dtype=torch.float64, device=train.device)
         self.epoch_seconds = 0.0
         if checkpoint is not None and (state := checkpoint.read()) is not None:
@@ -194,14 +201,14 @@ class _Run:
             return results[-1][0] / results[-1][2].clamp(min=1)
 
         loss = self.algorithm.update(backward)
-        self.sums += torch.stack(results[0])
+        self.sums += total(torch.stack(results[0]))
         if self.average is not None:
             self.average.after_step(self.model, self.epoch, self.step)
         return loss
 
     def end_of_epoch(self, started: float, shown: Progress) -> None:
         """Validate, keep the best weights, note the epoch."""
-        loss, right, count = total(self.sums).tolist()
+        loss, right, count = self.sums.tolist()
         trained_seconds = time.monotonic() - started
         self.algorithm.after_epoch(self.epoch, right / count)
         result = self.judged()
@@ -253,7 +260,7 @@ class _Run:
         else:
             for name, value in weights.items():
                 self.kept[name].copy_(value)
-        self.fit.best_epoch = self.epoch + 1
+        self.fit.kept_epoch = self.epoch + 1
 
     @torch.no_grad()
     def distances(self) -> dict[str, float]:
@@ -294,6 +301,8 @@ class _Run:
         """Go on from `state`."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        for parameter, values in self.optimiser.state.items():
+            values.update(laid_out(values, parameter))
         self.algorithm.load_state_dict(state["algorithm"])
         if self.average:
             self.average.load_state_dict(state["average"])

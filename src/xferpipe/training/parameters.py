@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from xferpipe.config.recipes import Recipe
 from xferpipe.training.schedules import learning_rate
@@ -64,7 +66,7 @@ def freeze(model: nn.Module, recipe: Recipe) -> None:
         trained -= {
             f"{name}.{own}"
             for name, module in model.named_modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if isinstance(module, _BatchNorm)
             for own, _ in module.named_parameters(recurse=False)
         }
     if anatomy_of(model).metric:
@@ -79,14 +81,63 @@ def freeze(model: nn.Module, recipe: Recipe) -> None:
 def training_mode(model: nn.Module, recipe: Recipe) -> None:
     """Set training mode, but keep the statistics that the recipe freezes."""
     model.train()
-    if recipe.freeze_bn == "none":
-        return
+    moving = {id(norm) for norm in moving_batch_norms(model, recipe)}
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            weights = list(module.parameters(recurse=False))
-            frozen = weights and not any(weight.requires_grad for weight in weights)
-            if frozen or recipe.freeze_bn == "all":
-                module.eval()
+        if isinstance(module, _BatchNorm) and id(module) not in moving:
+            module.eval()
+
+
+def moving_batch_norms(model: nn.Module, recipe: Recipe) -> list[_BatchNorm]:
+    """Return the batch norms that normalise by the batch in training and move their statistics."""
+
+    def frozen(norm: _BatchNorm) -> bool:
+        weights = list(norm.parameters(recurse=False))
+        return bool(weights) and not any(weight.requires_grad for weight in weights)
+
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    if recipe.freeze_bn == "all":
+        return []
+    return norms if recipe.freeze_bn == "none" else [norm for norm in norms if not frozen(norm)]
+
+
+@torch.no_grad()
+def refresh_statistics(model: nn.Module, recipe: Recipe, images: Iterable[torch.Tensor]) -> None:
+    """Take the statistics of batch norms anew from images, as torch's `update_bn`.
+
+    That one renews those of every norm; here the ones that the recipe freezes stay as they are.
+
+    Args:
+        model: Its weights changed otherwise than by training, as an average does.
+        recipe: The resolved recipe.
+        images: Normalised batches, float (b, 3, h, w), on the model's device.
+    """
+    norms = moving_batch_norms(model, recipe)
+    if not norms:
+        return
+    before, momenta = model.training, [norm.momentum for norm in norms]
+    training_mode(model, recipe)
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+    for batch in images:
+        model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(before)
+
+
+def laid_out(values: dict[str, Any], parameter: nn.Parameter) -> dict[str, Any]:
+    """Return an optimiser's values of a parameter, the tensors on its device and in its format.
+
+    A checkpoint may come from a device or memory format other than this run's, and torch's fused
+    steps on processors walk buffers and weights as plain memory, whatever their strides say.
+    """
+    return {
+        name: torch.empty_like(parameter).copy_(value)
+        if torch.is_tensor(value) and value.shape == parameter.shape
+        else value
+        for name, value in values.items()
+    }
 
 
 def groups(model: nn.Module, recipe: Recipe) -> list[dict[str, object]]:

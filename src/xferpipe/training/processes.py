@@ -14,6 +14,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from xferpipe.config.recipes import Recipe
+from xferpipe.training.parameters import moving_batch_norms
+
 
 def world() -> int:
     """Return the number of processes of this job."""
@@ -49,7 +52,7 @@ def processes(device: torch.device) -> Iterator[torch.device]:
         torch.distributed.destroy_process_group()
 
 
-def parallel(model: nn.Module) -> nn.Module:
+def parallel(model: nn.Module, recipe: Recipe) -> nn.Module:
     """Wrap a model so that gradients are means over processes.
 
     Raises:
@@ -57,19 +60,15 @@ def parallel(model: nn.Module) -> nn.Module:
     """
     if world() == 1:
         return model
-    trained = [
-        module
-        for module in model.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and any(weight.requires_grad for weight in module.parameters(recurse=False))
-    ]
+    # Also those whose weights are frozen: what they normalise by is the batch.
+    moving = moving_batch_norms(model, recipe)
     device = next(model.parameters()).device
-    if trained and device.type == "cpu":
+    if moving and device.type == "cpu":
         raise ValueError(
-            f"{len(trained)} batch norms over {world()} CPU processes would each see a part of the "
+            f"{len(moving)} batch norms over {world()} CPU processes would each see a part of the "
             "batch; use one process, GPUs (synchronised batch norm), norm: group or freeze_bn: all"
         )
-    if trained:
+    if moving:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     devices = [device] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(model, device_ids=devices)

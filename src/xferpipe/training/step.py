@@ -54,7 +54,7 @@ class Step:
         self.layer = model.get_submodule(anatomy.metric or anatomy.classifier)
         if channels_last:
             model.to(memory_format=torch.channels_last)
-        network = parallel(model)
+        network = parallel(model, recipe)
         self.network = torch.compile(network) if recipe.compile else network
 
     def backward(

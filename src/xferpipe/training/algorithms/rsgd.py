@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import update_bn
 
 from xferpipe.training.algorithms import plain
+from xferpipe.training.parameters import laid_out, refresh_statistics
 
 
 class Algorithm(plain.Algorithm):
@@ -57,7 +57,7 @@ class Algorithm(plain.Algorithm):
         self._put(self._mean())
         self.centre.load_state_dict(self.model.state_dict())
         self._put(current)
-        update_bn(self.images(), self.centre)
+        refresh_statistics(self.centre, self.recipe, self.images())
 
     def evaluated(self) -> nn.Module:
         """Return the mean of the copies."""
@@ -69,7 +69,17 @@ class Algorithm(plain.Algorithm):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
-        self.replicas, self.moments = state["replicas"], state["moments"]
+        self.replicas = [
+            [
+                torch.empty_like(parameter).copy_(value)
+                for parameter, value in zip(self.trained, replica, strict=True)
+            ]
+            for replica in state["replicas"]
+        ]
+        self.moments = [
+            {i: laid_out(values, self.trained[i]) for i, values in moments.items()}
+            for moments in state["moments"]
+        ]
         self.steps = state["steps"]
 
     def _weights(self) -> list[torch.Tensor]:

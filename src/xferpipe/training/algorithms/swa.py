@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.optim.swa_utils import AveragedModel
 
 from xferpipe.training.algorithms import plain
+from xferpipe.training.parameters import refresh_statistics
 
 
 class Algorithm(plain.Algorithm):
@@ -44,7 +45,7 @@ class Algorithm(plain.Algorithm):
         averaging = epoch + 1 - self.start - swa.anneal_epochs
         if averaging > 0 and averaging % swa.interval_epochs == 0:
             self.average.update_parameters(self.model)
-            update_bn(self.images(), self.average)
+            refresh_statistics(self.average.module, self.recipe, self.images())
 
     def finished(self, epoch: int, train_accuracy: float) -> bool:
         """End when the epochs of averaging are over."""
