@@ -198,3 +198,16 @@ def test_second_surgery_replaces_the_head_and_keeps_the_rest(tmp_path):
     assert model.surgery["stem"] == "small_image"
     operate(model, None, outputs=3, seed=0)
     assert model.fc.classifier.out_features == 3
+
+
+def test_linear_head_of_a_convolutional_classifier_is_a_fresh_one_of_its_kind(tmp_path):
+    """The one head that the error for the others allows there."""
+    model = build_model(spec("timm:resnetv2_50x1_bit"), 9)
+    with pytest.raises(ValueError, match="allowed for it: linear"):
+        operate(model, Surgery(head="fc512"), outputs=4, seed=0)
+    operate(model, Surgery(head="linear"), outputs=4, seed=0)
+    save_weights(model, tmp_path / "w.safetensors")
+    again = load_model(spec("timm:resnetv2_50x1_bit"), tmp_path / "w.safetensors")
+    images = torch.randn(1, 3, 32, 32)
+    assert again(images).shape == (1, 4)
+    assert torch.equal(again(images), model.eval()(images))

@@ -89,6 +89,9 @@ def _head(model: nn.Module, head: str, width: int) -> None:
     if isinstance(first, nn.Linear | nn.BatchNorm1d):
         features = getattr(first, "in_features", None) or first.num_features
     if isinstance(first, nn.Conv2d):
+        if head == "linear":
+            # It is linear as it stands; its caller gives it fresh weights.
+            return
         raise ValueError(
             f"head: {type(model).__name__} classifies by a convolution; allowed for it: linear"
         )
