@@ -123,8 +123,9 @@ class BuildNative(build_ext):
             f'-DXFERPIPE_COMPILER="{version}"',
             f'-DXFERPIPE_CUDA="{" ".join(CUDA_TARGETS) if cuda else "not built: nvcc not found"}"',
         ]
+        # The installed pybind11 comes first: torch brings headers of it that refuse its stable ABI.
         jobs.append(
-            (SOURCES / "binding/module.cpp", "binding_module.o", [*common, *binding, *about])
+            (SOURCES / "binding/module.cpp", "binding_module.o", [*common, *about, *binding])
         )
         flags = [f"-DXFERPIPE_HAS_{name.upper()}" for name in sets if name != "scalar"]
         for path in sorted((SOURCES / "cpu").glob("*.cpp")):

@@ -54,17 +54,23 @@ struct RowsOf {
     const SlabPlace p = slab_place(thread, 0, true);
     const int64_t row = first_row + p.row, k = first_k + p.k;
     const bool in = k >= begin && k < end;
-    const double by = shift && in ? shift[k] : 0.0;
+    const int left = in ? static_cast<int>(rows - row < 128 ? rows - row : 128) : 0;
     int64_t where = row * stride + k;
+    int64_t step = 8 * stride;
+#if defined(__CUDA_ARCH__)
+    // Else the compiler keeps all multiples of the stride in registers, and spills.
+    asm volatile("" : "+l"(step));
+#endif
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
-      value[i] = in && row + 8 * i < rows ? element(data, where, bfloat16) : 0.0f;
-      where += 8 * stride;
+      value[i] = 8 * i < left ? element(data, where, bfloat16) : 0.0f;
+      where += step;
     }
-    if (shift) {
+    if (shift && in) {
+      const double by = shift[k];
 #pragma unroll
       for (int i = 0; i < kPerThread; ++i) {
-        if (row + 8 * i < rows) value[i] = shifted(value[i], shift, by);
+        if (8 * i < left) value[i] = shifted(value[i], shift, by);
       }
     }
   }

@@ -4,6 +4,9 @@
 // entries in the same accumulators.
 #pragma once
 #include "operand.cuh"
+#if defined(XFERPIPE_TENSOR_CORE)
+#include "tensor_core.h"  // the tests' model of the matrix instruction
+#endif
 
 namespace xferpipe::cuda {
 
@@ -50,8 +53,11 @@ struct Fragments {
 using Accumulators = Fragments<4, 4>;
 
 // Float32 accuracy from tf32 products: high x high, and low x high for each side that is split. A
-// side that was bfloat16 or signs is exact in one part. The order of the products is the same for
-// every shape, so that an entry has the same bits wherever it is computed.
+// side that was bfloat16 or signs is exact in one part. Tensor cores round their sums toward zero, so
+// eight steps of depth start from zero, small products first, and join the running sum by a rounded
+// addition: added up inside, a thousand steps would all be short by a little and LFC by 1e-3. The
+// order of the products is the same for every shape, so that an entry has the same bits wherever it
+// is computed.
 #if defined(__CUDA_ARCH__)
 __device__ inline uint32_t to_tf32(float x) {
   uint32_t bits;
@@ -72,7 +78,7 @@ __device__ inline void multiply_slab(int lane, const float* a, const float* b,
   const int row = lane / 4, swizzle = row * 4;
   a += row * kSlab + lane % 4;
   b += row * kSlab + lane % 4;
-#pragma unroll
+#pragma unroll 1  // several steps at a time need more registers than there are
   for (int k = 0; k < kSlab; k += 8) {
     uint32_t b_high[kColumns][2], b_low[kColumns][2];
 #pragma unroll
@@ -93,16 +99,34 @@ __device__ inline void multiply_slab(int lane, const float* a, const float* b,
         a_high[h] = to_tf32(x);
         if (kSplitA) a_low[h] = to_tf32(x - __uint_as_float(a_high[h]));
       }
+      float part[kColumns][4] = {};
 #pragma unroll
       for (int j = 0; j < kColumns; ++j) {
-        if (kSplitA) matrix_step(sum.value[i][j], a_low, b_high[j]);
-        if (kSplitB) matrix_step(sum.value[i][j], a_high, b_low[j]);
-        matrix_step(sum.value[i][j], a_high, b_high[j]);
+        if (kSplitA) matrix_step(part[j], a_low, b_high[j]);
+      }
+#pragma unroll
+      for (int j = 0; j < kColumns; ++j) {
+        if (kSplitB) matrix_step(part[j], a_high, b_low[j]);
+      }
+#pragma unroll
+      for (int j = 0; j < kColumns; ++j) matrix_step(part[j], a_high, b_high[j]);
+#pragma unroll
+      for (int j = 0; j < kColumns; ++j) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sum.value[i][j][e] += part[j][e];
       }
     }
   }
 }
 #else
+#if !defined(XFERPIPE_TENSOR_CORE)
+template <bool kSplitA, bool kSplitB>
+inline float eight_products(const float (&a)[8], const float (&b)[8]) {
+  float sum = 0.0f;
+  for (int s = 0; s < 8; ++s) sum += a[s] * b[s];
+  return sum;
+}
+#endif
 template <bool kSplitA, bool kSplitB, int kRows, int kColumns>
 inline void multiply_slab(int lane, const float* a, const float* b,
                           Fragments<kRows, kColumns>& sum) {
@@ -110,8 +134,13 @@ inline void multiply_slab(int lane, const float* a, const float* b,
     for (int j = 0; j < kColumns; ++j) {
       for (int e = 0; e < 4; ++e) {
         const Place p = fragment_place(lane, i, j, e);
-        for (int k = 0; k < kSlab; ++k) {
-          sum.value[i][j][e] += a[slab_index(p.row, k)] * b[slab_index(p.column, k)];
+        for (int k = 0; k < kSlab; k += 8) {
+          float left[8], right[8];
+          for (int s = 0; s < 8; ++s) {
+            left[s] = a[slab_index(p.row, k + s)];
+            right[s] = b[slab_index(p.column, k + s)];
+          }
+          sum.value[i][j][e] += eight_products<kSplitA, kSplitB>(left, right);
         }
       }
     }

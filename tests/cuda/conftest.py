@@ -23,6 +23,11 @@ BUILT = ("sm_80", "sm_90a", "compute_80")
 
 @pytest.fixture(scope="session")
 def shim(tmp_path_factory):
+    """Return the launchers for the CPU, whose products are plain float32 loops."""
+    return built(tmp_path_factory, "cuda_shim")
+
+
+def built(tmp_path_factory, name, *defines):
     """Compile csrc/cuda with a C++ compiler: launchers, bodies and bindings as they are."""
     compiler = shutil.which("g++") or shutil.which("c++")
     pybind11 = pytest.importorskip("pybind11")
@@ -30,22 +35,22 @@ def shim(tmp_path_factory):
         pytest.skip("no C++ compiler")
     # One build for all workers of a run: the first makes it, the others wait for it.
     shared = tmp_path_factory.getbasetemp()
-    folder = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / "cuda_shim"
+    folder = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / name
     folder.mkdir(exist_ok=True)
     target = folder / f"xferpipe_cuda_shim{sysconfig.get_config_var('EXT_SUFFIX')}"
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            _build(compiler, pybind11, folder, target)
+            _build(compiler, pybind11, folder, target, defines)
     spec = importlib.util.spec_from_file_location("xferpipe_cuda_shim", target)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def _build(compiler, pybind11, folder, target):
+def _build(compiler, pybind11, folder, target, defines):
     flags = ["-std=c++20", "-fPIC", "-ffp-contract=off", "-Wno-unknown-pragmas", f"-I{SOURCES}"]
-    flags += [f"-I{SHIM}", f"-I{pybind11.get_include()}"]
+    flags += [*defines, f"-I{SHIM}", f"-I{pybind11.get_include()}"]
     flags += [f"-I{sysconfig.get_paths()['include']}"]
     jobs = [("-O2", path) for path in sorted((SOURCES / "cuda").glob("*.cu"))]
     jobs.append(("-O0", SHIM / "module.cpp"))

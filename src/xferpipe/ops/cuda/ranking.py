@@ -51,7 +51,8 @@ def _lists(launch, query, gallery, norms, k, distance, first_row, lowest=None):
     """Return scores and rows (queries, k); fill `lowest` (queries) where it is given."""
     rows_of_tiles = -(-query.shape[0] // TILE)
     tiles = -(-gallery.shape[0] // TILE)
-    tiles_each = max(1, -(-tiles * rows_of_tiles // BLOCKS))
+    # Never more than BLOCKS in all: a few more would run alone after the others.
+    tiles_each = max(1, -(-tiles // max(1, BLOCKS // max(1, rows_of_tiles))))
     ranges = max(1, -(-tiles // tiles_each))
     shape = (ranges, query.shape[0], k)
     scores = query.new_empty(shape, dtype=torch.float32)

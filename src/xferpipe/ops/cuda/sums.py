@@ -8,8 +8,9 @@ import torch
 from .launch import BLOCKS, At, Rows
 
 SLAB_STEPS = 1024
-# Of gradients built from factors at a time: what a second-level cache holds.
-BUILT_BYTES = 32 << 20
+# Of gradients built from factors at a time. The kernel builds 128 channels of a sample at once: if
+# this were what a second-level cache holds, thousands of samples would leave its tile nearly empty.
+BUILT_BYTES = 512 << 20
 HASHED = 1 << 22
 
 
