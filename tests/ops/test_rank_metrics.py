@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from xferpipe import ops
 from xferpipe.ops import reference
@@ -340,3 +341,24 @@ def test_rank_metrics_index_outside_the_gallery_is_refused_by_the_op(native):
         torch.ops.xferpipe.rank_metrics_scores(
             query, gallery, norms, torch.tensor([0, 1]), torch.tensor([5]), 0
         )
+
+
+def test_twin_counts_tied_pairs_without_a_step_for_each():
+    # On a GPU each step is a launch and a wait: two million tied pairs took minutes.
+    class Steps(TorchDispatchMode):
+        taken = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            self.taken += 1
+            return function(*arguments, **(keywords or {}))
+
+    def steps(m):
+        with Steps() as counted:
+            counts = reference.rank_metrics_dense(
+                torch.ones((1, m)), torch.tensor([0, m]), rows[:m]
+            )
+        assert torch.equal(counts, rows[:m])  # all tie, so the row decides
+        return counted.taken
+
+    rows = torch.arange(500)
+    assert steps(500) == steps(5)

@@ -51,15 +51,16 @@ def rank_metrics_scores(query, gallery, gallery_norms, offsets, index, distance)
 
 def _count_nearer(scores, thresholds, rows, first_row):
     """Count, for one query, the scores that come before each pair: by score, then by row."""
-    ordered = scores.sort().values
-    after = first_row + scores.shape[0]
-    above = scores.shape[0] - torch.searchsorted(ordered, thresholds, right=True)
-    reach = scores.shape[0] - torch.searchsorted(ordered, thresholds)
+    ordered, order = scores.sort(stable=True)
+    here = scores.shape[0]
+    after = first_row + here
+    above = here - torch.searchsorted(ordered, thresholds, right=True)
+    reach = here - torch.searchsorted(ordered, thresholds)
     nearer = torch.where(rows >= after, reach, above)
-    inside = (rows >= first_row) & (rows < after) & (reach - above > 1)
-    for pair in inside.nonzero()[:, 0].tolist():
-        earlier = scores[: int(rows[pair]) - first_row]
-        nearer[pair] += (earlier == thresholds[pair]).sum()
+    # The score of a row inside is its threshold, and the stable sort keeps equals in their order.
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(here, device=order.device))
+    inside = (rows >= first_row) & (rows < after)
+    nearer[inside] += place[rows[inside] - first_row] - (here - reach[inside])
     return nearer
 
 
