@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -85,6 +84,8 @@ class Workflow:
 
     def command(self, *options: str) -> list[str]:
         """Return Snakemake's command line; `options` go before the study's file."""
+        import yaml  # not above: tests/cuda runs where of all packages only torch and numpy are
+
         self.directory.mkdir(parents=True, exist_ok=True)
         file = self.directory / "study.yaml"
         file.write_text(yaml.safe_dump(self.study, sort_keys=False))

@@ -1,20 +1,34 @@
 #!/bin/sh
 # Build the extension with its CUDA kernels, check them and time them, on a machine with a GPU and nvcc.
-# Arguments go to `python -m benchmarks.gpu`; the tables lie in benchmarks/results/gpu_*.csv.
+# Arguments go to `python -m benchmarks.gpu`: parts by name, --output DIR. Without names, all parts.
 set -eu
 cd "$(dirname "$0")/.."
-PYTHON=${PYTHON:-.venv/bin/python}
-[ -x "$PYTHON" ] || PYTHON=python3
+if [ -z "${PYTHON:-}" ]; then
+  PYTHON=.venv/bin/python
+  [ -x "$PYTHON" ] || PYTHON=python3
+fi
+command -v "$PYTHON" >/dev/null || {
+  echo "gpu_check: PYTHON is $PYTHON, which is neither a file nor on the PATH" >&2
+  exit 2
+}
+export PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}"
+
+find_nvcc() {
+  for nvcc in "${CUDA_HOME:-/nowhere}/bin/nvcc" "$(command -v nvcc)" /usr/local/cuda/bin/nvcc; do
+    [ ! -x "$nvcc" ] || return 0
+  done
+  echo "gpu_check: no nvcc; put it on the PATH or set CUDA_HOME to a CUDA 13 toolkit" >&2
+  exit 2
+}
 
 case " $* " in
-*" --dry-run "* | *" --help "*) ;;
+*" --dry-run "* | *" --help "* | *" -h "*) ;;
 *)
-  command -v nvcc >/dev/null 2>&1 || [ -x "${CUDA_HOME:-/nowhere}/bin/nvcc" ] || {
-    echo "gpu_check: no nvcc; put it on the PATH or set CUDA_HOME to a CUDA 13 toolkit" >&2
-    exit 2
-  }
+  find_nvcc
+  # setup.py looks nowhere else where CUDA_HOME is set. Its tools go last: python3 stays the same.
+  CUDA_HOME=$(dirname "$(dirname "$nvcc")")
+  export CUDA_HOME PATH="$PATH:$CUDA_HOME/bin"
   "$PYTHON" setup.py --quiet build_ext --inplace
-  PYTHONPATH=src "$PYTHON" -m pytest -q -p no:cacheprovider tests/cuda -m "not slow"
   ;;
 esac
-PYTHONPATH=src exec "$PYTHON" -m benchmarks.gpu "$@"
+exec "$PYTHON" -m benchmarks.gpu "$@"

@@ -1,15 +1,17 @@
 """Check and time the CUDA kernels in one call: `python -m benchmarks.gpu` (or tools/gpu_check.sh).
 
-The sweep compares every op with its float64 twin on the device; the sanitizers run the kernels'
-self-check under memcheck, racecheck, synccheck and initcheck; the timings compare with torch peers
-and with the copy and matrix-product rates measured in the same run. Tables go to
-benchmarks/results/gpu_*.csv with device, driver and versions in their first lines. The exit code is
-1 where anything was wrong. On a CPU (`--device cpu --size quick`) the same code runs on the CPU's
-kernels, to test itself.
+The tests are those of tests/cuda, which need no GPU; the sweep compares every op with its float64
+twin on the device; the sanitizers run the kernels' self-check under memcheck, racecheck, synccheck
+and initcheck; the timings compare with torch peers and with the copy and matrix-product rates
+measured in the same run. Rows go to benchmarks/results/gpu_*.csv as they come, with device, driver
+and versions in the first lines. The exit code is 1 where anything was wrong or was not checked. On
+a CPU (`sweep timings --device cpu --size quick`) the same code runs on the CPU's kernels, to test
+itself.
 """
 
 import argparse
 import csv
+import importlib.util
 import os
 import platform
 import shutil
@@ -26,9 +28,19 @@ from xferpipe import ops
 from . import cases as gpu_cases
 from . import sweep as gpu_sweep
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
-PARTS = ("sweep", "sanitizers", "timings")
+PARTS = ("tests", "sweep", "sanitizers", "timings")
+# The tool's exit code for its own findings; the self-check has another where it breaks off.
+FOUND = 9
+SELF_CHECK = """
+import sys
+from xferpipe import ops
+lines = list(ops.native_status(check_gpus=True).cuda.values())
+print(*lines, sep="\\n")
+sys.exit(0 if lines else "no kernel ran: torch sees no GPU, or the extension has no CUDA kernels")
+"""
 TIMING_COLUMNS = (
     "case", "contender", "is_ours", "milliseconds", "fastest_milliseconds",
     "times_slower_than_ours", "share_of_product_rate", "share_of_copy_rate", "goal_milliseconds",
@@ -100,8 +112,7 @@ def limits(device, size):
 
 
 def timings(device, size, rounds, rates, cases=gpu_cases.cases):
-    """Time every case and return its rows; a contender that fails says so in its note."""
-    rows = []
+    """Time every case and yield its rows; a contender that fails says so in its note."""
     for case in cases(size, device):
         times, notes = {}, {}
         for name, function in case.contenders.items():
@@ -127,59 +138,76 @@ def timings(device, size, rounds, rates, cases=gpu_cases.cases):
                 row["share_of_copy_rate"] = f"{copied:.3f}"
                 row["goal_milliseconds"] = case.goal_ms if size == "full" else ""
             row["note"] = notes.get(name, "")
-            rows.append(row)
+            yield row
         for name, reason in case.missing.items():
             note = f"not measured: {reason}"
-            rows.append({"case": case.name, "contender": name, "is_ours": False, "note": note})
-    return rows
+            yield {"case": case.name, "contender": name, "is_ours": False, "note": note}
 
 
-def sanitizers(run=subprocess.run):
-    """Run the self-check of the kernels under each tool of compute-sanitizer."""
-    program = shutil.which("compute-sanitizer")
-    if program is None:
-        note = "not run: compute-sanitizer is not on the PATH (it comes with the CUDA toolkit)"
-        return [{"tool": tool, "is_clean": "", "note": note} for tool in TOOLS]
-    check = (
-        "from xferpipe import ops; import sys; found = ops.native_status(check_gpus=True).cuda; "
-    )
-    check += "print(found); sys.exit(not found or 'torch twins' in str(found))"
-    rows = []
-    for tool in TOOLS:
+def passes_tests(run=subprocess.run):
+    """Run the tests that need no GPU and tell whether they passed."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+    if importlib.util.find_spec("xdist"):
+        command += ["-n", "4"]
+    return run([*command, "tests/cuda"], cwd=ROOT).returncode == 0
+
+
+def sanitizers(device, tools=TOOLS, run=subprocess.run):
+    """Run the self-check of the kernels under tools of compute-sanitizer and yield their rows."""
+    home = os.environ.get("CUDA_HOME") or "/usr/local/cuda"
+    name = "compute-sanitizer"
+    program = shutil.which(name, path=f"{home}/bin") or shutil.which(name)
+    absent = None if program else f"{name} is neither in {home}/bin nor on the PATH"
+    if device.type != "cuda":
+        absent = "the tools watch kernels on a GPU"
+    for tool in tools:
+        if absent:
+            yield {"tool": tool, "is_clean": "", "note": f"not run: {absent}"}
+            continue
         start = time.perf_counter()
-        command = [program, "--tool", tool, "--error-exitcode", "9", sys.executable, "-c", check]
+        command = [program, "--tool", tool, "--error-exitcode", str(FOUND)]
         # Torch's caching allocator would hide accesses past the end of an allocation.
         environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-        done = run(command, capture_output=True, text=True, env=environment)
-        last = (done.stdout + done.stderr).strip().splitlines()[-1:]
-        rows.append(
-            {
-                "tool": tool,
-                "is_clean": done.returncode == 0,
-                "seconds": f"{time.perf_counter() - start:.0f}",
-                "note": last[0] if last else "",
-            }
+        done = run(
+            [*command, sys.executable, "-c", SELF_CHECK],
+            capture_output=True,
+            text=True,
+            env=environment,
         )
-    return rows
+        text = (done.stdout + done.stderr).strip()
+        note = text.splitlines()[-1] if text else ""
+        if done.returncode not in (0, FOUND):
+            note = f"the self-check broke off with exit code {done.returncode}: {note}"
+        elif "torch twins" in text:
+            note = f"some families on torch twins; {note}"
+        if done.returncode:
+            print(text[:4000], flush=True)
+        yield {
+            "tool": tool,
+            "is_clean": done.returncode == 0,
+            "seconds": f"{time.perf_counter() - start:.0f}",
+            "note": note,
+        }
 
 
 def write(path, columns, rows, header):
-    """Write rows as CSV after comment lines that say where they were measured."""
+    """Print rows and write them as CSV, each as it comes: a run that is cut short leaves its rows.
+
+    Comment lines before the table say where it was measured.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    written = []
+    with path.open("w", newline="", buffering=1) as file:  # a line at a time
         file.writelines(f"# {line}\n" for line in header)
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def show(columns, rows):
-    """Print rows as a table."""
-    cells = [[str(row.get(column, "")) for column in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells)]
-    for line in (columns, *cells):
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        print(*columns, sep="  ")
+        for row in rows:
+            writer.writerow(row)
+            print(*(row.get(column, "") for column in columns), sep="  ", flush=True)
+            written.append(row)
+    print(f"-> {path}")
+    return written
 
 
 def parse(arguments):
@@ -189,6 +217,9 @@ def parse(arguments):
     parser.add_argument("--device", default="cuda:0", help="cuda, cuda:1, ... or cpu")
     parser.add_argument("--size", choices=("full", "quick"), default="full")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument(
+        "--tool", action="append", choices=TOOLS, help="a sanitizer, all if none is given"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the CSV files")
     parser.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
     options = parser.parse_args(arguments)
@@ -217,29 +248,41 @@ def main(arguments=None):
             f"benchmarks.gpu: torch {torch.__version__} sees no GPU; try --device cpu --size quick"
         )
         return 2
-    header, bad = facts(device), 0
+    header, bad, parts = facts(device), 0, options.parts
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        header += [
-            f"{name}: {text}" for name, text in ops.native_status(check_gpus=True).cuda.items()
-        ]
-        bad += any("torch twins" in line for line in header)
+        try:
+            status = ops.native_status(check_gpus=True)
+        except RuntimeError as problem:  # a kernel ended this process's CUDA work
+            header.append(f"{device}: {problem}")
+            bad += 1
+            parts = [part for part in parts if part in ("tests", "sanitizers")]
+        else:
+            if not status.cuda:  # twins would be compared with twins
+                reason = status.reason or status.build["cuda"]
+                print(f"benchmarks.gpu: there are no CUDA kernels to check: {reason}")
+                return 1
+            header += [f"{name}: {text}" for name, text in status.cuda.items()]
+            bad += any("torch twins" in line for line in header)
     print("\n".join(header))
-    for part in options.parts:
-        notes = list(header)
-        if part == "sweep":
-            columns, rows = gpu_sweep.COLUMNS, gpu_sweep.sweep(device, options.size)
+    for part in parts:
+        print(f"\n== {part}", flush=True)
+        path = options.output / f"gpu_{part}.csv"
+        if part == "tests":
+            bad += not passes_tests()
+        elif part == "sweep":
+            rows = gpu_sweep.sweep(device, options.size)
+            rows = write(path, gpu_sweep.COLUMNS, rows, header)
             bad += sum(not row["is_right"] for row in rows)
         elif part == "sanitizers":
-            columns, rows = SANITIZER_COLUMNS, sanitizers()
-            bad += sum(row["is_clean"] is False for row in rows)
+            rows = sanitizers(device, options.tool or TOOLS)
+            rows = write(path, SANITIZER_COLUMNS, rows, header)
+            if device.type == "cuda":
+                bad += sum(not row["is_clean"] for row in rows)
         else:
             rates = limits(device, options.size)
-            notes += [f"{name}: {rate / 1e12:.3f} T/s" for name, rate in rates.items()]
-            columns = TIMING_COLUMNS
+            notes = [f"{name}: {rate / 1e12:.3f} T/s" for name, rate in rates.items()]
             rows = timings(device, options.size, options.rounds, rates)
-        print(f"\n== {part}")
-        show(columns, rows)
-        print(f"-> {write(options.output / f'gpu_{part}.csv', columns, rows, notes)}")
-    print(f"\n{bad} wrong" if bad else "\nall right")
+            write(path, TIMING_COLUMNS, rows, [*header, *notes])
+    print(f"\n{bad} wrong or not checked" if bad else "\nall right")
     return 1 if bad else 0
