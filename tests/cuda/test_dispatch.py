@@ -218,6 +218,7 @@ def native():
 
 
 def test_doctor_says_per_gpu_what_runs_and_why(monkeypatch):
+    pytest.importorskip("typer", reason="the command line needs typer")
     from xferpipe.cli import doctor
 
     lines = {"cuda:0": "A, sm_90a: ranking kernels", "cuda:1": "B: torch twins: too old"}
