@@ -137,17 +137,14 @@ def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
     }
     if result.diverged is None:
         kept = result.rows[result.kept_epoch - 1]
+        accuracies = [epoch["validation_accuracy"] for epoch in result.rows]
+        losses = [epoch["validation_loss"] for epoch in result.rows]
         figures |= {
             "kept_epoch": result.kept_epoch,
             "selected_on": "validation" if job.recipe.select == "best" else "none",
             "validation_accuracy": kept["validation_accuracy"],
             "validation_loss": kept["validation_loss"],
             "train_accuracy": result.rows[-1]["train_accuracy"],
-            **overfitting(
-                *(
-                    [epoch[f"validation_{what}"] for epoch in result.rows]
-                    for what in ("accuracy", "loss")
-                )
-            ),
+            **overfitting(accuracies, losses),
         }
     return figures

@@ -151,25 +151,21 @@ static int64_t select_above(const float* scores, int64_t columns, float threshol
 }
 
 static void add_to_double(const float* from, int64_t count, double* into) {
-#if defined(__AVX512F__)
   int64_t j = 0;
+#if defined(__AVX512F__)
   for (; j + 8 <= count; j += 8) {
     const __m512d sum =
         _mm512_add_pd(_mm512_loadu_pd(into + j), _mm512_cvtps_pd(_mm256_loadu_ps(from + j)));
     _mm512_storeu_pd(into + j, sum);
   }
-  for (; j < count; ++j) into[j] += from[j];
 #elif defined(__AVX2__)
-  int64_t j = 0;
   for (; j + 4 <= count; j += 4) {
     const __m256d sum =
         _mm256_add_pd(_mm256_loadu_pd(into + j), _mm256_cvtps_pd(_mm_loadu_ps(from + j)));
     _mm256_storeu_pd(into + j, sum);
   }
-  for (; j < count; ++j) into[j] += from[j];
-#else
-  for (int64_t j = 0; j < count; ++j) into[j] += from[j];
 #endif
+  for (; j < count; ++j) into[j] += from[j];
 }
 
 }  // namespace xferpipe::XFERPIPE_ISA

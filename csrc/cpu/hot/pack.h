@@ -8,27 +8,21 @@ static void pack_rows(const char* const* rows, const float* scales, int64_t coun
                       int64_t width, bool bfloat16, float* out) {
   for (int64_t first = 0; first < count; first += width, out += depth * width) {
     const int64_t here = count - first < width ? count - first : width;
+#if defined(__AVX512F__) || defined(__AVX2__)
+    for (int64_t at = 0; at < width; at += kWidth) {
+      const char* part[kWidth];
+      float part_scales[kWidth];
+      const int64_t lanes = width - at < kWidth ? width - at : kWidth;
+      for (int64_t r = 0; r < lanes; ++r) {
+        part[r] = at + r < here ? rows[first + at + r] : nullptr;
+        part_scales[r] = scales && at + r < here ? scales[first + at + r] : 1.0f;
+      }
+      const float* own = scales ? part_scales : nullptr;
 #if defined(__AVX512F__)
-    for (int64_t at = 0; at < width; at += 16) {
-      const char* part[16];
-      float part_scales[16];
-      const int64_t lanes = width - at < 16 ? width - at : 16;
-      for (int64_t r = 0; r < lanes; ++r) {
-        part[r] = at + r < here ? rows[first + at + r] : nullptr;
-        part_scales[r] = scales && at + r < here ? scales[first + at + r] : 1.0f;
-      }
-      pack_16<true>(part, scales ? part_scales : nullptr, lanes, depth, width, bfloat16, out + at);
-    }
-#elif defined(__AVX2__)
-    for (int64_t at = 0; at < width; at += 8) {
-      const char* part[8];
-      float part_scales[8];
-      const int64_t lanes = width - at < 8 ? width - at : 8;
-      for (int64_t r = 0; r < lanes; ++r) {
-        part[r] = at + r < here ? rows[first + at + r] : nullptr;
-        part_scales[r] = scales && at + r < here ? scales[first + at + r] : 1.0f;
-      }
-      pack_8(part, scales ? part_scales : nullptr, lanes, depth, width, bfloat16, out + at);
+      pack_16<true>(part, own, lanes, depth, width, bfloat16, out + at);
+#else
+      pack_8(part, own, lanes, depth, width, bfloat16, out + at);
+#endif
     }
 #else
     for (int64_t r = 0; r < width; ++r) {

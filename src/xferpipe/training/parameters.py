@@ -81,9 +81,9 @@ def freeze(model: nn.Module, recipe: Recipe) -> None:
 def training_mode(model: nn.Module, recipe: Recipe) -> None:
     """Set training mode, but keep the statistics that the recipe freezes."""
     model.train()
-    moving = {id(norm) for norm in moving_batch_norms(model, recipe)}
+    moving = set(moving_batch_norms(model, recipe))
     for module in model.modules():
-        if isinstance(module, _BatchNorm) and id(module) not in moving:
+        if isinstance(module, _BatchNorm) and module not in moving:
             module.eval()
 
 

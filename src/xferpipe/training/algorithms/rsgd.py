@@ -69,13 +69,9 @@ class Algorithm(plain.Algorithm):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
-        self.replicas = [
-            [
-                torch.empty_like(parameter).copy_(value)
-                for parameter, value in zip(self.trained, replica, strict=True)
-            ]
-            for replica in state["replicas"]
-        ]
+        for replica, stored in zip(self.replicas, state["replicas"], strict=True):
+            for own, value in zip(replica, stored, strict=True):
+                own.copy_(value)
         self.moments = [
             {i: laid_out(values, self.trained[i]) for i, values in moments.items()}
             for moments in state["moments"]
