@@ -10,10 +10,12 @@ from snakemake.utils import min_version
 min_version("9.5")
 
 
+ROOT = Path(workflow.basedir)
+
 # Snakemake lays a --configfile over the default one; two studies must not mix, so it is either or.
 if not workflow.configfiles:
 
-    configfile: Path(workflow.basedir) / "config.yaml"
+    configfile: ROOT / "config.yaml"
 
 
 include: "workflow/rules/common.smk"
@@ -28,8 +30,4 @@ include: "workflow/rules/tables.smk"
 # The end results, and the intermediates whose loss must be noticed.
 rule all:
     input:
-        "results/report.html",
-        expand("results/figures/{figure}.svg", figure=FIGURES),
-        zoo_weights(),
-        score_tables(),
-        finetune_tables("run.parquet"),
+        RULES.kept(),

@@ -82,6 +82,11 @@ class Workflow:
     source: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def results(self) -> Path:
+        """Folder of the study's results."""
+        return self.directory / "results" / self.study["name"]
+
     def command(self, *options: str) -> list[str]:
         """Return Snakemake's command line; `options` go before the study's file."""
         import yaml  # not above: tests/cuda runs where of all packages only torch and numpy are
@@ -124,7 +129,7 @@ class Workflow:
         script = (
             "import sys\n"
             "from xferpipe.rebuild.plan import planned_jobs\n"
-            "for job in planned_jobs(sys.argv[1:]):\n"
+            "for job in planned_jobs(sys.argv[1:])[0]:\n"
             "    print('JOB', job.rule, '/'.join(job.wildcards.values()))\n"
         )
         command = [sys.executable, "-c", script, *self.command(*options)[3:]]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from xferpipe.config.jobs import DomainJob
-from xferpipe.records import atomic_path
+from xferpipe.records.tensors import copy_output
 
 
 def domain(job: DomainJob, *, domains: Path, weights: Path, card: Path, class_means: Path) -> None:
@@ -20,5 +19,4 @@ def domain(job: DomainJob, *, domains: Path, weights: Path, card: Path, class_me
         class_means: Written: class means and counts of the source.
     """
     for output in (weights, card, class_means):
-        with atomic_path(output) as temporary:
-            shutil.copyfile(domains / job.source / output.name, temporary)
+        copy_output(domains / job.source / output.name, output)

@@ -11,7 +11,7 @@ from xferpipe.config.jobs import FeaturesJob, ReferenceJob
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
-from xferpipe.records import atomic_path
+from xferpipe.records.tensors import save_tensors
 from xferpipe.training.compute import prepare
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed
@@ -43,8 +43,6 @@ def features(
         WeightsError: The weights do not fit the architecture.
         ValueError: A feature is NaN or infinite.
     """
-    from safetensors.torch import save_file
-
     device = prepare(job.device, job.compute_threads)
     rows = read_manifest(manifest)
     opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
@@ -70,5 +68,4 @@ def features(
         "labels": split.labels,
         "rows": torch.as_tensor(probe.rows, dtype=torch.int64),
     }
-    with atomic_path(output) as temporary:
-        save_file(content, temporary, metadata={"seconds": repr(seconds)})
+    save_tensors(content, output, {"seconds": repr(seconds)})

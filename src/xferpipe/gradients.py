@@ -21,7 +21,7 @@ from xferpipe.config.jobs import GradientsJob
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
-from xferpipe.records import atomic_path
+from xferpipe.records.tensors import save_tensors
 from xferpipe.seeding import stream, torch_generator
 from xferpipe.training.compute import prepare
 from xferpipe.training.data import Labelled, LabelledImages
@@ -57,8 +57,6 @@ def gradients(
         WeightsError: The weights do not fit the architecture.
         ValueError: A layer is none of the model's, or is no convolution or linear layer.
     """
-    from safetensors.torch import save_file
-
     device = prepare(job.device, job.compute_threads)
     rows = read_manifest(manifest)
     opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
@@ -86,8 +84,7 @@ def gradients(
         "convolution": anatomy_of(model).last_convolution,
         "projected_dimensions": str(job.gradients.projected_dimensions),
     }
-    with atomic_path(output) as temporary:
-        save_file(content, temporary, metadata=metadata)
+    save_tensors(content, output, metadata)
 
 
 def _gram(factors: Factors, part: int) -> torch.Tensor:

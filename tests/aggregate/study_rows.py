@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy
@@ -22,7 +21,6 @@ INPUTS = (
     "retrieval",
     "queries",
     "ranked_lists",
-    "feature_seconds",
     "benchmarks",
 )
 
@@ -45,14 +43,6 @@ def write(table: str, rows: list[dict], path: Path) -> Path:
     return path
 
 
-def features_file(folder: Path, target: str, shots: str, model: str, seconds: float) -> Path:
-    path = folder / target / shots / model / "features.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = json.dumps({"__metadata__": {"seconds": str(seconds)}}).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header)
-    return path
-
-
 def study(folder: Path, *, targets=("t", "u"), seeds=(0, 1), recipes=("slow", "fast")) -> dict:
     """Write every input of `aggregate` for a small study and return its arguments."""
     generator = numpy.random.default_rng(0)
@@ -63,8 +53,9 @@ def study(folder: Path, *, targets=("t", "u"), seeds=(0, 1), recipes=("slow", "f
     for target in targets:
         for place, model in enumerate(MODELS):
             key = {"target": target, "shots": "full", "model": model}
+            seconds = {"seconds": 1.0, "feature_seconds": 2.0}
             rows = [
-                key | {"method": method, "variant": "", "value": value, "seconds": 1.0}
+                key | {"method": method, "variant": "", "value": value, **seconds}
                 for method, value in (
                     ("lfc", float(place)),
                     ("leep", None if model == "e" else -float(place)),
@@ -72,7 +63,6 @@ def study(folder: Path, *, targets=("t", "u"), seeds=(0, 1), recipes=("slow", "f
                 )
             ]
             files["scores"].append(write("scores", rows, folder / "scores" / target / f"{model}.p"))
-            files["feature_seconds"].append(features_file(folder, target, "full", model, 2.0))
             for recipe in recipes:
                 for seed in seeds:
                     run = key | {"recipe": recipe, "seed": seed}

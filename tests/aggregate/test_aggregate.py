@@ -12,13 +12,14 @@ from xferpipe.aggregate import aggregate
 from xferpipe.aggregate.oracle import by_model, oracle, own_results
 from xferpipe.aggregate.pools import normalise_pools
 from xferpipe.records import RecordError, frame, read_table
+from xferpipe.records.stamp import Stamp, read_stamp, stamping
 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, polars.DataFrame]:
     folder = tmp_path_factory.mktemp("study")
     output = folder / "tables"
-    aggregate(job(reference_model="c"), **study(folder), output=output, study_hash="abc")
+    aggregate(job(reference_model="c"), **study(folder), output=output)
     return {name: read_table(name, output / f"{name}.parquet") for name in written()}
 
 
@@ -145,14 +146,13 @@ def test_runtime_reads_benchmarks_with_missing_samples(tables) -> None:
     }
 
 
-def test_tables_carry_the_study_hash(tmp_path: Path) -> None:
-    import pyarrow.parquet
-
-    aggregate(job(), **study(tmp_path), output=tmp_path / "out", study_hash="abc")
+def test_tables_carry_the_key_of_the_job(tmp_path: Path) -> None:
+    stamp = Stamp("abc", "aggregate", "{}", "code", "{}")
+    with stamping(stamp):
+        aggregate(job(), **study(tmp_path), output=tmp_path / "out")
     for name in written():
-        metadata = pyarrow.parquet.read_schema(tmp_path / "out" / f"{name}.parquet").metadata
-        assert metadata[b"xferpipe.study"] == b"abc"
-        assert metadata[b"xferpipe.table"] == name.encode()
+        assert read_stamp(tmp_path / "out" / f"{name}.parquet") == stamp
+        assert read_table(name, tmp_path / "out" / f"{name}.parquet", ours=True) is not None
 
 
 def test_aggregate_is_the_same_twice(tmp_path: Path) -> None:

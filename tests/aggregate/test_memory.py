@@ -20,7 +20,7 @@ import polars
 from xferpipe.aggregate.gather import gather
 file, files, output, how = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 if how == "gather":
-    gather("retrieval_queries", [file] * files, output, "study")
+    gather("retrieval_queries", [file] * files, output)
     table = output / "retrieval_queries.parquet"
 else:
     table = output / "eager.parquet"

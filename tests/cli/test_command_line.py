@@ -197,10 +197,12 @@ def test_path_of_another_kind_is_one_message(run, results, monkeypatch, words, s
 def test_plan_has_a_table_and_the_time_of_what_ran_before(run, tmp_path, monkeypatch):
     from xferpipe.rebuild.plan import PlannedJob
 
-    jobs = [PlannedJob("pack", {}, "Missing output files: x", ())] * 2
-    jobs += [PlannedJob("report", {}, "Input files updated by another job: y", ())]
-    monkeypatch.setattr("xferpipe.rebuild.plan.planned_jobs", lambda arguments: jobs)
-    time = tmp_path / "results/benchmarks/pack/a.tsv"
+    jobs = [PlannedJob("pack", {}, "not there yet", ())] * 2
+    jobs += [PlannedJob("report", {}, "its input is made anew", ())]
+    monkeypatch.setattr(
+        "xferpipe.rebuild.plan.planned_jobs", lambda arguments: (jobs, Path("results/tiny"))
+    )
+    time = tmp_path / "results/tiny/benchmarks/pack/a.tsv"
     time.parent.mkdir(parents=True)
     time.write_text("s\th:m:s\n3\t0:00:03\n")
     words = ("plan", "--directory", tmp_path, "--snakefile", tmp_path / "Snakefile", "--cores", 2)

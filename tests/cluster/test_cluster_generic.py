@@ -59,7 +59,7 @@ def test_group_of_short_jobs_runs_through_another_scheduler(pbs, tmp_path):
     study = tmp_path / "run" / "study.yaml"
     study.parent.mkdir()
     shutil.copy(ROOT / "tests" / "faults" / "study.yaml", study)
-    target = "results/pack/digits/images.npy"
+    target = "results/faults/pack/digits/images.npy"
     done = subprocess.run(
         [
             *(sys.executable, "-m", "snakemake"),

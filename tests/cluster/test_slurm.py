@@ -56,7 +56,7 @@ class Disturber(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        runs = self.folder / "results" / "checkpoints" / "finetune" / "digits" / "full"
+        runs = self.folder / "results" / "faults" / "checkpoints" / "finetune" / "digits" / "full"
         disturb = {"drawn": self._cancel, "trained": self._kill}
         while disturb and not self.over.wait(0.005):
             for model in list(disturb):
@@ -122,7 +122,7 @@ def attempts(jobs, model):
 
 
 def test_single_job_runs_on_slurm(slurm, tmp_path):
-    manifest = "results/manifest/digits/manifest.parquet"
+    manifest = "results/faults/manifest/digits/manifest.parquet"
     done = subprocess.run(
         [*snakemake("slurm", tmp_path, *QUICK), "--", manifest],
         env={**os.environ, **slurm.environment},
@@ -144,9 +144,9 @@ def test_single_job_runs_on_slurm(slurm, tmp_path):
 def test_disturbed_study_on_slurm_gives_the_tables_of_one_machine(runs):
     folder, _, disturbed = runs
     assert set(disturbed) == {"drawn", "trained"}
-    tables = Path("results", "tables")
+    tables = Path("results", "faults", "tables")
     assert differences(folder / "local" / tables, folder / "slurm" / tables) == {}
-    assert (folder / "slurm" / "results" / "report.html").exists()
+    assert (folder / "slurm" / "results" / "faults" / "report.html").exists()
 
 
 @pytest.mark.slow
@@ -178,7 +178,14 @@ def test_killed_training_goes_on_from_its_checkpoint(runs):
     first, second = attempts(jobs, "trained")
     assert (first["JobState"], second["JobState"]) == ("FAILED", "COMPLETED")
     for model in ("drawn", "trained"):
-        log = folder / "slurm" / "results/logs/finetune/digits/full" / model / "sgd" / "seed0.log"
+        log = (
+            folder
+            / "slurm"
+            / "results/faults/logs/finetune/digits/full"
+            / model
+            / "sgd"
+            / "seed0.log"
+        )
         assert "resum" in log.read_text()
 
 

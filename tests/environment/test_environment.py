@@ -226,7 +226,7 @@ def test_use_conda_builds_the_environment_and_runs_a_study_in_it(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (run / "results" / "report.html").exists()
+    assert (run / "results" / "faults" / "report.html").exists()
     (environment,) = (path.parent for path in (run / ".snakemake" / "conda").glob("*/conda-meta"))
     linked = {path.name.rsplit("-", 2)[0] for path in (environment / "conda-meta").glob("*.json")}
     assert linked >= {"python", "pip", "cxx-compiler", "make"}

@@ -31,7 +31,7 @@ from same_tables import differences
 
 ROOT = Path(__file__).resolve().parents[2]
 VICTIMS = ("snakemake", "job", "everything")
-TABLES = Path("results", "tables")
+TABLES = Path("results", "faults", "tables")
 
 
 def command(folder: Path, *options: str) -> list[str]:
@@ -43,7 +43,7 @@ def command(folder: Path, *options: str) -> list[str]:
         *("--directory", str(folder)),
         *("--cores", "2", *options),
         *("--configfile", str(folder / "study.yaml")),
-        *("--", str(TABLES)),
+        *("--", "aggregate"),
     ]
 
 

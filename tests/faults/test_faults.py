@@ -25,7 +25,7 @@ from xferpipe.records import empty, write_table
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("faults")]
 
-TABLES = Path("results", "tables")
+TABLES = Path("results", "tiny", "tables")
 RUN = "finetune/digits/full/trained/sgd/seed0"
 
 
@@ -76,8 +76,8 @@ def test_table_on_a_full_disk_fails_in_words_and_leaves_nothing(small_disk, tmp_
 @pytest.mark.slow
 def test_full_disk_stops_the_study_in_words_and_room_lets_it_finish(finished, small_disk, tmp_path):
     study = replace(finished, directory=tmp_path / "small")
-    disk = small_disk(study.directory / "results", "100k")
-    target = "results/zoo/trained/weights.safetensors"
+    disk = small_disk(study.directory / "results", "200k")
+    target = "results/tiny/zoo/trained/weights.safetensors"
     stopped = study.run(target, ok=False)
     assert "No space left on device" in words(stopped)
     assert not (study.directory / target).exists()
@@ -101,7 +101,7 @@ def test_read_only_results_stop_the_study_in_words_and_stay_as_they_are(
     finished.study["selection"]["confidence"] = 0.8
     stopped = finished.run(ok=False)
     assert "Write-protected output files" in words(stopped)
-    assert re.search(r"results/(tables|figures|report)", words(stopped))
+    assert re.search(r"results/tiny/(tables|figures|report)", words(stopped))
     assert hashes(results) == before
     disk.remount("rw")
     finished.run()
@@ -112,11 +112,11 @@ def test_read_only_results_stop_the_study_in_words_and_stay_as_they_are(
 def interrupted(finished_run, tmp_path_factory):
     """A finished study whose one fine-tune is gone and was killed half-way, with its checkpoint."""
     study = finished_run.copy(tmp_path_factory.mktemp("interrupted") / "study")
-    shutil.rmtree(study.directory / "results" / RUN)
-    checkpoint = study.directory / "results" / "checkpoints" / f"{RUN}.pt"
+    shutil.rmtree(study.results / RUN)
+    checkpoint = study.results / "checkpoints" / f"{RUN}.pt"
     variables = {**study.variables(), "XFERPIPE_CHECKPOINT_SECONDS": "0"}
     run = subprocess.Popen(
-        study.command(f"results/{RUN}/run.parquet"),
+        study.command(f"results/tiny/{RUN}/run.parquet"),
         env=variables,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -129,7 +129,7 @@ def interrupted(finished_run, tmp_path_factory):
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    assert not (study.directory / "results" / RUN / "run.parquet").exists()
+    assert not (study.results / RUN / "run.parquet").exists()
     subprocess.run(study.command("--unlock"), env=variables, check=True, capture_output=True)
     return study
 
@@ -156,15 +156,15 @@ def test_fine_tune_after_a_kill_ends_as_an_undisturbed_one(
     interrupted, finished_run, tmp_path, damage, said
 ):
     study = interrupted.copy(tmp_path / "study")
-    checkpoint = study.directory / "results" / "checkpoints" / f"{RUN}.pt"
+    checkpoint = study.results / "checkpoints" / f"{RUN}.pt"
     if damage is not None:
         checkpoint.write_bytes(damage(checkpoint.read_bytes()))
     study.run()
     assert differences(finished_run.directory / TABLES, study.directory / TABLES) == {}
-    weights = Path("results", RUN, "weights.safetensors")
+    weights = Path("results", "tiny", RUN, "weights.safetensors")
     expected, found = ((s.directory / weights).read_bytes() for s in (finished_run, study))
     assert expected == found
-    assert said in (study.directory / "results" / "logs" / f"{RUN}.log").read_text()
+    assert said in (study.results / "logs" / f"{RUN}.log").read_text()
     assert not checkpoint.exists()
 
 
@@ -172,7 +172,7 @@ def test_fine_tune_after_a_kill_ends_as_an_undisturbed_one(
 def test_second_snakemake_on_the_same_results_is_refused_and_the_first_finishes(
     finished, finished_run
 ):
-    shutil.rmtree(finished.directory / "results" / "finetune")
+    shutil.rmtree(finished.results / "finetune")
     first = subprocess.Popen(
         finished.command(),
         env=finished.variables(),
@@ -219,7 +219,7 @@ def test_changed_image_is_seen_by_its_content_and_a_new_date_alone_is_not(
     finished_run, photographs, tmp_path
 ):
     study = replace(finished_run, directory=tmp_path / "study", study=photographs)
-    target = "results/pack/digits/images.npy"
+    target = "results/tiny/pack/digits/images.npy"
     study.run(target)
     image = tmp_path / "photographs" / "train" / "a" / "traina0.bmp"
     assert study.planned(target) == set()

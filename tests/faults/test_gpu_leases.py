@@ -21,7 +21,9 @@ from xferpipe.devices import LEASES
 pytestmark = [pytest.mark.slow, pytest.mark.workflow, pytest.mark.xdist_group("faults")]
 
 STUDY = Path(__file__).with_name("study.yaml")
-RUNS = [f"results/finetune/digits/full/drawn/sgd/seed{seed}/run.parquet" for seed in range(4)]
+RUNS = [
+    f"results/faults/finetune/digits/full/drawn/sgd/seed{seed}/run.parquet" for seed in range(4)
+]
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def leases(folders):
     """Return (device, start, end) of every lease in the jobs' logs; no end for a killed job."""
     found = []
     for folder in folders:
-        for log in (folder / "results" / "logs" / "finetune").rglob("*.log"):
+        for log in (folder / "results" / "faults" / "logs" / "finetune").rglob("*.log"):
             text = log.read_text()
             events = {
                 word: [
@@ -139,7 +141,9 @@ def test_one_run_starts_as_many_gpu_jobs_as_there_are_devices(devices, start, tm
         time.sleep(0.05)
     assert run.returncode == 0
     assert most == len(devices)
-    logs = [log.read_text() for log in (tmp_path / "run/results/logs/finetune").rglob("*.log")]
+    logs = [
+        log.read_text() for log in (tmp_path / "run/results/faults/logs/finetune").rglob("*.log")
+    ]
     assert len(logs) == len(RUNS)
     assert not any("waiting for one" in log for log in logs), "a job was started without a device"
 

@@ -68,13 +68,13 @@ def with_the_other_rules(study):
         "continual": {"recipe": "sgd", "models": ["trained"]},
     }
     return (
-        "results/gradients/digits/full/drawn/gradients.safetensors",
-        "results/reference/digits/full/features.safetensors",
-        "results/zoo/both_digits/weights.safetensors",
-        "results/probe/trained/minimisers.parquet",
-        "results/path/trained/other/paths.parquet",
-        "results/probe_finetuned/digits/full/trained/sgd/seed0/minimisers.parquet",
-        "results/continual/digits/trained/seed0/forgetting.parquet",
+        f"results/{study['name']}/gradients/digits/full/drawn/gradients.safetensors",
+        f"results/{study['name']}/reference/digits/full/features.safetensors",
+        f"results/{study['name']}/zoo/both_digits/weights.safetensors",
+        f"results/{study['name']}/probe/trained/minimisers.parquet",
+        f"results/{study['name']}/path/trained/other/paths.parquet",
+        f"results/{study['name']}/probe_finetuned/digits/full/trained/sgd/seed0/minimisers.parquet",
+        f"results/{study['name']}/continual/digits/trained/seed0/forgetting.parquet",
     )
 
 
@@ -90,7 +90,7 @@ def test_names_for_a_shell_go_through_every_rule_as_names(hostile, tmp_path):
     hostile.directory.mkdir(parents=True)
     before = {path for path in tmp_path.rglob("*") if hostile.directory not in path.parents}
     hostile.run()
-    results = hostile.directory / "results"
+    results = hostile.results
     assert (results / "report.html").exists()
     hostile.run(*with_the_other_rules(hostile.study))
     assert {path.stem for path in (results / "logs").iterdir()} == rules()

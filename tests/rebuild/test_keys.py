@@ -1,22 +1,26 @@
 """Cumulative keys: a change reaches every job below it and no other."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from xferpipe.config import load_study
 from xferpipe.config.default import DEFAULT
-from xferpipe.rebuild.keys import Keys, environment_hash, matches, wildcards_of
+from xferpipe.rebuild.environment import environment_of
+from xferpipe.rebuild.graph import wildcards_of
+from xferpipe.rebuild.keys import Keys, matches
 
-ENVIRONMENT = Path(__file__).parents[2] / "workflow" / "envs" / "xferpipe.yaml"
+ENVIRONMENT = environment_of(Path(__file__).parents[2], conda=False)
+
+
+END = {("aggregate",), ("report",), ("figures",)}
 
 
 def all_keys(content):
-    study = load_study(content)
-    keys = Keys(study, ENVIRONMENT)
-    keys("report")
-    return {name: keyed.key for name, keyed in keys._cache.items()}
+    keys = Keys(load_study(content), ENVIRONMENT)
+    return {job: keys(*job).key for job in keys.graph.jobs()}
 
 
 def changed_jobs(*path, value):
@@ -45,19 +49,19 @@ def test_change_of_initial_weights_reaches_the_model_that_starts_from_them():
 
 def test_change_of_the_retrieval_options_reaches_rankings_only():
     changed = changed_jobs("retrieval", "distance", value="cosine")
-    assert {name[0] for name in changed} == {"retrieval", "aggregate", "report"}
+    assert {name[0] for name in changed} == {"retrieval", "aggregate", "report", "figures"}
 
 
 def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them():
     asked = DEFAULT["report"]["feature_correlation"]
     run = ("finetune", "digits_5_to_9", "full", "resnet8_digits", "sgd", "0")
     changed = changed_jobs("report", "feature_correlation", value=asked | {"epochs": [1, 3]})
-    assert changed == {run, ("aggregate",), ("report",)}
+    assert changed == {run, *END}
     other = (*run[:3], "resnet14_digits", *run[4:])
     changed = changed_jobs(
         "report", "feature_correlation", value=asked | {"models": ["resnet14_digits"]}
     )
-    assert changed == {run, other, ("aggregate",), ("report",)}
+    assert changed == {run, other, *END}
 
 
 def test_every_job_has_its_own_key():
@@ -65,16 +69,21 @@ def test_every_job_has_its_own_key():
     assert len(set(keys.values())) == len(keys)
 
 
-def test_comment_in_the_environment_file_changes_no_key(tmp_path):
-    file, script = tmp_path / "env.yaml", tmp_path / "env.post-deploy.sh"
-    file.write_text("dependencies: [python]\n")
-    script.write_text("pip install x\n")
-    before = environment_hash(file)
-    file.write_text("# why\ndependencies:\n  - python\n")
-    script.write_text("# why\npip install x\n")
-    assert environment_hash(file) == before
-    script.write_text("pip install y\n")
-    assert environment_hash(file) != before
+def test_change_of_the_environment_reaches_every_job():
+    keys = Keys(load_study(DEFAULT), replace(ENVIRONMENT, file="another"))
+    before = all_keys(DEFAULT)
+    assert all(keys(*job).key != before[job] for job in keys.graph.jobs())
+
+
+def test_another_polars_reaches_the_tables_and_another_torch_what_runs_models():
+    before = all_keys(DEFAULT)
+    changed = {}
+    for name in ("polars", "torch"):
+        versions = {**ENVIRONMENT.versions, name: "0.1"}
+        keys = Keys(load_study(DEFAULT), replace(ENVIRONMENT, versions=versions))
+        changed[name] = {job[0] for job in keys.graph.jobs() if keys(*job).key != before[job]}
+    assert changed["polars"] == {"aggregate", "report", "figures"}
+    assert changed["torch"] == {job[0] for job in before}
 
 
 def test_wildcards_follow_the_order_of_the_result_path():

@@ -403,7 +403,7 @@ class StudyTables:
         for name, rows in self.rows().items():
             if name not in leave_out:
                 data = frame(name, rows) if rows else empty(name)
-                write_table(name, data, folder / f"{name}.parquet", study_hash="0123abcd")
+                write_table(name, data, folder / f"{name}.parquet")
         return folder
 
 

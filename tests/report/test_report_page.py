@@ -12,9 +12,10 @@ import polars
 import pytest
 
 from xferpipe.config import ReportJob
+from xferpipe.config.report import FIGURES
 from xferpipe.config.study import Selection
 from xferpipe.records import empty, frame, write_table
-from xferpipe.report import FIGURES, figures, report
+from xferpipe.report import figures, report
 from xferpipe.report.evidence import load
 from xferpipe.report.outcomes import answers, outcomes, share_best
 

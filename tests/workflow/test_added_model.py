@@ -22,7 +22,7 @@ def contents(results: Path, *patterns: str) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_added_model_leaves_every_stored_score_as_it_was(finished) -> None:
-    results = finished.directory / "results"
+    results = finished.results
     kept = ("scores/**/*.parquet", "features/**/*.safetensors", "zoo/**/*.safetensors")
     before = contents(results, *kept)
     rows = read_table("scores", results / "tables" / "scores.parquet")

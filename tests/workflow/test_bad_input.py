@@ -105,7 +105,7 @@ def outcome(tmp_path_factory, new_workflow):
         "zoo": {"drawn": {"architecture": "cifar_resnet8", "weights": "random", **_FEED}},
     }
     workflow = new_workflow(base / "run", study)
-    wanted = [f"results/pack/{name}/images.npy" for name in datasets]
+    wanted = [f"results/bad/pack/{name}/images.npy" for name in datasets]
     done = workflow.run(*wanted, ok=False)
     return workflow.directory, done.stdout + done.stderr
 
@@ -114,7 +114,7 @@ def outcome(tmp_path_factory, new_workflow):
 def test_bad_data_set_ends_in_one_error_with_its_place_and_cure(make, outcome):
     directory, output = outcome
     logs = [
-        directory / "results" / "logs" / stage / f"{make.__name__}.log"
+        directory / "results" / "bad" / "logs" / stage / f"{make.__name__}.log"
         for stage in ("manifest", "pack")
     ]
     text = "".join(log.read_text() for log in logs if log.exists())
@@ -125,12 +125,12 @@ def test_bad_data_set_ends_in_one_error_with_its_place_and_cure(make, outcome):
 
 @pytest.mark.parametrize("make", BAD_DATA, ids=lambda make: make.__name__)
 def test_bad_data_set_leaves_nothing_half_written(make, outcome):
-    folder = outcome[0] / "results" / "pack" / make.__name__
+    folder = outcome[0] / "results" / "bad" / "pack" / make.__name__
     assert not folder.exists() or list(folder.iterdir()) == []
 
 
 def test_good_data_set_beside_bad_ones_is_finished(outcome):
-    packed = numpy.load(outcome[0] / "results" / "pack" / "good" / "images.npy")
+    packed = numpy.load(outcome[0] / "results" / "bad" / "pack" / "good" / "images.npy")
     assert packed.shape == (16, 3, 16, 16)
 
 
@@ -146,12 +146,12 @@ def test_good_data_set_beside_bad_ones_is_finished(outcome):
     ids=["label outside its range", "duplicate row"],
 )
 def test_manifest_that_was_spoilt_is_refused_where_it_is_read(finished, edit, words):
-    path = finished.directory / "results/manifest/digits/manifest.parquet"
+    path = finished.directory / "results/tiny/manifest/digits/manifest.parquet"
     edit(polars.read_parquet(path)).write_parquet(path)
-    done = finished.run("results/pack/digits/images.npy", ok=False)
+    done = finished.run("results/tiny/pack/digits/images.npy", ok=False)
     for word in words:
         assert word in done.stdout + done.stderr
-    assert not (finished.directory / "results/pack/digits/images.npy").exists()
+    assert not (finished.directory / "results/tiny/pack/digits/images.npy").exists()
 
 
 def test_more_shots_than_a_class_has_is_refused_before_any_job(tiny_study, tmp_path, new_workflow):
@@ -170,15 +170,15 @@ def test_checkpoint_of_another_architecture_lists_what_does_not_fit(finished):
         "weights": "file",
         "name": str(other),
     }
-    done = finished.run("results/zoo/foreign/weights.safetensors", ok=False)
+    done = finished.run("results/tiny/zoo/foreign/weights.safetensors", ok=False)
     output = done.stdout + done.stderr
     assert "other.safetensors" in output
     assert "stem.weight" in output
-    assert not (finished.directory / "results/zoo/foreign/weights.safetensors").exists()
+    assert not (finished.directory / "results/tiny/zoo/foreign/weights.safetensors").exists()
 
 
 def test_weights_that_give_nan_features_are_an_error_with_their_path(finished):
-    weights = finished.directory / "results/zoo/drawn/weights.safetensors"
+    weights = finished.directory / "results/tiny/zoo/drawn/weights.safetensors"
     broken = safetensors.torch.load_file(weights)
     name = next(name for name, value in broken.items() if value.is_floating_point())
     broken[name] = torch.full_like(broken[name], float("nan"))
@@ -189,7 +189,7 @@ def test_weights_that_give_nan_features_are_an_error_with_their_path(finished):
         "weights": "file",
         "name": str(file),
     }
-    wanted = "results/features/digits/full/broken/features.safetensors"
+    wanted = "results/tiny/features/digits/full/broken/features.safetensors"
     done = finished.run(wanted, ok=False)
     assert "NaN" in done.stdout + done.stderr or "nan" in done.stdout + done.stderr
     assert not (finished.directory / wanted).exists()
@@ -199,16 +199,16 @@ def test_diverged_fine_tune_is_a_row_and_the_study_goes_on(finished):
     finished.study["finetuning_recipes"]["head"]["lr"] = 1e30
     finished.run()
     row = polars.read_parquet(
-        finished.directory / "results/finetune/digits/full/trained/head/seed0/run.parquet"
+        finished.directory / "results/tiny/finetune/digits/full/trained/head/seed0/run.parquet"
     ).row(0, named=True)
     assert row["status"] == "diverged"
     assert row["reason"]
     assert row["test_accuracy"] is None
-    assert (finished.directory / "results" / "report.html").stat().st_size > 1000
+    assert (finished.results / "report.html").stat().st_size > 1000
 
 
 def test_edited_result_is_told(finished):
-    run = finished.directory / "results/finetune/digits/full/trained/head/seed0/run.parquet"
+    run = finished.directory / "results/tiny/finetune/digits/full/trained/head/seed0/run.parquet"
     table = polars.read_parquet(run)
     table.with_columns(test_accuracy=polars.lit(1.0)).write_parquet(run)
     assert finished.planned() == {"aggregate", "report", "figures"}

@@ -32,7 +32,7 @@ def test_second_run_has_nothing_to_do(finished):
 
 def test_deleted_features_and_fine_tuned_weights_run_nothing_again(finished):
     """docs/scale.md says so to those whose disk is full."""
-    results = finished.directory / "results"
+    results = finished.results
     deleted = [
         *(results / "finetune").rglob("weights.safetensors"),
         *(results / "features").rglob("features.safetensors"),
@@ -210,8 +210,8 @@ def test_frozen_keys_ignore_code_and_follow_values(finished, tmp_path):
 def test_failed_middle_job_is_never_taken_for_done(finished):
     """The stale-result trap: a job fails after its params changed, the results below stay."""
     finished.study["finetuning_recipes"]["head"]["lr"] = 0.06
-    run = finished.directory / "results/finetune/digits/full/trained/head/seed0"
-    pack = finished.directory / "results/pack/digits/images.npy"
+    run = finished.directory / "results/tiny/finetune/digits/full/trained/head/seed0"
+    pack = finished.directory / "results/tiny/pack/digits/images.npy"
     whole = pack.read_bytes()
     times = pack.stat()
     pack.write_bytes(whole[:200])

@@ -19,8 +19,9 @@ def test_study_runs_in_smoke_form_and_in_few_jobs(path, tmp_path, new_workflow):
     options = ("--config", "smoke=true")
     assert 5 < len(workflow.planned(*options)) <= 40
     workflow.run(*options)
-    tables = tmp_path / "results" / "tables"
+    results = tmp_path / "results" / f"{workflow.study['name']}-smoke"
+    tables = results / "tables"
     runs = polars.read_parquet(tables / "finetunes.parquet")
     assert set(runs["status"]) == {"finished"}
     assert polars.read_parquet(tables / "zoo.parquet").height >= 1
-    assert (tmp_path / "results" / "report.html").stat().st_size > 100_000
+    assert (results / "report.html").stat().st_size > 100_000

@@ -1,14 +1,16 @@
 # Data sets: from files, generators or packages to one manifest and one array of images each.
-# Reads the folders that the study names. Writes results/{generate,manifest,pack}/<dataset>/.
+# Reads the folders that the study names. Writes {generate,manifest,pack}/<dataset>/.
 
 
 rule generate:
+    input:
+        unpack(RULES.inputs("generate")),
     output:
-        directory("results/generate/{dataset}"),
+        root=directory(RULES.outputs("generate")["root"]),
     log:
-        "results/logs/generate/{dataset}.log",
+        RULES.log("generate"),
     benchmark:
-        "results/benchmarks/generate/{dataset}.tsv"
+        RULES.benchmark("generate")
     wildcard_constraints:
         dataset=matches(GENERATED),
     conda:
@@ -19,22 +21,20 @@ rule generate:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        job=slice_of("generate"),
-        code=code_of("generate"),
-        key=key_of("generate"),
+        key=RULES.key("generate"),
     script:
         "../scripts/generate.py"
 
 
 rule manifest:
     input:
-        root=lambda wildcards: dataset_root(wildcards.dataset),
+        unpack(RULES.inputs("manifest")),
     output:
-        "results/manifest/{dataset}/manifest.parquet",
+        **RULES.outputs("manifest"),
     log:
-        "results/logs/manifest/{dataset}.log",
+        RULES.log("manifest"),
     benchmark:
-        "results/benchmarks/manifest/{dataset}.tsv"
+        RULES.benchmark("manifest")
     conda:
         "../envs/xferpipe.yaml"
     threads: 1
@@ -43,23 +43,20 @@ rule manifest:
         mem_mb=grown(2000),
         runtime=grown(30),
     params:
-        job=slice_of("manifest"),
-        code=code_of("manifest"),
-        key=key_of("manifest"),
+        key=RULES.key("manifest"),
     script:
         "../scripts/manifest.py"
 
 
 rule pack:
     input:
-        manifest="results/manifest/{dataset}/manifest.parquet",
-        root=lambda wildcards: dataset_root(wildcards.dataset),
+        unpack(RULES.inputs("pack")),
     output:
-        "results/pack/{dataset}/images.npy",
+        **RULES.outputs("pack"),
     log:
-        "results/logs/pack/{dataset}.log",
+        RULES.log("pack"),
     benchmark:
-        "results/benchmarks/pack/{dataset}.tsv"
+        RULES.benchmark("pack")
     conda:
         "../envs/xferpipe.yaml"
     threads: 1
@@ -68,8 +65,6 @@ rule pack:
         mem_mb=grown(4000),
         runtime=grown(120),
     params:
-        job=slice_of("pack"),
-        code=code_of("pack"),
-        key=key_of("pack"),
+        key=RULES.key("pack"),
     script:
         "../scripts/pack.py"

@@ -1,19 +1,16 @@
 # Fine-tunes: one run each, evaluated on the test split; retrieval targets are ranked as well.
-# Reads target images and zoo weights. Writes results/{finetune,retrieval}/<target>/.../seed<k>/.
+# Reads target images and zoo weights. Writes {finetune,retrieval}/<target>/.../seed<k>/.
 
 
 rule finetune:
     input:
-        unpack(target_inputs),
+        unpack(RULES.inputs("finetune")),
     output:
-        weights="results/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}/weights.safetensors",
-        run="results/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}/run.parquet",
-        epochs="results/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}/epochs.parquet",
-        feature_correlation="results/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}/feature_correlation.parquet",
+        **RULES.outputs("finetune"),
     log:
-        "results/logs/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}.log",
+        RULES.log("finetune"),
     benchmark:
-        "results/benchmarks/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}.tsv"
+        RULES.benchmark("finetune")
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -22,24 +19,23 @@ rule finetune:
         mem_mb=grown(8000),
         runtime=grown(720),
     params:
-        job=slice_of("finetune"),
-        code=code_of("finetune"),
-        key=key_of("finetune"),
-        checkpoint="results/checkpoints/finetune/{target}/{shots}/{model}/{recipe}/seed{seed}.pt",
+        key=RULES.key("finetune"),
+        checkpoint=RULES.checkpoint("finetune"),
     script:
         "../scripts/finetune.py"
 
 
 rule retrieval:
     input:
-        unpack(retrieval_inputs),
+        unpack(RULES.inputs("retrieval")),
     output:
-        retrieval="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/retrieval.parquet",
-        queries="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/queries.parquet",
-        ranked_lists="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/ranked_lists.parquet",
-        camera_pairs="results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/camera_pairs.parquet",
+        **{
+            name: path
+            for name, path in RULES.outputs("retrieval").items()
+            if name != "picture"
+        },
         picture=report(
-            "results/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}/ranked_lists.png",
+            RULES.outputs("retrieval")["picture"],
             caption="../report/ranked_lists.rst",
             category="Ranked lists",
             labels={
@@ -50,9 +46,9 @@ rule retrieval:
             },
         ),
     log:
-        "results/logs/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}.log",
+        RULES.log("retrieval"),
     benchmark:
-        "results/benchmarks/retrieval/{target}/{shots}/{model}/{recipe}/seed{seed}.tsv"
+        RULES.benchmark("retrieval")
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -61,8 +57,6 @@ rule retrieval:
         mem_mb=grown(8000),
         runtime=grown(120),
     params:
-        job=slice_of("retrieval"),
-        code=code_of("retrieval"),
-        key=key_of("retrieval"),
+        key=RULES.key("retrieval"),
     script:
         "../scripts/retrieval.py"

@@ -1,16 +1,16 @@
 # Minimisers: pretrained solutions, the ways between them, and what fine-tuning makes of them.
-# Reads zoo entries, fine-tuned weights and images. Writes results/{probe,probe_finetuned,path,continual}/.
+# Reads zoo entries, fine-tuned weights and images. Writes {probe,probe_finetuned,path,continual}/.
 
 
 rule probe:
     input:
-        unpack(solution_inputs),
+        unpack(RULES.inputs("probe")),
     output:
-        "results/probe/{model}/minimisers.parquet",
+        **RULES.outputs("probe"),
     log:
-        "results/logs/probe/{model}.log",
+        RULES.log("probe"),
     benchmark:
-        "results/benchmarks/probe/{model}.tsv"
+        RULES.benchmark("probe")
     wildcard_constraints:
         model=matches(PRETRAINED),
     conda:
@@ -21,22 +21,20 @@ rule probe:
         mem_mb=grown(4000),
         runtime=grown(240),
     params:
-        job=slice_of("probe"),
-        code=code_of("probe"),
-        key=key_of("probe"),
+        key=RULES.key("probe"),
     script:
         "../scripts/probe.py"
 
 
 rule probe_finetuned:
     input:
-        unpack(finetuned_inputs),
+        unpack(RULES.inputs("probe_finetuned")),
     output:
-        "results/probe_finetuned/{target}/{shots}/{model}/{recipe}/seed{seed}/minimisers.parquet",
+        **RULES.outputs("probe_finetuned"),
     log:
-        "results/logs/probe_finetuned/{target}/{shots}/{model}/{recipe}/seed{seed}.log",
+        RULES.log("probe_finetuned"),
     benchmark:
-        "results/benchmarks/probe_finetuned/{target}/{shots}/{model}/{recipe}/seed{seed}.tsv"
+        RULES.benchmark("probe_finetuned")
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -45,23 +43,20 @@ rule probe_finetuned:
         mem_mb=grown(4000),
         runtime=grown(120),
     params:
-        job=slice_of("probe_finetuned"),
-        code=code_of("probe_finetuned"),
-        key=key_of("probe_finetuned"),
+        key=RULES.key("probe_finetuned"),
     script:
         "../scripts/probe_finetuned.py"
 
 
 rule path:
     input:
-        unpack(pair_inputs),
+        unpack(RULES.inputs("path")),
     output:
-        distances="results/path/{first}/{second}/distances.parquet",
-        paths="results/path/{first}/{second}/paths.parquet",
+        **RULES.outputs("path"),
     log:
-        "results/logs/path/{first}/{second}.log",
+        RULES.log("path"),
     benchmark:
-        "results/benchmarks/path/{first}/{second}.tsv"
+        RULES.benchmark("path")
     wildcard_constraints:
         first=matches(PRETRAINED),
         second=matches(PRETRAINED),
@@ -73,22 +68,20 @@ rule path:
         mem_mb=grown(8000),
         runtime=grown(240),
     params:
-        job=slice_of("path"),
-        code=code_of("path"),
-        key=key_of("path"),
+        key=RULES.key("path"),
     script:
         "../scripts/path.py"
 
 
 rule continual:
     input:
-        unpack(target_inputs),
+        unpack(RULES.inputs("continual")),
     output:
-        "results/continual/{target}/{model}/seed{seed}/forgetting.parquet",
+        **RULES.outputs("continual"),
     log:
-        "results/logs/continual/{target}/{model}/seed{seed}.log",
+        RULES.log("continual"),
     benchmark:
-        "results/benchmarks/continual/{target}/{model}/seed{seed}.tsv"
+        RULES.benchmark("continual")
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -97,9 +90,7 @@ rule continual:
         mem_mb=grown(8000),
         runtime=grown(720),
     params:
-        job=slice_of("continual"),
-        code=code_of("continual"),
-        key=key_of("continual"),
-        checkpoint="results/checkpoints/continual/{target}/{model}/seed{seed}.pt",
+        key=RULES.key("continual"),
+        checkpoint=RULES.checkpoint("continual"),
     script:
         "../scripts/continual.py"

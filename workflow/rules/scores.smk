@@ -1,16 +1,16 @@
 # Scores: one pass of a target's probe images through a model, then every score from what is cached.
-# Reads target images and zoo entries. Writes results/{features,gradients,reference,scores}/.
+# Reads target images and zoo entries. Writes {features,gradients,reference,scores}/.
 
 
 rule features:
     input:
-        unpack(target_inputs),
+        unpack(RULES.inputs("features")),
     output:
-        "results/features/{target}/{shots}/{model}/features.safetensors",
+        **RULES.outputs("features"),
     log:
-        "results/logs/features/{target}/{shots}/{model}.log",
+        RULES.log("features"),
     benchmark:
-        "results/benchmarks/features/{target}/{shots}/{model}.tsv"
+        RULES.benchmark("features")
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -19,22 +19,20 @@ rule features:
         mem_mb=grown(4000),
         runtime=grown(60),
     params:
-        job=slice_of("features"),
-        code=code_of("features"),
-        key=key_of("features"),
+        key=RULES.key("features"),
     script:
         "../scripts/features.py"
 
 
 rule gradients:
     input:
-        unpack(target_inputs),
+        unpack(RULES.inputs("gradients")),
     output:
-        "results/gradients/{target}/{shots}/{model}/gradients.safetensors",
+        **RULES.outputs("gradients"),
     log:
-        "results/logs/gradients/{target}/{shots}/{model}.log",
+        RULES.log("gradients"),
     benchmark:
-        "results/benchmarks/gradients/{target}/{shots}/{model}.tsv"
+        RULES.benchmark("gradients")
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -43,22 +41,20 @@ rule gradients:
         mem_mb=grown(8000),
         runtime=grown(60),
     params:
-        job=slice_of("gradients"),
-        code=code_of("gradients"),
-        key=key_of("gradients"),
+        key=RULES.key("gradients"),
     script:
         "../scripts/gradients.py"
 
 
 rule reference:
     input:
-        unpack(reference_inputs),
+        unpack(RULES.inputs("reference")),
     output:
-        "results/reference/{target}/{shots}/features.safetensors",
+        **RULES.outputs("reference"),
     log:
-        "results/logs/reference/{target}/{shots}.log",
+        RULES.log("reference"),
     benchmark:
-        "results/benchmarks/reference/{target}/{shots}.tsv"
+        RULES.benchmark("reference")
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -67,25 +63,20 @@ rule reference:
         mem_mb=grown(4000),
         runtime=grown(60),
     params:
-        job=slice_of("reference"),
-        code=code_of("reference"),
-        key=key_of("reference"),
+        key=RULES.key("reference"),
     script:
         "../scripts/reference.py"
 
 
 rule scores:
     input:
-        unpack(score_inputs),
-        features="results/features/{target}/{shots}/{model}/features.safetensors",
-        card="results/zoo/{model}/card.parquet",
-        class_means="results/zoo/{model}/class_means.safetensors",
+        unpack(RULES.inputs("scores")),
     output:
-        "results/scores/{target}/{shots}/{model}/scores.parquet",
+        **RULES.outputs("scores"),
     log:
-        "results/logs/scores/{target}/{shots}/{model}.log",
+        RULES.log("scores"),
     benchmark:
-        "results/benchmarks/scores/{target}/{shots}/{model}.tsv"
+        RULES.benchmark("scores")
     conda:
         "../envs/xferpipe.yaml"
     threads: STUDY.compute_threads
@@ -94,8 +85,6 @@ rule scores:
         mem_mb=grown(4000),
         runtime=grown(60),
     params:
-        job=slice_of("scores"),
-        code=code_of("scores"),
-        key=key_of("scores"),
+        key=RULES.key("scores"),
     script:
         "../scripts/scores.py"

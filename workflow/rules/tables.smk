@@ -1,29 +1,16 @@
 # Results: all rows in typed Parquet tables, scores judged against fine-tunes, one report page.
-# Reads every job's rows. Writes results/tables/ and results/report.html.
+# Reads every job's rows. Writes tables/, figures/ and report.html.
 
 
 rule aggregate:
     input:
-        zoo=zoo_weights("card.parquet"),
-        epochs=pretrain_epochs() + finetune_tables("epochs.parquet"),
-        scores=score_tables(),
-        features=score_tables("features", "features.safetensors"),
-        finetunes=finetune_tables("run.parquet"),
-        retrieval=finetune_tables("retrieval.parquet", "retrieval", "retrieval"),
-        queries=finetune_tables("queries.parquet", "retrieval", "retrieval"),
-        ranked_lists=finetune_tables("ranked_lists.parquet", "retrieval", "retrieval"),
-        camera_pairs=finetune_tables("camera_pairs.parquet", "retrieval", "retrieval"),
-        minimisers=minimiser_tables("minimisers.parquet", "probe", "probe_finetuned"),
-        distances=minimiser_tables("distances.parquet", "path"),
-        paths=minimiser_tables("paths.parquet", "path"),
-        forgetting=minimiser_tables("forgetting.parquet", "continual"),
-        feature_correlation=feature_correlation_tables(),
+        unpack(RULES.inputs("aggregate")),
     output:
-        directory("results/tables"),
+        **RULES.outputs("aggregate"),
     log:
-        "results/logs/aggregate.log",
+        RULES.log("aggregate"),
     benchmark:
-        "results/benchmarks/aggregate.tsv"
+        RULES.benchmark("aggregate")
     conda:
         "../envs/xferpipe.yaml"
     threads: 1
@@ -32,24 +19,24 @@ rule aggregate:
         mem_mb=grown(4000),
         runtime=grown(60),
     params:
-        job=slice_of("aggregate"),
-        code=code_of("aggregate"),
-        key=key_of("aggregate"),
+        key=RULES.key("aggregate"),
     script:
         "../scripts/aggregate.py"
 
 
 rule report:
     input:
-        tables="results/tables",
+        unpack(RULES.inputs("report")),
     output:
         page=report(
-            "results/report.html", caption="../report/report.rst", category="Report"
+            RULES.outputs("report")["page"],
+            caption="../report/report.rst",
+            category="Report",
         ),
     log:
-        "results/logs/report.log",
+        RULES.log("report"),
     benchmark:
-        "results/benchmarks/report.tsv"
+        RULES.benchmark("report")
     conda:
         "../envs/xferpipe.yaml"
     threads: 1
@@ -58,30 +45,28 @@ rule report:
         mem_mb=grown(2000),
         runtime=grown(30),
     params:
-        job=slice_of("report"),
-        code=code_of("report"),
-        key=key_of("report"),
+        key=RULES.key("report"),
     script:
         "../scripts/report.py"
 
 
 rule figures:
     input:
-        tables="results/tables",
+        unpack(RULES.inputs("figures")),
     output:
         [
             report(
-                f"results/figures/{figure}.svg",
+                path,
                 caption=f"../report/{figure}.rst",
                 category="Figures",
                 labels={"figure": figure.replace("_", " ")},
             )
-            for figure in FIGURES
+            for figure, path in RULES.outputs("figures").items()
         ],
     log:
-        "results/logs/figures.log",
+        RULES.log("figures"),
     benchmark:
-        "results/benchmarks/figures.tsv"
+        RULES.benchmark("figures")
     conda:
         "../envs/xferpipe.yaml"
     threads: 1
@@ -90,8 +75,6 @@ rule figures:
         mem_mb=grown(2000),
         runtime=grown(30),
     params:
-        job=slice_of("report"),
-        code=code_of("report"),
-        key=key_of("report"),
+        key=RULES.key("figures"),
     script:
         "../scripts/figures.py"

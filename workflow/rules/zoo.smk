@@ -1,19 +1,16 @@
 # The zoo: every entry ends as weights, a card and its source's class means, wherever it came from.
-# Reads packed sources, caches of pretrained weights, or nothing. Writes results/zoo/<model>/.
+# Reads packed sources, caches of pretrained weights, or nothing. Writes zoo/<model>/.
 
 
 rule pretrain:
     input:
-        unpack(source_inputs),
+        unpack(RULES.inputs("pretrain")),
     output:
-        weights="results/zoo/{model}/weights.safetensors",
-        card="results/zoo/{model}/card.parquet",
-        class_means="results/zoo/{model}/class_means.safetensors",
-        epochs="results/zoo/{model}/epochs.parquet",
+        **RULES.outputs("pretrain"),
     log:
-        "results/logs/pretrain/{model}.log",
+        RULES.log("pretrain"),
     benchmark:
-        "results/benchmarks/pretrain/{model}.tsv"
+        RULES.benchmark("pretrain")
     wildcard_constraints:
         model=matches(PRETRAINED),
     conda:
@@ -24,24 +21,22 @@ rule pretrain:
         mem_mb=grown(8000),
         runtime=grown(1440),
     params:
-        job=slice_of("pretrain"),
-        code=code_of("pretrain"),
-        key=key_of("pretrain"),
-        checkpoint="results/checkpoints/zoo/{model}.pt",
+        key=RULES.key("pretrain"),
+        checkpoint=RULES.checkpoint("pretrain"),
     script:
         "../scripts/pretrain.py"
 
 
 rule expert:
     input:
-        unpack(expert_inputs),
+        unpack(RULES.inputs("expert")),
     output:
-        domains=directory("results/expert/{expert}/domains"),
-        epochs="results/expert/{expert}/epochs.parquet",
+        domains=directory(RULES.outputs("expert")["domains"]),
+        epochs=RULES.outputs("expert")["epochs"],
     log:
-        "results/logs/expert/{expert}.log",
+        RULES.log("expert"),
     benchmark:
-        "results/benchmarks/expert/{expert}.tsv"
+        RULES.benchmark("expert")
     wildcard_constraints:
         expert=matches(list(STUDY.experts)),
     conda:
@@ -52,25 +47,21 @@ rule expert:
         mem_mb=grown(16000),
         runtime=grown(2880),
     params:
-        job=slice_of("expert"),
-        code=code_of("expert"),
-        key=key_of("expert"),
-        checkpoint="results/checkpoints/expert/{expert}.pt",
+        key=RULES.key("expert"),
+        checkpoint=RULES.checkpoint("expert"),
     script:
         "../scripts/expert.py"
 
 
 rule domain:
     input:
-        lambda wildcards: f"results/expert/{STUDY.zoo[wildcards.model].expert}/domains",
+        unpack(RULES.inputs("domain")),
     output:
-        weights="results/zoo/{model}/weights.safetensors",
-        card="results/zoo/{model}/card.parquet",
-        class_means="results/zoo/{model}/class_means.safetensors",
+        **RULES.outputs("domain"),
     log:
-        "results/logs/domain/{model}.log",
+        RULES.log("domain"),
     benchmark:
-        "results/benchmarks/domain/{model}.tsv"
+        RULES.benchmark("domain")
     wildcard_constraints:
         model=matches(DOMAINS),
     conda:
@@ -81,22 +72,20 @@ rule domain:
         mem_mb=grown(1000),
         runtime=grown(10),
     params:
-        job=slice_of("domain"),
-        code=code_of("domain"),
-        key=key_of("domain"),
+        key=RULES.key("domain"),
     script:
         "../scripts/domain.py"
 
 
 rule load_weights:
+    input:
+        unpack(RULES.inputs("load_weights")),
     output:
-        weights="results/zoo/{model}/weights.safetensors",
-        card="results/zoo/{model}/card.parquet",
-        class_means="results/zoo/{model}/class_means.safetensors",
+        **RULES.outputs("load_weights"),
     log:
-        "results/logs/load_weights/{model}.log",
+        RULES.log("load_weights"),
     benchmark:
-        "results/benchmarks/load_weights/{model}.tsv"
+        RULES.benchmark("load_weights")
     wildcard_constraints:
         model=matches(LOADED),
     conda:
@@ -107,8 +96,6 @@ rule load_weights:
         mem_mb=grown(4000),
         runtime=grown(60),
     params:
-        job=slice_of("load_weights"),
-        code=code_of("load_weights"),
-        key=key_of("load_weights"),
+        key=RULES.key("load_weights"),
     script:
         "../scripts/load_weights.py"

@@ -8,4 +8,4 @@ from xferpipe.rebuild.job_script import job_script
 with job_script(snakemake, ReportJob) as job:
     from xferpipe.report import figures
 
-    figures(job, tables=Path(snakemake.input.tables), output=Path(snakemake.output[0]).parent)
+    figures(job, tables=Path(snakemake.input.selection).parent, output=Path(snakemake.output[0]).parent)

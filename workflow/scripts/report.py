@@ -8,4 +8,4 @@ from xferpipe.rebuild.job_script import job_script
 with job_script(snakemake, ReportJob) as job:
     from xferpipe.report import report
 
-    report(job, tables=Path(snakemake.input.tables), output=Path(snakemake.output.page))
+    report(job, tables=Path(snakemake.input.selection).parent, output=Path(snakemake.output.page))

@@ -24,7 +24,6 @@ def aggregate(
     retrieval: Sequence[Path],
     queries: Sequence[Path],
     ranked_lists: Sequence[Path],
-    feature_seconds: Sequence[Path],
     benchmarks: Sequence[Path],
     output: Path,
     camera_pairs: Sequence[Path] = (),
@@ -33,7 +32,6 @@ def aggregate(
     paths: Sequence[Path] = (),
     forgetting: Sequence[Path] = (),
     feature_correlation: Sequence[Path] = (),
-    study_hash: str = "",
 ) -> None:
     """Write every result table.
 
@@ -46,7 +44,6 @@ def aggregate(
         retrieval: Tables `retrieval`.
         queries: Tables `retrieval_queries`.
         ranked_lists: Tables `ranked_lists`.
-        feature_seconds: `.../<target>/<shots>/<model>/features.safetensors`, for their seconds.
         benchmarks: Snakemake's benchmark files, `benchmarks/<stage>/<wildcards>.tsv`.
         output: Folder of the tables; each is `<table>.parquet`.
         camera_pairs: Tables `camera_pairs`.
@@ -55,7 +52,6 @@ def aggregate(
         paths: Tables `paths`.
         forgetting: Tables `forgetting`.
         feature_correlation: Tables `feature_correlation` of the fine-tunes that took features.
-        study_hash: Hash of the study, stored in each table.
     Raises:
         RecordError: A file is not the table it should be.
     """
@@ -66,13 +62,13 @@ def aggregate(
     from xferpipe.aggregate.gather import gather, table_of
     from xferpipe.aggregate.oracle import oracle
     from xferpipe.aggregate.properties import partials, with_properties
-    from xferpipe.aggregate.runtime import feature_pass_seconds, runtime
+    from xferpipe.aggregate.runtime import runtime
     from xferpipe.aggregate.selection import selection_and_gains
     from xferpipe.aggregate.speed import speed_runs, speed_selection
     from xferpipe.records import frame, write_table
 
     licences = {"licence": job.licences, "source_licence": job.source_licences}
-    gather("zoo", zoo, output, study_hash, known=licences)
+    gather("zoo", zoo, output, known=licences)
     for name, files in (
         ("epochs", epochs),
         ("scores", scores),
@@ -87,13 +83,11 @@ def aggregate(
         ("forgetting", forgetting),
         ("feature_correlation", feature_correlation),
     ):
-        gather(name, files, output, study_hash)
+        gather(name, files, output)
 
     judged = oracle(job.selection, output)
     score_rows = with_properties(table_of("scores", output).collect(engine="streaming"), output)
-    selection, gains = selection_and_gains(
-        job.selection, judged, score_rows, feature_pass_seconds(feature_seconds), job.seed
-    )
+    selection, gains = selection_and_gains(job.selection, judged, score_rows, job.seed)
     timed = speed_selection(job.selection, speed_runs(job.selection, output), score_rows, job.seed)
     for name, table in (
         ("targets", frame("targets", _targets(job))),
@@ -104,7 +98,7 @@ def aggregate(
         ("partial_correlations", partials(job, score_rows, judged, output)),
         ("runtime", runtime(benchmarks)),
     ):
-        write_table(name, table, output / f"{name}.parquet", study_hash=study_hash)
+        write_table(name, table, output / f"{name}.parquet")
 
 
 def _targets(job: AggregateJob) -> list[dict[str, str | None]]:

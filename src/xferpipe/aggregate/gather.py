@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars
-import pyarrow
-import pyarrow.parquet
 
-from xferpipe.records import TABLES, atomic_path, empty, read_table, version
+from xferpipe.records import TABLES, read_table, table_writer
 
 #: Rows held before they are written; one Parquet row group each.
 _ROWS = 100_000
@@ -19,7 +17,6 @@ def gather(
     table: str,
     paths: Sequence[Path],
     output: Path,
-    study_hash: str,
     *,
     known: Mapping[str, Mapping[str, str | None]] | None = None,
 ) -> None:
@@ -29,21 +26,11 @@ def gather(
         table: Name in `TABLES`.
         paths: Files of that table, in the order their rows are to have.
         output: Folder to write `<table>.parquet` to.
-        study_hash: Hash of the study, stored in the file.
         known: Column -> model -> text, for texts that are shown and that no job may read.
     Raises:
         RecordError: A file is not this table.
     """
-    metadata = {
-        "xferpipe.table": table,
-        "xferpipe.version": version(),
-        "xferpipe.study": study_hash,
-    }
-    schema = _arrow(empty(table)).schema.with_metadata(metadata)
-    with (
-        atomic_path(output / f"{table}.parquet") as temporary,
-        pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer,
-    ):
+    with table_writer(table, output / f"{table}.parquet") as write:
         held: list[polars.DataFrame] = []
         rows = 0
         for path in paths:
@@ -56,10 +43,10 @@ def gather(
             held.append(data)
             rows += data.height
             if rows >= _ROWS:
-                writer.write_table(_arrow(polars.concat(held)).cast(schema))
+                write(polars.concat(held))
                 held, rows = [], 0
         if held:
-            writer.write_table(_arrow(polars.concat(held)).cast(schema))
+            write(polars.concat(held))
 
 
 def table_of(table: str, folder: Path) -> polars.LazyFrame:
@@ -67,7 +54,3 @@ def table_of(table: str, folder: Path) -> polars.LazyFrame:
     return polars.scan_parquet(folder / f"{table}.parquet", glob=False).select(
         [column.name for column in TABLES[table]]
     )
-
-
-def _arrow(data: polars.DataFrame) -> pyarrow.Table:
-    return data.to_arrow(compat_level=polars.CompatLevel.oldest())

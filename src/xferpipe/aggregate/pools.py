@@ -43,7 +43,7 @@ def normalise_pools(scores: polars.DataFrame) -> polars.DataFrame:
         .agg(
             polars.col("value").sum(),
             polars.len().alias("parts"),
-            polars.col("probe_images", "seconds", "peak_bytes").first(),
+            polars.col("probe_images", "seconds", "feature_seconds", "peak_bytes").first(),
         )
         .filter(polars.col("parts") == wanted)
         .with_columns(

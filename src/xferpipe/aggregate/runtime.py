@@ -1,8 +1,7 @@
-"""Table `runtime`, and the seconds of feature passes."""
+"""Table `runtime`: what each job of the study took."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,22 +40,3 @@ def runtime(benchmarks: Sequence[Path]) -> polars.DataFrame:
 
 def _number(text: str | None) -> float | None:
     return None if text is None else float(text)
-
-
-def feature_pass_seconds(paths: Sequence[Path]) -> dict[tuple[str, str, str], float]:
-    """Return the seconds of each feature pass.
-
-    Args:
-        paths: Files `.../<target>/<shots>/<model>/features.safetensors`.
-    Returns:
-        Seconds by (target, shots, model), from the files' metadata.
-    """
-    return {tuple(path.parent.parts[-3:]): _seconds(path) for path in paths}
-
-
-def _seconds(path: Path) -> float:
-    # The header alone: the tensors of a large study are gigabytes.
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    return float(header.get("__metadata__", {}).get("seconds", 0.0))

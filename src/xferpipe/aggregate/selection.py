@@ -45,7 +45,6 @@ def selection_and_gains(
     selection: Selection,
     runs: polars.DataFrame,
     scores: polars.DataFrame,
-    feature_seconds: Mapping[tuple[str, str, str], float],
     seed: int,
     *,
     progress: Callable[[str, int, int], None] | None = None,
@@ -56,13 +55,13 @@ def selection_and_gains(
         selection: How scores are judged.
         runs: Rows of `oracle.oracle`.
         scores: Table `scores`.
-        feature_seconds: Seconds of the feature pass by (target, shots, model).
         seed: Seed of the study.
         progress: Called with what is being done, groups of runs done and groups in all.
     Returns:
         Tables `selection` and `gains`.
     """
     scores = normalise_pools(scores)
+    feature_seconds = _feature_seconds(scores)
     by_target = {key: list(_methods(part)) for key, part in scores.group_by("target", "shots")}
     selection_rows: list[dict[str, Any]] = []
     gain_rows: list[dict[str, Any]] = []
@@ -97,6 +96,16 @@ def selection_and_gains(
         if ceiling is not None:
             selection_rows.append(names | {"method": "noise_ceiling", "variant": ""} | ceiling)
     return frame("selection", selection_rows), frame("gains", gain_rows)
+
+
+def _feature_seconds(scores: polars.DataFrame) -> dict[tuple[str, str, str], float]:
+    """Return the seconds of each feature pass by (target, shots, model)."""
+    passes = (
+        scores.filter(polars.col("feature_seconds").is_not_null())
+        .select("target", "shots", "model", "feature_seconds")
+        .unique(["target", "shots", "model"], keep="first", maintain_order=True)
+    )
+    return {(target, shots, model): seconds for target, shots, model, seconds in passes.rows()}
 
 
 def _methods(

@@ -61,7 +61,7 @@ def speed_selection(
     own = scores.filter(polars.col("method") == "lgc")
     if not own.height:
         runs = runs.clear()
-    table, _ = selection_and_gains(selection, runs, own, {}, seed)
+    table, _ = selection_and_gains(selection, runs, own, seed)
     return table.filter(
         polars.col("method") != "random", ~polars.col("recipe").is_in([BEST, BEST_ON_TEST])
     ).with_columns(

@@ -42,14 +42,14 @@ def plan(
     here = Path.cwd()
     try:
         with look.progress("planning the jobs", quiet=as_json):
-            jobs = planned_jobs(arguments)
+            jobs, results = planned_jobs(arguments)
     except PlanError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(WRONG_INPUT) from None
     finally:
         # Snakemake changes into --directory and stays there.
         os.chdir(here)
-    rules = summarise(jobs, directory / "results")
+    rules = summarise(jobs, directory / results)
     if as_json:
         columns = ("rule", "jobs", "reasons", "seconds", "disk_bytes")
         look.print_json([{name: getattr(rule, name) for name in columns} for rule in rules])

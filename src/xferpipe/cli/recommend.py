@@ -50,7 +50,7 @@ def recommend(
         runs = oracle(judged, tables)
         if method is None:
             elsewhere = runs.filter(polars.col("target") != target)
-            selection, _ = selection_and_gains(judged, elsewhere, scores, {}, 0, progress=progress)
+            selection, _ = selection_and_gains(judged, elsewhere, scores, 0, progress=progress)
             trust = choose_score(selection, target, shots)
         else:
             trust = Trust(method, variant)

@@ -36,6 +36,35 @@ Quantity = Literal[
 ]
 
 
+#: Every figure by name, in the page's order. Each always becomes a file: a workflow asks for them
+#: before it knows what the study holds.
+FIGURES = (
+    "models",
+    "score_scatter",
+    "agreement",
+    "gain_at_k",
+    "cost",
+    "trials",
+    "efficiency",
+    "recipes",
+    "published",
+    "rules",
+    "orders",
+    "curves",
+    "speed",
+    "retrieval",
+    "cmc",
+    "ranked_lists",
+    "robustness",
+    "paths",
+    "distances",
+    "forgetting",
+    "partial",
+    "feature_correlation",
+    "runtime",
+)
+
+
 class Published(Block):
     """One figure that somebody else printed; its table says of what quantity."""
 

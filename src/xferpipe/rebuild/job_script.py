@@ -1,11 +1,18 @@
-"""What every rule's script does around its one function call."""
+"""What every rule's script does around its one function call.
+
+The job is checked before it starts (its plan, its code, its inputs), writes its outputs beside
+their places, and puts them there only when it is done and still the job that was planned.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
+import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,31 +21,42 @@ from xferpipe.config.jobs import Job
 from xferpipe.config.resolve import entries_of
 from xferpipe.devices import leased
 from xferpipe.rebuild.code import is_left_out, modules_of
-from xferpipe.rebuild.keys import code_of_job
+from xferpipe.rebuild.environment import differing
+from xferpipe.rebuild.graph import artifacts
+from xferpipe.rebuild.keys import JobId, forget_code
+from xferpipe.rebuild.layout import BENCHMARK, results_of
+from xferpipe.rebuild.ownership import Ownership
+from xferpipe.rebuild.snapshot import OWN, PlannedKeys, planned_keys
+from xferpipe.records.stamp import Stamp, read_stamp, stamping, write_sidecar
 
 J = TypeVar("J", bound=Job)
 
+#: Folder beside a job's outputs where they lie until the job is done.
+_UNFINISHED = ".unfinished-"
 
-class StaleCodeError(RuntimeError):
-    """The code that runs is not the code that the job's key was made from."""
+
+class StaleJobError(RuntimeError):
+    """The job that runs is not the job that was planned, so its result would carry a wrong key."""
+
+
+class StaleInputError(RuntimeError):
+    """An input is not what the plan says it is."""
 
 
 @contextlib.contextmanager
 def job_script(snakemake: Any, kind: type[J]) -> Iterator[J]:
-    """Give a script its job, send its output to the log, and check its code against its key.
+    """Give a script its job, send its output to the log, and store what it writes with its key.
+
+    In the block, `snakemake.output` names files beside the real ones. They are renamed at its end.
 
     Args:
         snakemake: The object that Snakemake puts into a script.
-        kind: Type of the job in `params.job`.
+        kind: Type of the job.
     Yields:
         The job. Everything the stage may know is in it.
     Raises:
         SystemExit: The stage failed; the message is in the log and on standard error.
     """
-    job = kind.model_validate_json(snakemake.params.job)
-    threads = str(getattr(job, "compute_threads", snakemake.threads))
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = threads
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     terminal = sys.stderr
@@ -47,10 +65,8 @@ def job_script(snakemake: Any, kind: type[J]) -> Iterator[J]:
             stream=file, level=logging.INFO, format="%(asctime)s %(message)s", force=True
         )
         try:
-            _check_code(job, snakemake.params.code)
-            with _device(job):
+            with _planned(snakemake, kind) as job:
                 yield job
-            _check_imports(job)
         except Exception as error:
             logging.getLogger("xferpipe").exception("%s failed", kind.stage)
             print(f"{kind.stage}: {error}\n(whole log: {log})", file=terminal)
@@ -63,6 +79,69 @@ def _redirected(file: Any) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _planned(snakemake: Any, kind: type[J]) -> Iterator[J]:
+    keys = planned_keys()
+    name = (snakemake.rule, *map(str, snakemake.wildcards))
+    job, stamp = keys(*name)
+    threads = str(getattr(job, "compute_threads", snakemake.threads))
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = threads
+    _check_plan(keys, stamp)
+    _check_parts(keys, name, stamp)
+    _check_inputs(keys, name, snakemake.input)
+    results = results_of(keys.study.name, smoke=keys.study.whole is not None)
+    owner = Ownership(results / OWN / "owners" / _file_name(stamp.job))
+    owner.take()
+    places = [Path(path) for path in snakemake.output]
+    with _unfinished(places) as unfinished, stamping(stamp), _device(job):
+        snakemake.output = _moved(snakemake.output, unfinished)
+        before = _loaded()
+        yield job
+        _check_imports(job, before)
+        # The modules were imported since the first check, so their files are looked at again.
+        forget_code()
+        _check_parts(keys, name, stamp)
+        _check_stamps(unfinished, stamp)
+        with owner.held():
+            _check_plan(keys, stamp)
+            for written, place in zip(unfinished, places, strict=True):
+                _put(written, place)
+
+
+@contextlib.contextmanager
+def _unfinished(places: list[Path]) -> Iterator[list[Path]]:
+    """Give a path for each output in a folder beside it; what older processes left goes away."""
+    folders = list(dict.fromkeys(place.parent for place in places))
+    name = f"{_UNFINISHED}{uuid.uuid4().hex[:12]}"
+    for folder in folders:
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+    try:
+        yield [place.parent / name / place.name for place in places]
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _file_name(job: str) -> str:
+    """Return one short file name for a job, whose own name may be longer than a file's may be."""
+    return f"{job.split()[0]}-{hashlib.sha256(job.encode()).hexdigest()[:20]}"
+
+
+def _moved(output: Any, unfinished: list[Path]) -> Any:
+    """Return Snakemake's named list of outputs with other paths."""
+    paths = dict(zip(map(str, output), map(str, unfinished), strict=True))
+    return type(output)(toclone=output, custom_map=lambda path: paths[str(path)])
+
+
+def _put(written: Path, place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    written.replace(place)
+
+
 def _device(job: Job) -> contextlib.AbstractContextManager[Any]:
     """Hold a GPU for a job that wants one; a job of several processes takes what it is given."""
     if getattr(getattr(job, "recipe", None), "processes", 1) > 1:
@@ -70,27 +149,88 @@ def _device(job: Job) -> contextlib.AbstractContextManager[Any]:
     return leased(getattr(job, "device", "cpu"))
 
 
-def _check_code(job: Job, expected: str) -> None:
-    if expected == "manual":
-        return
-    if code_of_job(job) != expected:
-        raise StaleCodeError(
-            f"the code of stage {job.stage} changed after the workflow was planned; "
-            "run snakemake again, it will plan with the code as it is now"
+def _check_plan(keys: PlannedKeys, stamp: Stamp) -> None:
+    """A job of a run that a later one has replaced must not overwrite what that one makes."""
+    later = keys.replaced_key(stamp.job)
+    if later is not None:
+        raise StaleJobError(
+            f"{stamp.job} was planned with key {stamp.key[:12]}, and a later run of this study "
+            f"planned it with {later[:12]}: this job is of no use any more and stores nothing"
         )
 
 
-def _check_imports(job: Job) -> None:
-    """A module that ran but is not in the key would make a later change of it go unseen."""
+def _check_parts(keys: PlannedKeys, name: JobId, stamp: Stamp) -> None:
+    """What runs must be what was hashed: code, libraries and the user's own files."""
+    if others := differing(stamp.versions):
+        raise StaleJobError(
+            f"{stamp.job} would compute with other libraries than planned: {'; '.join(others)}; "
+            "install those of requirements.lock, or run snakemake again to plan with these"
+        )
+    above = [keys(*job).key for job in keys.graph.above(*name)]
+    now = keys.keyed(name, above).stamp
+    if now.code != stamp.code:
+        what = f"the code of stage {name[0]}"
+    elif now.key != stamp.key:
+        what = "a file of yours that it reads"
+    else:
+        return
+    raise StaleJobError(
+        f"{stamp.job}: {what} changed after the workflow was planned; run snakemake again, it "
+        "will plan with what is there then"
+    )
+
+
+def _check_inputs(keys: PlannedKeys, name: JobId, given: Any) -> None:
+    """An input that another plan's job wrote, or somebody edited, would give a wrong result."""
+    for input_name, need in keys.graph.needs(*name).items():
+        needed = artifacts({input_name: need})
+        found = given.get(input_name, [])
+        paths = [found] if isinstance(found, str) else list(found)
+        for artifact, path in zip(needed, paths, strict=True):
+            if artifact.name == BENCHMARK:
+                continue
+            expected = keys(artifact.stage, *artifact.wildcards).stamp
+            stamp = read_stamp(path)
+            if stamp is None or stamp.key != expected.key:
+                held = f"key {stamp.key[:12]} of {stamp.job}" if stamp else "no key"
+                raise StaleInputError(
+                    f"{path} holds {held}, expected {expected.key[:12]} of {expected.job}: it is "
+                    "of another study, another program wrote it, or it is damaged; run snakemake "
+                    "again, which makes it anew"
+                )
+
+
+def _loaded() -> set[str]:
+    return {name for name in sys.modules if name.startswith("xferpipe.")}
+
+
+def _check_imports(job: Job, before: set[str]) -> None:
+    """A module that ran but is not in the key would make a later change of it go unseen.
+
+    Args:
+        job: The job.
+        before: Modules that this frame itself loaded, to make keys with.
+    """
     covered = set(modules_of(job.stage, entries_of(job)))
-    loaded = {name for name in sys.modules if name.startswith("xferpipe.")}
     extra = sorted(
         name
-        for name in loaded - covered
+        for name in _loaded() - covered - before
         if not is_left_out(name) and getattr(sys.modules[name], "__file__", "").endswith(".py")
     )
     if extra:
-        raise StaleCodeError(
+        raise StaleJobError(
             f"stage {job.stage} ran modules that its key does not cover: {', '.join(extra)}; "
             "import them in the stage's modules, or name them in config.resolve.entries_of"
         )
+
+
+def _check_stamps(unfinished: list[Path], stamp: Stamp) -> None:
+    for path in unfinished:
+        write_sidecar(path, stamp)
+    for path in unfinished:
+        found = read_stamp(path)
+        if found is None or found.key != stamp.key:
+            raise StaleJobError(
+                f"stage {stamp.job.split()[0]} wrote {path.name} without its key; write it through "
+                "xferpipe.records"
+            )

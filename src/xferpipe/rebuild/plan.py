@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import csv
 import json
 import logging
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-#: Folders below `results` where a rule's outputs lie, where the name is not the rule's.
-_FOLDERS = {"pretrain": "zoo", "load_weights": "zoo", "aggregate": "tables"}
+from xferpipe.rebuild.layout import LAYOUTS, output_of
+from xferpipe.rebuild.rules import Rules
+from xferpipe.records.stamp import Stamp
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,23 @@ class _Listener(logging.Filter):
         return False
 
 
-def planned_jobs(arguments: list[str]) -> list[PlannedJob]:
+def planned_jobs(arguments: list[str]) -> tuple[list[PlannedJob], Path]:
     """Ask Snakemake what it would run; nothing is run or written.
 
     Args:
         arguments: Snakemake's command line, as for the run itself.
     Returns:
-        The jobs in the order of Snakemake's dry run, the closing rule `all` left out.
+        The jobs in the order of Snakemake's dry run, the closing rule `all` left out; the folder
+        of the study's results, relative to the working directory of the run.
     Raises:
         PlanError: The study or the workflow is not valid.
     """
     from snakemake import cli
     from snakemake.logging import logger
 
+    from xferpipe.rebuild import rules
+
+    rules.forget()
     listener = _Listener()
     logger.addFilter(listener)
     try:
@@ -92,9 +96,19 @@ def planned_jobs(arguments: list[str]) -> list[PlannedJob]:
         code = end.code
     finally:
         logger.removeFilter(listener)
-    if code not in (0, None):
+    latest = rules.latest()
+    if code not in (0, None) or latest is None:
         raise PlanError("\n".join(listener.errors) or f"snakemake ended with code {code}")
-    return [job for job in listener.jobs if job.rule != "all"]
+    jobs = [job for job in listener.jobs if job.rule != "all"]
+    return [replace(job, reason=_reason(job, latest)) for job in jobs], latest.results
+
+
+def _reason(job: PlannedJob, rules: Rules) -> str:
+    """Say in the study's words why a job runs; of a stale key Snakemake says that it forces."""
+    name = (job.rule, *job.wildcards.values())
+    if name in rules.stale:
+        return stale_words(rules.stale[name], rules.keys(*name).stamp)
+    return short_reason(job.reason)
 
 
 class _Discard:
@@ -110,24 +124,30 @@ class _Discard:
         return False
 
 
-def short_reason(reason: str) -> str:
-    """Say in the study's words why a job runs.
+def stale_words(found: Stamp | None, expected: Stamp) -> str:
+    """Say what makes a result stale.
 
     Args:
-        reason: Snakemake's own reason. For changed params it lists the values before and now; a
-            rule's params are its slice (JSON), the hash of its code, and its cumulative key.
+        found: What the existing output says of itself.
+        expected: What it would say if it were made now.
     Returns:
         One line, equal for jobs that run for the same cause.
     """
-    change = re.search(r"before: (.*?) now: (.*)", reason, re.DOTALL)
-    if change:
-        before, now = (_values(text) for text in change.groups())
-        slices = [[value for value in values if value.startswith("{")] for values in (before, now)]
-        if all(slices):
-            return "changed: " + ", ".join(_differences(*(json.loads(s[0]) for s in slices)))
-        if len(now) > 1:
-            return "its code changed"
-        return "something above it, or its environment, changed"
+    if found is None:
+        return "its file has no key, or is damaged"
+    if found.slice != expected.slice:
+        before, now = json.loads(found.slice), json.loads(expected.slice)
+        return "changed: " + ", ".join(_differences(before, now))
+    if found.code != expected.code:
+        return "its code changed"
+    if found.versions != expected.versions:
+        before, now = json.loads(found.versions), json.loads(expected.versions)
+        return "another library: " + ", ".join(_differences(before, now))
+    return "what it reads, or the environment, changed"
+
+
+def short_reason(reason: str) -> str:
+    """Say Snakemake's reason in a few words, equal for jobs that run for the same cause."""
     if "Missing output" in reason:
         return "not there yet"
     if "input" in reason.lower():
@@ -135,14 +155,6 @@ def short_reason(reason: str) -> str:
     if "incomplete" in reason.lower():
         return "it was cut short"
     return reason.split(":")[0].strip().lower()
-
-
-def _values(text: str) -> list[str]:
-    """Read a list of quoted values as Snakemake prints it."""
-    try:
-        return [str(value) for value in ast.literal_eval(f"[{text.strip()}]")]
-    except (SyntaxError, ValueError):
-        return []
 
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:
@@ -166,14 +178,13 @@ def summarise(jobs: list[PlannedJob], results: Path) -> list[PlannedRule]:
     for job in jobs:
         rule = rules.setdefault(job.rule, PlannedRule(job.rule))
         rule.jobs += 1
-        rule.reasons[short_reason(job.reason)] += 1
+        rule.reasons[job.reason] += 1
     seconds, sizes = earlier_seconds(results), earlier_bytes(results)
     for name, rule in rules.items():
         if name in seconds:
             rule.seconds = rule.jobs * seconds[name]
-        folder = _FOLDERS.get(name, name)
-        if folder in sizes:
-            rule.disk_bytes = rule.jobs * sizes[folder]
+        if name in sizes:
+            rule.disk_bytes = rule.jobs * sizes[name]
     return list(rules.values())
 
 
@@ -188,12 +199,16 @@ def earlier_seconds(results: Path) -> dict[str, float]:
 
 
 def earlier_bytes(results: Path) -> dict[str, float]:
-    """Return the mean bytes that an earlier job left in each stage's folder."""
+    """Return the mean bytes that an earlier job of each rule left."""
     means = {}
-    for folder in results.iterdir() if results.is_dir() else ():
-        if folder.is_dir():
-            files = [path for path in folder.rglob("*") if path.is_file()]
-            jobs = len({path.parent for path in files})
-            if jobs:
-                means[folder.name] = sum(path.stat().st_size for path in files) / jobs
+    for stage, layout in LAYOUTS.items():
+        patterns = [re.sub(r"{\w+}", "*", output_of(stage, name)) for name in layout.outputs]
+        found = [list(results.glob(pattern)) for pattern in patterns]
+        if jobs := max(map(len, found)):
+            means[stage] = sum(_bytes(path) for paths in found for path in paths) / jobs
     return means
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

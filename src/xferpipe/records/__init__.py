@@ -1,4 +1,7 @@
-"""The tables: `schemas.py` says what is in each, `parquet.py` reads and writes them."""
+"""The tables: `schemas.py` says what is in each, `parquet.py` reads and writes them.
+
+`stamp.py` says what every output carries of the job that wrote it.
+"""
 
 from xferpipe.records.parquet import (
     RecordError,
@@ -7,6 +10,7 @@ from xferpipe.records.parquet import (
     frame,
     load_table,
     read_table,
+    table_writer,
     version,
     write_table,
 )
@@ -22,6 +26,7 @@ __all__ = [
     "load_table",
     "markdown",
     "read_table",
+    "table_writer",
     "version",
     "write_table",
 ]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars
 import pyarrow
 import pyarrow.parquet
 
 from xferpipe.records.schemas import TABLES
+from xferpipe.records.stamp import metadata_of_job
 
 
 class RecordError(ValueError):
@@ -65,16 +67,13 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_table(
-    table: str, data: polars.DataFrame, path: Path | str, *, study_hash: str = ""
-) -> None:
-    """Check a table against its schema and write it atomically.
+def write_table(table: str, data: polars.DataFrame, path: Path | str) -> None:
+    """Check a table against its schema and write it atomically, with the running job's stamp.
 
     Args:
         table: Name in `TABLES`.
         data: Rows; column order does not matter.
         path: Parquet file to write.
-        study_hash: Hash of the study the rows belong to, stored in the metadata.
     Raises:
         RecordError: A column is missing, unknown or of another type.
     """
@@ -89,24 +88,78 @@ def write_table(
             raise RecordError(
                 f"table {table}, column {name}: has type {data.schema[name]}, expected {type_}"
             )
-    arrow = data.select(list(schema)).to_arrow(compat_level=polars.CompatLevel.oldest())
-    arrow = arrow.replace_schema_metadata(
-        {
-            "xferpipe.table": table,
-            "xferpipe.version": version(),
-            "xferpipe.study": study_hash,
-            "xferpipe.digest": _digest(data.select(list(schema))),
-        }
-    )
-    with atomic_path(path) as temporary:
-        pyarrow.parquet.write_table(arrow, temporary, compression="zstd")
+    with table_writer(table, path) as write:
+        write(data.select(list(schema)))
 
 
-def _digest(data: polars.DataFrame) -> str:
-    """Hash a table's values, whatever the file they lie in."""
+@contextmanager
+def table_writer(table: str, path: Path | str) -> Iterator[Callable[[polars.DataFrame], None]]:
+    """Write a table part by part: memory does not grow with its rows.
+
+    Args:
+        table: Name in `TABLES`.
+        path: Parquet file; it appears when the block ends without an error.
+    Yields:
+        A function that writes further rows, one row group each.
+    """
+    schema = _arrow(empty(table)).schema.remove_metadata()
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        hashed = _HashingFile(file)
+        with pyarrow.parquet.ParquetWriter(hashed, schema, compression="zstd") as writer:
+
+            def write(data: polars.DataFrame) -> None:
+                writer.write_table(_arrow(data).cast(schema))
+
+            yield write
+            # In the footer and not in the schema, so that a program that rewrites the table drops
+            # it: what somebody else wrote must not carry the key of a job.
+            writer.add_key_value_metadata(
+                {
+                    "xferpipe.table": table,
+                    "xferpipe.version": version(),
+                    "xferpipe.digest": hashed.digest(),
+                    **metadata_of_job(),
+                }
+            )
+
+
+class _HashingFile(io.RawIOBase):
+    """Passes on what is written, and hashes it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def digest(self) -> str:
+        """Return the hash of all bytes up to here: the rows, without the footer."""
+        return self._hash.hexdigest()
+
+
+def _arrow(data: polars.DataFrame) -> pyarrow.Table:
+    return data.to_arrow(compat_level=polars.CompatLevel.oldest())
+
+
+def _digest(path: Path | str) -> str:
+    """Hash a table's file up to its footer, which is where the digest itself stands."""
     digest = hashlib.sha256()
-    for column in data.iter_columns():
-        digest.update(f"{column.name}{column.to_list()!r}".encode())
+    with Path(path).open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        footer = int.from_bytes(file.read(4), "little") + 8
+        left = file.seek(-footer, os.SEEK_END)
+        file.seek(0)
+        while left and (block := file.read(min(left, 1 << 20))):
+            digest.update(block)
+            left -= len(block)
     return digest.hexdigest()
 
 
@@ -135,8 +188,8 @@ def read_table(table: str, path: Path | str, *, ours: bool = False) -> polars.Da
             f"found {', '.join(data.columns)}; another version wrote it: delete it to rebuild it"
         )
     if ours:
-        metadata = pyarrow.parquet.read_schema(path).metadata or {}
-        if metadata.get(b"xferpipe.digest", b"").decode() != _digest(data):
+        metadata = pyarrow.parquet.read_metadata(path).metadata or {}
+        if metadata.get(b"xferpipe.digest", b"").decode() != _digest(path):
             raise RecordError(
                 f"{path}: its values are not those that the workflow wrote, so it was edited by "
                 "hand; delete it and run the workflow again to rebuild it"
@@ -144,12 +197,12 @@ def read_table(table: str, path: Path | str, *, ours: bool = False) -> polars.Da
     return data
 
 
-def load_table(table: str, folder: Path | str = "results/tables") -> polars.DataFrame:
+def load_table(table: str, folder: Path | str) -> polars.DataFrame:
     """Read a result table of a finished study, as in a notebook.
 
     Args:
         table: Name in `TABLES`, such as `finetunes` or `selection`.
-        folder: Folder of the tables.
+        folder: Folder of the tables: `results/<study>/tables`.
     Returns:
         The table; `TABLES[table]` says what each column means.
     Raises:

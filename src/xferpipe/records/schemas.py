@@ -83,6 +83,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("high", REAL, "", "Upper end of the bootstrap interval over probe images."),
         ("probe_images", INTEGER, "count", "Probe images."),
         ("seconds", REAL, "s", "Time of this score alone, all but the feature pass."),
+        ("feature_seconds", REAL, "s", "Time of the feature pass, which the scores share."),
         ("peak_bytes", INTEGER, "B", "Peak of memory allocated by this score alone."),
     ),
     "finetunes": _RUN

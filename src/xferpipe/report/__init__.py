@@ -6,34 +6,6 @@ from pathlib import Path
 
 from xferpipe.config import ReportJob
 
-#: Every figure by name, in the page's order. Each always becomes a file: a workflow asks for them
-#: before it knows what the study holds.
-FIGURES = (
-    "models",
-    "score_scatter",
-    "agreement",
-    "gain_at_k",
-    "cost",
-    "trials",
-    "efficiency",
-    "recipes",
-    "published",
-    "rules",
-    "orders",
-    "curves",
-    "speed",
-    "retrieval",
-    "cmc",
-    "ranked_lists",
-    "robustness",
-    "paths",
-    "distances",
-    "forgetting",
-    "partial",
-    "feature_correlation",
-    "runtime",
-)
-
 
 def report(job: ReportJob, *, tables: Path, output: Path) -> None:
     """Write the report page.
@@ -44,11 +16,12 @@ def report(job: ReportJob, *, tables: Path, output: Path) -> None:
         output: HTML file to write.
     """
     from xferpipe.records import atomic_path
+    from xferpipe.records.stamp import stamped_text
     from xferpipe.report.evidence import load
     from xferpipe.report.page import html
 
     with atomic_path(output) as temporary:
-        temporary.write_text(html(load(job, tables)), encoding="utf-8")
+        temporary.write_text(stamped_text(html(load(job, tables))), encoding="utf-8")
 
 
 def figures(job: ReportJob, *, tables: Path, output: Path) -> None:
@@ -60,6 +33,7 @@ def figures(job: ReportJob, *, tables: Path, output: Path) -> None:
         output: Folder to write to.
     """
     from xferpipe.records import atomic_path
+    from xferpipe.records.stamp import stamped_text
     from xferpipe.report.drawing import svg
     from xferpipe.report.evidence import load
     from xferpipe.report.sections import SECTIONS, figures_of
@@ -68,4 +42,4 @@ def figures(job: ReportJob, *, tables: Path, output: Path) -> None:
     for section in SECTIONS:
         for figure in figures_of(section, evidence):
             with atomic_path(Path(output) / f"{figure.name}.svg") as temporary:
-                temporary.write_text(svg(figure), encoding="utf-8")
+                temporary.write_text(stamped_text(svg(figure)), encoding="utf-8")

@@ -113,18 +113,16 @@ def load(job: ReportJob, tables: Path) -> Evidence:
             continue
         path = Path(tables) / f"{name}.parquet"
         try:
-            read[name] = read_table(name, path)
-            metadata = pyarrow.parquet.read_schema(path).metadata or {}
-            provenance.update(
-                {key.decode(): value.decode() for key, value in metadata.items() if value}
-            )
+            read[name] = read_table(name, path, ours=True)
+            metadata = pyarrow.parquet.read_metadata(path).metadata or {}
+            provenance.update({key.decode(): value.decode() for key, value in metadata.items()})
         except RecordError as error:
             read[name] = empty(name)
             if name in _ON_DEMAND and not path.exists():
                 continue
             # The folder is a detail of one machine, and the page travels.
             missing[name] = str(error).replace(f"{path}", f"{name}.parquet")
-    keys = ("xferpipe.version", "xferpipe.study")
+    keys = ("xferpipe.version", "xferpipe.key")
     return Evidence(
         job=job,
         tables=read,

@@ -84,7 +84,7 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
             pairs.append((name, ", ".join(seen)))
     if threads := sorted(finetunes["compute_threads"].drop_nulls().unique().to_list()):
         pairs.append(("threads per run", ", ".join(map(str, threads))))
-    names = {"xferpipe.version": "xferpipe", "xferpipe.study": "study hash"}
+    names = {"xferpipe.version": "xferpipe", "xferpipe.key": "key of the tables"}
     pairs += [(names[key], value[:12]) for key, value in evidence.provenance.items()]
     return pairs
 

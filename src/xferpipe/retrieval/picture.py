@@ -7,8 +7,10 @@ from pathlib import Path
 
 import polars
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from xferpipe.records import atomic_path
+from xferpipe.records.stamp import metadata_of_job
 
 #: Frames: blue the query, green a match, red another identity, grey an image that is left out.
 QUERY, MATCH, WRONG, JUNK = "#1f5fbf", "#1a9641", "#d7191c", "#8c8c8c"
@@ -46,8 +48,11 @@ def draw(queries: polars.DataFrame, ranked_lists: polars.DataFrame, output: Path
 
 
 def _save(sheet: Image.Image, output: Path) -> None:
+    about = PngInfo()
+    for name, text in metadata_of_job().items():
+        about.add_text(name, text)
     with atomic_path(output) as temporary:
-        sheet.save(temporary, format="PNG")
+        sheet.save(temporary, format="PNG", pnginfo=about)
 
 
 def _paste(sheet: Image.Image, thumbnail: bytes, frame: str, left: int, top: int) -> None:

@@ -61,6 +61,7 @@ def scores(
         target=polars.lit(job.target),
         shots=polars.lit(str(job.shots)),
         model=polars.lit(job.model),
+        feature_seconds=polars.lit(seconds_of(features)),
     )
     write_table("scores", table, output)
 
@@ -70,6 +71,14 @@ def tensors(path: Path) -> dict[str, numpy.ndarray]:
     from safetensors.numpy import load_file
 
     return load_file(path)
+
+
+def seconds_of(features: Path) -> float:
+    """Return the seconds of a feature pass, from the file that it wrote."""
+    from safetensors import safe_open
+
+    with safe_open(features, framework="numpy") as file:
+        return float((file.metadata() or {}).get("seconds", "nan"))
 
 
 def softmax(logits: numpy.ndarray) -> numpy.ndarray:

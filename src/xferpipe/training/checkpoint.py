@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 from xferpipe.config.base import Block
+from xferpipe.rebuild.ownership import check_ownership
 from xferpipe.records import atomic_path
+from xferpipe.records.stamp import stamp_of_job
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +24,14 @@ INTERVAL_SECONDS = 300.0
 
 
 def identity_of(job: Block) -> str:
-    """Return the hash of a job's slice: a checkpoint of another job is of no use."""
+    """Return what a checkpoint of a job is known by.
+
+    In the workflow that is the job's key: a checkpoint of another slice, of other code or of other
+    weights to start from must not be gone on with. Elsewhere it is the hash of the slice.
+    """
+    stamp = stamp_of_job()
+    if stamp is not None:
+        return stamp.key
     return hashlib.sha256(f"{type(job).__name__} {job.canonical_json()}".encode()).hexdigest()
 
 
@@ -52,7 +61,12 @@ class Checkpoint:
         return time.monotonic() - self._written >= self.interval_seconds
 
     def write(self, state: dict[str, Any]) -> None:
-        """Write the state: tensors, numbers, texts, lists and dictionaries of these."""
+        """Write the state: tensors, numbers, texts, lists and dictionaries of these.
+
+        Raises:
+            SupersededError: A later run has taken over the job; to go on is of no use.
+        """
+        check_ownership()
         with atomic_path(self.path) as temporary:
             torch.save({"identity": self.identity, "state": state}, temporary)
         self._written = time.monotonic()
@@ -77,11 +91,12 @@ class Checkpoint:
             )
             return None
         if identity != self.identity:
-            log.warning("%s belongs to another job or recipe; starting afresh", self.path)
+            log.warning("%s is of other values, code or inputs; starting afresh", self.path)
             return None
         log.info("%s: resuming from it", self.path)
         return state
 
     def remove(self) -> None:
-        """Delete the file: the run is finished."""
+        """Delete the file: the run is finished. One that was taken over has none to delete."""
+        check_ownership()
         self.path.unlink(missing_ok=True)

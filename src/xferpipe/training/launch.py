@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from xferpipe.config.jobs import FinetuneJob, PretrainJob
+from xferpipe.records.stamp import Stamp, stamp_of_job, stamping
 
 _JOBS = {job.stage: job for job in (FinetuneJob, PretrainJob)}
 
@@ -33,10 +35,12 @@ def launch(job: FinetuneJob | PretrainJob, paths: dict[str, Path | None]) -> Non
     Raises:
         LaunchError: A process failed.
     """
+    stamp = stamp_of_job()
     content = {
         "stage": job.stage,
         "job": job.model_dump(mode="json"),
         "paths": {name: None if path is None else str(path) for name, path in paths.items()},
+        "stamp": stamp and asdict(stamp),
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(content, file)
@@ -56,8 +60,10 @@ def main() -> None:
     content = json.loads(Path(sys.argv[1]).read_text())
     job = _JOBS[content["stage"]].model_validate(content["job"])
     paths = {name: None if path is None else Path(path) for name, path in content["paths"].items()}
+    stamp = content["stamp"] and Stamp(**content["stamp"])
     stage = importlib.import_module(f"xferpipe.{job.stage}")
-    getattr(stage, job.stage)(job, **paths)
+    with stamping(stamp):
+        getattr(stage, job.stage)(job, **paths)
 
 
 if __name__ == "__main__":

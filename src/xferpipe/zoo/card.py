@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from xferpipe.records import atomic_path, frame, write_table
+from xferpipe.records import frame, write_table
+from xferpipe.records.tensors import save_tensors
 from xferpipe.zoo.build import classifier_of, feature_dimension
 
 
@@ -50,13 +51,7 @@ def class_means(
 
 def write_class_means(path: Path | str, means: torch.Tensor, counts: torch.Tensor) -> None:
     """Write `class_means` (c, d) and `class_counts` (c); c = 0 where there is no source."""
-    from safetensors.torch import save_file
-
-    with atomic_path(path) as temporary:
-        save_file(
-            {
-                "class_means": means.float().contiguous(),
-                "class_counts": counts.long().contiguous(),
-            },
-            temporary,
-        )
+    save_tensors(
+        {"class_means": means.float().contiguous(), "class_counts": counts.long().contiguous()},
+        path,
+    )

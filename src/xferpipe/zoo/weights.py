@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.records import atomic_path
+from xferpipe.records.tensors import save_tensors
 from xferpipe.zoo.build import anatomy_of, build_model, outputs_of, replace_classifier
 from xferpipe.zoo.surgery import restructure
 
@@ -25,14 +25,11 @@ def save_weights(model: nn.Module, path: Path | str) -> None:
     The metadata says how many classes and which surgery the model has, and whether it changes the
     normalisation of its images itself, so that the file and the model's `ModelSpec` rebuild it.
     """
-    from safetensors.torch import save_file
-
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     content = {"outputs": outputs_of(model), "surgery": getattr(model, "surgery", {})}
     if getattr(model, "transform_input", False):
         content["transform_input"] = True
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={"xferpipe": json.dumps(content, sort_keys=True)})
+    save_tensors(state, path, {"xferpipe": json.dumps(content, sort_keys=True)})
 
 
 def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:

@@ -1,0 +1,174 @@
+"""What the rules of the workflow take from the study: paths, inputs, keys, and what is stale."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xferpipe.config.load import study_of_workflow
+from xferpipe.datasets.user_files import check_user_files
+from xferpipe.rebuild.environment import environment_of
+from xferpipe.rebuild.graph import artifacts
+from xferpipe.rebuild.keys import JobId, Keys
+from xferpipe.rebuild.layout import (
+    LAYOUTS,
+    Artifact,
+    benchmark_of,
+    checkpoint_of,
+    log_of,
+    output_of,
+    results_of,
+)
+from xferpipe.rebuild.snapshot import VARIABLE, PlannedKeys, write_snapshot
+from xferpipe.records.stamp import Stamp, read_stamp
+
+#: Key of Snakemake's configuration that hands the plan to the processes of an executor.
+_HANDED_ON = "xferpipe_plan"
+
+
+class Rules:
+    """The study that Snakemake was given, as its rules see it.
+
+    Args:
+        workflow: Snakemake's workflow object.
+        config: Snakemake's configuration; what is not of the study is taken out of it.
+        root: Folder of the Snakefile.
+    Raises:
+        StudyError: The study cannot be run as written, or files that it names are missing.
+    """
+
+    def __init__(self, workflow: Any, config: dict[str, Any], root: Path) -> None:
+        self._workflow = workflow
+        #: Job -> what its outputs say of themselves, where that is not what it would write now.
+        self.stale: dict[JobId, Stamp | None] = {}
+        handed = config.pop(_HANDED_ON, None)
+        if handed:
+            # A process of an executor: the study may have been edited since the run began.
+            os.environ[VARIABLE] = handed
+            self.keys: Keys = PlannedKeys(Path(handed))
+        else:
+            study = study_of_workflow(config, workflow.configfiles)
+            check_user_files(study)
+            deployment = getattr(workflow, "deployment_settings", None)
+            methods = getattr(deployment, "deployment_method", ())
+            conda = any(method.name == "CONDA" for method in methods)
+            self.keys = Keys(study, environment_of(root, conda=conda))
+        self.study = self.keys.study
+        self.results = results_of(self.study.name, smoke=self.study.whole is not None)
+        self._known: dict[JobId, bool] = {}
+        self._main = not handed
+        _note_older_results(self.results)
+        _latest.append(self)
+
+    def outputs(self, stage: str) -> dict[str, str]:
+        """Return the output paths of a rule by name, with its wildcards."""
+        return {name: self.path(output_of(stage, name)) for name in LAYOUTS[stage].outputs}
+
+    def log(self, stage: str) -> str:
+        """Return the log of a rule."""
+        return self.path(log_of(stage))
+
+    def benchmark(self, stage: str) -> str:
+        """Return the benchmark of a rule."""
+        return self.path(benchmark_of(stage))
+
+    def checkpoint(self, stage: str) -> str:
+        """Return the checkpoint of a training rule."""
+        return self.path(checkpoint_of(stage))
+
+    def kept(self) -> list[str]:
+        """Return the end results, and the intermediates whose loss must be noticed."""
+        ends = [
+            Artifact(stage, (), name)
+            for stage in ("report", "figures", "aggregate")
+            for name in LAYOUTS[stage].outputs
+        ]
+        needs = self.keys.graph.needs("aggregate")
+        weights = [self.keys.graph.entry(model) for model in self.study.zoo]
+        rows = [*artifacts({"": needs["scores"]}), *artifacts({"": needs["finetunes"]})]
+        return [self.path(artifact.path) for artifact in [*ends, *weights, *rows]]
+
+    def path(self, below: str) -> str:
+        """Return a path below the study's results as Snakemake knows it."""
+        return f"{self.results}/{below}"
+
+    def inputs(self, stage: str) -> Callable[[Any], dict[str, Any]]:
+        """Return a rule's input function.
+
+        Dates say nothing here, keys do: the inputs of a job whose outputs carry its key are
+        `ancient`, and an output with another key is made anew.
+        """
+        from snakemake.io import ancient
+
+        def inputs(wildcards: Any) -> dict[str, Any]:
+            name = (stage, *map(str, wildcards))
+            flagged = ancient if self._main and self._up_to_date(name) else str
+
+            def given(need: Artifact | list[Artifact] | None) -> Any:
+                if isinstance(need, Artifact):
+                    return flagged(self.path(need.path))
+                return [flagged(self.path(one.path)) for one in need or ()]
+
+            return {key: given(need) for key, need in self.keys.graph.needs(*name).items()}
+
+        return inputs
+
+    def key(self, stage: str) -> Callable[[Any], str]:
+        """Return the function that gives a job's cumulative key."""
+        return lambda wildcards: self.keys(stage, *map(str, wildcards)).key
+
+    def start(self) -> None:
+        """Write the plan of the run and tell the processes of its jobs where it is."""
+        path = write_snapshot(self.keys, self.keys.known(), self.results)
+        os.environ[VARIABLE] = str(path)
+        settings = self._workflow.config_settings
+        settings.config_args = [*(settings.config_args or ()), f"{_HANDED_ON}={path}"]
+
+    def _up_to_date(self, name: JobId) -> bool:
+        """Tell whether a job has outputs and all carry its key; have Snakemake replace others."""
+        if name not in self._known:
+            self._known[name] = self._compare(name)
+        return self._known[name]
+
+    def _compare(self, name: JobId) -> bool:
+        stage, *wildcards = name
+        outputs = (Artifact(stage, tuple(wildcards), output) for output in LAYOUTS[stage].outputs)
+        paths = [self.path(output.path) for output in outputs]
+        existing = [path for path in paths if os.path.exists(path)]
+        key = self.keys(*name).key
+        for path in existing:
+            found = read_stamp(path)
+            if found is None or found.key != key:
+                self.stale[name] = found
+                self._workflow.dag.forcefiles.add(path)
+                return False
+        return bool(existing)
+
+
+#: What Snakemake parsed last in this process; `xferpipe plan` asks it why jobs run.
+_latest: list[Rules] = []
+
+
+def latest() -> Rules | None:
+    """Return the rules that were parsed last in this process."""
+    return _latest[-1] if _latest else None
+
+
+def forget() -> None:
+    """Forget the rules that were parsed before."""
+    _latest.clear()
+
+
+def _note_older_results(results: Path) -> None:
+    """Tell once that results of version 0.1, which had no folder a study, are not read."""
+    older = results.parent / "tables" / "selection.parquet"
+    if older.is_file() and not results.exists():
+        from snakemake.logging import logger
+
+        logger.warning(
+            f"{results.parent}/ holds results of xferpipe 0.1. They are left as they are and not "
+            f"read: results carry their keys now and lie in {results}/. Delete {results.parent}/"
+            "{zoo,finetune,tables,...} when you no longer need them."
+        )
