@@ -1,5 +1,6 @@
-"""The tables: `schemas.py` says what is in each, `parquet.py` reads and writes them."""
+"""Files: `schemas.py` says what is in each table, `parquet.py` and `arrays.py` read them."""
 
+from xferpipe.records.arrays import ArrayFileError, map_array
 from xferpipe.records.parquet import (
     RecordError,
     atomic_path,
@@ -14,12 +15,14 @@ from xferpipe.records.schemas import TABLES, Column, markdown
 
 __all__ = [
     "TABLES",
+    "ArrayFileError",
     "Column",
     "RecordError",
     "atomic_path",
     "empty",
     "frame",
     "load_table",
+    "map_array",
     "markdown",
     "read_table",
     "version",

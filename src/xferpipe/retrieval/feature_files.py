@@ -13,6 +13,7 @@ import polars
 import pyarrow
 import pyarrow.parquet
 
+from xferpipe.records import ArrayFileError, map_array
 from xferpipe.retrieval.comparison import FLOATING, Progress
 
 #: Columns of labels; `identity` must be there.
@@ -90,10 +91,10 @@ def numbered(
 
 def _from_npy(path: Path) -> FeatureFile:
     try:
-        features = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        features = map_array(path)
+    except ArrayFileError as error:
         raise FeatureFileError(
-            f"{path}: cannot be read as NPY ({_line(error)}); write it again"
+            f"{path}: cannot be read as NPY ({error}); write it again with numpy.save"
         ) from None
     if features.ndim != 2 or features.dtype not in FLOATING or 0 in features.shape:
         raise FeatureFileError(
@@ -132,7 +133,7 @@ def _from_parquet(path: Path, target: Path, progress: Progress | None) -> Featur
         labels = _labels(path)
         _decode(path, file, target, progress)
     pyarrow.default_memory_pool().release_unused()
-    return FeatureFile(numpy.load(target, mmap_mode="r"), labels)
+    return FeatureFile(map_array(target), labels)
 
 
 def _decode(
