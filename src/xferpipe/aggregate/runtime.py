@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars
 
-from xferpipe.records import frame
+from xferpipe.records import RecordError, frame, read_metadata
 
 
 def runtime(benchmarks: Sequence[Path]) -> polars.DataFrame:
@@ -55,8 +54,11 @@ def feature_pass_seconds(paths: Sequence[Path]) -> dict[tuple[str, str, str], fl
 
 
 def _seconds(path: Path) -> float:
-    # The header alone: the tensors of a large study are gigabytes.
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    return float(header.get("__metadata__", {}).get("seconds", 0.0))
+    # The metadata alone: the tensors of a large study are gigabytes.
+    text = read_metadata(path).get("seconds", "0")
+    try:
+        return float(text)
+    except ValueError:
+        raise RecordError(
+            f"{path}: its metadata say {text!r} seconds, expected a number; delete it to rebuild it"
+        ) from None

@@ -1,7 +1,8 @@
-"""Files: `schemas.py` says what is in each table, `parquet.py` and `arrays.py` read them."""
+"""Files: tables (`schemas.py`, `parquet.py`), arrays (`arrays.py`), tensors (`tensors.py`)."""
 
 from xferpipe.records.arrays import ArrayFileError, map_array
 from xferpipe.records.parquet import (
+    UNREADABLE,
     RecordError,
     atomic_path,
     empty,
@@ -12,9 +13,11 @@ from xferpipe.records.parquet import (
     write_table,
 )
 from xferpipe.records.schemas import TABLES, Column, markdown
+from xferpipe.records.tensors import read_metadata, read_tensors
 
 __all__ = [
     "TABLES",
+    "UNREADABLE",
     "ArrayFileError",
     "Column",
     "RecordError",
@@ -24,7 +27,9 @@ __all__ = [
     "load_table",
     "map_array",
     "markdown",
+    "read_metadata",
     "read_table",
+    "read_tensors",
     "version",
     "write_table",
 ]

@@ -1,0 +1,51 @@
+"""Tensors on disk: a safetensors file is read whole or refused in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xferpipe.records.parquet import RecordError
+
+
+def read_tensors(path: Path | str, *, framework: str = "np") -> tuple[dict[str, Any], dict]:
+    """Read every tensor of a safetensors file.
+
+    Args:
+        path: The file.
+        framework: "np" for arrays, "pt" for torch's tensors.
+    Returns:
+        Tensors by name; metadata, text by name.
+    Raises:
+        RecordError: There is no such file, or it is no whole safetensors file.
+    """
+    with _opened(path, framework) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """Read the metadata of a safetensors file, and none of its tensors.
+
+    Raises:
+        RecordError: As `read_tensors`.
+    """
+    with _opened(path, "np") as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path | str, framework: str) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework=framework) as file:
+            yield file
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such file; run the rule that writes it") from None
+    # The others are of types that this version of numpy or torch does not have.
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{path}: expected a safetensors file ({error}); delete it to rebuild it"
+        ) from None
