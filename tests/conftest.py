@@ -1,7 +1,12 @@
-"""What all tests share: the tiny study, a runner of the real workflow, and one finished run."""
+"""What all tests share: the tiny study, a runner of the real workflow, and one finished run.
+
+Hypothesis draws the same examples in every run, so that the suite does not depend on luck;
+`--hypothesis-profile fresh` draws others each time: pytest --hypothesis-profile fresh tests/fuzz
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -13,6 +18,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+with contextlib.suppress(ModuleNotFoundError):  # tests/cuda runs without it too
+    from hypothesis import settings
+
+    settings.register_profile("fixed", derandomize=True, deadline=None)
+    settings.register_profile("fresh", deadline=None, print_blob=True)
+    settings.load_profile("fixed")
 
 _FEED = {"mean": [0.3, 0.3, 0.3], "std": [0.4, 0.4, 0.4]}
 

@@ -68,4 +68,4 @@ def features(
         "labels": split.labels,
         "rows": torch.as_tensor(probe.rows, dtype=torch.int64),
     }
-    save_tensors(content, output, {"seconds": repr(seconds)})
+    save_tensors(content, {"seconds": repr(seconds)}, path=output)

@@ -84,7 +84,7 @@ def gradients(
         "convolution": anatomy_of(model).last_convolution,
         "projected_dimensions": str(job.gradients.projected_dimensions),
     }
-    save_tensors(content, output, metadata)
+    save_tensors(content, metadata, path=output)
 
 
 def _gram(factors: Factors, part: int) -> torch.Tensor:

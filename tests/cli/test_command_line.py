@@ -200,7 +200,7 @@ def test_plan_has_a_table_and_the_time_of_what_ran_before(run, tmp_path, monkeyp
     jobs = [PlannedJob("pack", {}, "not there yet", ())] * 2
     jobs += [PlannedJob("report", {}, "its input is made anew", ())]
     monkeypatch.setattr(
-        "xferpipe.rebuild.plan.planned_jobs", lambda arguments: (jobs, Path("results/tiny"))
+        "xferpipe.rebuild.plan.planned_jobs", lambda arguments: (jobs, tmp_path / "results/tiny")
     )
     time = tmp_path / "results/tiny/benchmarks/pack/a.tsv"
     time.parent.mkdir(parents=True)

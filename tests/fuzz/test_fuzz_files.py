@@ -1,4 +1,8 @@
-"""Hostile files: tables, images, weights and checkpoints are read whole or refused in words."""
+"""Hostile files: tables, images, weights and checkpoints are read whole or refused in words.
+
+What is drawn is the same in every run; this draws other cases each time:
+pytest --hypothesis-profile fresh tests/fuzz
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Hostile studies: whatever the file says, the answer is a study or an error in words."""
+"""Hostile studies: whatever the file says, the answer is a study or an error in words.
+
+What is drawn is the same in every run; this draws other cases each time:
+pytest --hypothesis-profile fresh tests/fuzz
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What computes beside our own code: the lock file's pins, what is installed, the environment file."""
+"""What computes beside our own code: the pins of the lock file, and what is installed."""
 
 import json
 

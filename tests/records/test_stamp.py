@@ -29,7 +29,7 @@ def table(path):
 
 
 def tensors(path):
-    save_tensors({"w": torch.ones(2)}, path, {"seconds": "1.0"})
+    save_tensors({"w": torch.ones(2)}, {"seconds": "1.0"}, path=path)
 
 
 def text(path):

@@ -8,6 +8,7 @@ import polars
 
 from xferpipe.aggregate.gather import table_of
 from xferpipe.config.study import Selection
+from xferpipe.records import UNREADABLE
 
 #: Recipe names of the rows that take each model's best recipe.
 BEST, BEST_ON_TEST = "best", "best_on_test"
@@ -79,7 +80,7 @@ def own_results(path: Path) -> polars.DataFrame:
     read = polars.read_csv if path.suffix == ".csv" else polars.read_parquet
     try:
         data = read(path, glob=False)
-    except polars.exceptions.PolarsError as error:
+    except UNREADABLE as error:
         words = str(error).splitlines()[0]
         raise ValueError(f"{path}: cannot be read ({words})") from None
     figures = [name for name in ("accuracy", "map") if name in data.columns]

@@ -76,10 +76,11 @@ def read_features(path: Path) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarr
     Returns:
         Features, float (n, d); labels, integer (n); probabilities, float (n, z), or None.
     Raises:
-        ValueError: The file is no such table.
-        OSError: It cannot be read.
+        ValueError: The file is no such table, or cannot be read.
     """
     import polars
+
+    from xferpipe.records import UNREADABLE
 
     if not path.is_file():
         raise ValueError(
@@ -87,7 +88,7 @@ def read_features(path: Path) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarr
         )
     try:
         table = polars.read_parquet(path, glob=False)
-    except polars.exceptions.PolarsError as error:
+    except UNREADABLE as error:
         words = str(error).splitlines()[0]
         raise ValueError(f"{path}: expected a Parquet file ({words})") from None
     missing = {"label", "feature"} - set(table.columns)

@@ -19,7 +19,7 @@ import polars
 
 from xferpipe.config.datasets import Dataset, ImageTable
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.records import atomic_path
+from xferpipe.records import UNREADABLE, atomic_path
 
 #: A file changed this lately may be written again within the clock's grain: never remembered.
 _SETTLED_NS = 2_000_000_000
@@ -73,7 +73,7 @@ def _table_fingerprint(dataset: ImageTable, cache: Path | None) -> str:
         else:
             rows = polars.read_parquet(dataset.path, glob=False, columns=["path"])
         paths = rows["path"].cast(polars.String)
-    except (OSError, polars.exceptions.PolarsError):
+    except UNREADABLE:
         return table
     return table + fingerprint_of(dataset.root, paths.drop_nulls(), cache=cache)
 

@@ -13,6 +13,7 @@ import torch
 
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import Fit, decode, processors
+from xferpipe.records import ArrayFileError, map_array
 
 Rows = Sequence[int] | numpy.ndarray | torch.Tensor
 
@@ -46,12 +47,18 @@ class PackedImages(Images):
 
     def __init__(self, path: Path) -> None:
         try:
-            self._packed = numpy.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            self._packed = map_array(path)
+        except ArrayFileError as error:
             raise DatasetError(
                 f"{path}: no packed images ({error}); delete it and run the rule pack"
             ) from None
-        self.px = self._packed.shape[-1]
+        shape, kind = self._packed.shape, self._packed.dtype
+        self.px = shape[-1] if shape else 0
+        if shape[1:] != (3, self.px, self.px) or kind != numpy.uint8:
+            raise DatasetError(
+                f"{path}: has shape {shape} and type {kind}, expected uint8 (n, 3, px, px); delete "
+                "it and run the rule pack"
+            )
 
     def __len__(self) -> int:
         return len(self._packed)

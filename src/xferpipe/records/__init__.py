@@ -1,9 +1,11 @@
-"""The tables: `schemas.py` says what is in each, `parquet.py` reads and writes them.
+"""Files: tables (`schemas.py`, `parquet.py`), arrays (`arrays.py`), tensors (`tensors.py`).
 
 `stamp.py` says what every output carries of the job that wrote it.
 """
 
+from xferpipe.records.arrays import ArrayFileError, map_array
 from xferpipe.records.parquet import (
+    UNREADABLE,
     RecordError,
     atomic_path,
     empty,
@@ -15,17 +17,23 @@ from xferpipe.records.parquet import (
     write_table,
 )
 from xferpipe.records.schemas import TABLES, Column, markdown
+from xferpipe.records.tensors import read_metadata, read_tensors
 
 __all__ = [
     "TABLES",
+    "UNREADABLE",
+    "ArrayFileError",
     "Column",
     "RecordError",
     "atomic_path",
     "empty",
     "frame",
     "load_table",
+    "map_array",
     "markdown",
+    "read_metadata",
     "read_table",
+    "read_tensors",
     "table_writer",
     "version",
     "write_table",

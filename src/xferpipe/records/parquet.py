@@ -18,9 +18,13 @@ import pyarrow.parquet
 from xferpipe.records.schemas import TABLES
 from xferpipe.records.stamp import metadata_of_job
 
+#: What polars answers a file with that it cannot read. A damaged one makes its Rust panic, and that
+#: is no Exception.
+UNREADABLE = (OSError, polars.exceptions.PolarsError, polars.exceptions.PanicException)
+
 
 class RecordError(ValueError):
-    """A table does not have the columns that its schema asks for."""
+    """A file of the workflow is damaged, or does not hold what is to be read from it."""
 
 
 def empty(table: str) -> polars.DataFrame:
@@ -178,7 +182,7 @@ def read_table(table: str, path: Path | str, *, ours: bool = False) -> polars.Da
         data = polars.read_parquet(path, glob=False)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such table; run the rule that writes it") from None
-    except (OSError, polars.exceptions.PolarsError) as error:
+    except UNREADABLE as error:
         raise RecordError(
             f"{path}: cannot be read as Parquet ({error}); delete it to rebuild it"
         ) from None

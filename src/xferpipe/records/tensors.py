@@ -1,12 +1,13 @@
-"""Writing of tensors: atomic, with the running job's stamp in the file's header."""
+"""Tensors on disk: written atomically with the job's stamp; read whole or refused in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from xferpipe.records.parquet import atomic_path
+from xferpipe.records.parquet import RecordError, atomic_path, read_table, write_table
 from xferpipe.records.stamp import metadata_of_job
 
 if TYPE_CHECKING:
@@ -14,35 +15,68 @@ if TYPE_CHECKING:
 
 
 def save_tensors(
-    tensors: Mapping[str, torch.Tensor], path: Path | str, metadata: Mapping[str, str] | None = None
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], *, path: Path | str
 ) -> None:
     """Write tensors as safetensors.
 
     Args:
         tensors: On any device; those that share memory are an error.
-        path: File to write; it appears when it is whole.
         metadata: Texts to write beside the stamp.
+        path: File to write; it appears when it is whole.
     """
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
-        save_file(dict(tensors), temporary, metadata={**(metadata or {}), **metadata_of_job()})
+        save_file(dict(tensors), temporary, metadata={**metadata, **metadata_of_job()})
 
 
 def copy_output(source: Path, path: Path) -> None:
     """Copy a table or tensors that another job wrote; the copy carries the running job's stamp."""
     if source.suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(source, framework="pt") as file:
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-            save_tensors(tensors, path, file.metadata())
+        save_tensors(*read_tensors(source, framework="pt"), path=path)
         return
-    import polars
     import pyarrow.parquet
 
-    from xferpipe.records.parquet import write_table
-
     table = pyarrow.parquet.read_metadata(source).metadata[b"xferpipe.table"].decode()
-    write_table(table, polars.read_parquet(source, glob=False), path)
+    write_table(table, read_table(table, source, ours=True), path)
+
+
+def read_tensors(path: Path | str, *, framework: str = "np") -> tuple[dict[str, Any], dict]:
+    """Read every tensor of a safetensors file.
+
+    Args:
+        path: The file.
+        framework: "np" for arrays, "pt" for torch's tensors.
+    Returns:
+        Tensors by name; metadata, text by name.
+    Raises:
+        RecordError: There is no such file, or it is no whole safetensors file.
+    """
+    with _opened(path, framework) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def read_metadata(path: Path | str) -> dict[str, str]:
+    """Read the metadata of a safetensors file, and none of its tensors.
+
+    Raises:
+        RecordError: As `read_tensors`.
+    """
+    with _opened(path, "np") as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _opened(path: Path | str, framework: str) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework=framework) as file:
+            yield file
+    except FileNotFoundError:
+        raise RecordError(f"{path}: no such file; run the rule that writes it") from None
+    # The others are of types that this version of numpy or torch does not have.
+    except (SafetensorError, OSError, AttributeError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{path}: expected a safetensors file ({error}); delete it to rebuild it"
+        ) from None

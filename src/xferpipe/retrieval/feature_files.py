@@ -13,6 +13,7 @@ import polars
 import pyarrow
 import pyarrow.parquet
 
+from xferpipe.records import UNREADABLE, ArrayFileError, map_array
 from xferpipe.retrieval.comparison import FLOATING, Progress
 
 #: Columns of labels; `identity` must be there.
@@ -90,10 +91,10 @@ def numbered(
 
 def _from_npy(path: Path) -> FeatureFile:
     try:
-        features = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        features = map_array(path)
+    except ArrayFileError as error:
         raise FeatureFileError(
-            f"{path}: cannot be read as NPY ({_line(error)}); write it again"
+            f"{path}: cannot be read as NPY ({error}); write it again with numpy.save"
         ) from None
     if features.ndim != 2 or features.dtype not in FLOATING or 0 in features.shape:
         raise FeatureFileError(
@@ -120,7 +121,7 @@ def _from_parquet(path: Path, target: Path, progress: Progress | None) -> Featur
     try:
         # Not mapped: decoded pages would stay in memory until the whole file is.
         file = pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-    except (OSError, pyarrow.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise FeatureFileError(f"{path}: cannot be read as Parquet ({_line(error)})") from None
     with file:
         names = file.schema_arrow.names
@@ -132,7 +133,7 @@ def _from_parquet(path: Path, target: Path, progress: Progress | None) -> Featur
         labels = _labels(path)
         _decode(path, file, target, progress)
     pyarrow.default_memory_pool().release_unused()
-    return FeatureFile(numpy.load(target, mmap_mode="r"), labels)
+    return FeatureFile(map_array(target), labels)
 
 
 def _decode(
@@ -156,6 +157,10 @@ def _decode(
             done += len(part)
             if progress is not None:
                 progress(f"reading {path.name}", done, rows)
+    if done != rows:
+        raise FeatureFileError(
+            f"{path}: its footer promises {rows} rows but {done} are there; write it again"
+        )
 
 
 def _batches(
@@ -209,7 +214,7 @@ def _labels(path: Path) -> polars.DataFrame:
             names, labels = _csv_labels(path)
         else:
             names, labels = _selected(polars.scan_parquet(path, glob=False))
-    except (OSError, polars.exceptions.PolarsError) as error:
+    except UNREADABLE as error:
         raise FeatureFileError(f"{path}: cannot be read ({_line(error)})") from None
     numbers = [column for column in labels if column.name != "path"]
     labels = labels.with_columns(_whole(path, column) for column in numbers)

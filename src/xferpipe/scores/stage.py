@@ -9,7 +9,7 @@ import numpy
 import polars
 
 from xferpipe.config import ScoresJob
-from xferpipe.records import read_table, write_table
+from xferpipe.records import RecordError, read_metadata, read_table, read_tensors, write_table
 from xferpipe.scores.evaluate import compute
 
 
@@ -34,9 +34,10 @@ def scores(
         gradients: `gradients.safetensors` of the model, where LGC or further layers are asked for.
         reference: `features.safetensors` of a small network trained on the target, for RSA.
     Raises:
-        ValueError: The features do not have the shapes that the features stage writes.
+        RecordError: A file is damaged, or has no tensor of a name and shape that its stage writes.
+        ValueError: The features do not fit each other, or the gradients are of other images.
     """
-    probe = tensors(features)
+    probe = tensors(features, features=2, logits=2, labels=1, rows=1)
     facts = read_table("zoo", card).row(0, named=True)
     table = compute(
         probe["features"],
@@ -66,19 +67,29 @@ def scores(
     write_table("scores", table, output)
 
 
-def tensors(path: Path) -> dict[str, numpy.ndarray]:
-    """Read every tensor of a safetensors file."""
-    from safetensors.numpy import load_file
-
-    return load_file(path)
+def tensors(path: Path, **dimensions: int) -> dict[str, numpy.ndarray]:
+    """Read every tensor of a safetensors file; `dimensions` names those that must be there."""
+    held = read_tensors(path)[0]
+    for name, expected in dimensions.items():
+        found = f"of shape {held[name].shape}" if name in held else "not there"
+        if name not in held or held[name].ndim != expected:
+            raise RecordError(
+                f"{path}: tensor {name!r} is {found}, expected {expected} dimensions; delete the "
+                "file to rebuild it"
+            )
+    return held
 
 
 def seconds_of(features: Path) -> float:
     """Return the seconds of a feature pass, from the file that it wrote."""
-    from safetensors import safe_open
-
-    with safe_open(features, framework="numpy") as file:
-        return float((file.metadata() or {}).get("seconds", "nan"))
+    text = read_metadata(features).get("seconds", "")
+    try:
+        return float(text)
+    except ValueError:
+        raise RecordError(
+            f"{features}: its metadata say {text!r} seconds, expected a number; delete it to "
+            "rebuild it"
+        ) from None
 
 
 def softmax(logits: numpy.ndarray) -> numpy.ndarray:
@@ -90,7 +101,7 @@ def softmax(logits: numpy.ndarray) -> numpy.ndarray:
 
 def _source(class_means: Path) -> dict[str, Any]:
     """Return the source's class means and counts; nothing where there is no source."""
-    source = tensors(class_means)
+    source = tensors(class_means, class_means=2, class_counts=1)
     if not len(source["class_counts"]):
         return {}
     return {"class_means": source["class_means"], "class_counts": source["class_counts"]}
@@ -100,7 +111,7 @@ def _grams(gradients: Path | None, rows: numpy.ndarray) -> dict[str, Any]:
     """Return Gram matrices by kind and name."""
     if gradients is None:
         return {}
-    held = tensors(gradients)
+    held = tensors(gradients, rows=1)
     _same_images(gradients, held["rows"], rows)
     kinds = {"gradient_grams": "gram:", "layer_grams": "layer:"}
     found = {
@@ -115,7 +126,7 @@ def _grams(gradients: Path | None, rows: numpy.ndarray) -> dict[str, Any]:
 def _reference(reference: Path | None, rows: numpy.ndarray) -> dict[str, Any]:
     if reference is None:
         return {}
-    held = tensors(reference)
+    held = tensors(reference, features=2, rows=1)
     _same_images(reference, held["rows"], rows)
     return {"reference_features": held["features"]}
 

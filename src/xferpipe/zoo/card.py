@@ -53,5 +53,6 @@ def write_class_means(path: Path | str, means: torch.Tensor, counts: torch.Tenso
     """Write `class_means` (c, d) and `class_counts` (c); c = 0 where there is no source."""
     save_tensors(
         {"class_means": means.float().contiguous(), "class_counts": counts.long().contiguous()},
-        path,
+        {},
+        path=path,
     )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.records import RecordError, read_tensors
 from xferpipe.records.tensors import save_tensors
 from xferpipe.zoo.build import anatomy_of, build_model, outputs_of, replace_classifier
 from xferpipe.zoo.surgery import restructure
@@ -29,7 +30,7 @@ def save_weights(model: nn.Module, path: Path | str) -> None:
     content = {"outputs": outputs_of(model), "surgery": getattr(model, "surgery", {})}
     if getattr(model, "transform_input", False):
         content["transform_input"] = True
-    save_tensors(state, path, {"xferpipe": json.dumps(content, sort_keys=True)})
+    save_tensors(state, {"xferpipe": json.dumps(content, sort_keys=True)}, path=path)
 
 
 def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
@@ -39,20 +40,30 @@ def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, o
         State dict; description (`outputs`, `surgery`, `transform_input` where it is true), empty
         for files of other programs.
     Raises:
-        WeightsError: There is no such file, or it is no safetensors file.
+        WeightsError: There is no such file, it is no safetensors file, or its description is
+            damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {}).get("xferpipe", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file; run the rule that writes it") from None
-    except SafetensorError as error:
+        state, metadata = read_tensors(path, framework="pt")
+    except RecordError as error:
+        raise WeightsError(str(error)) from None
+    text = metadata.get("xferpipe", "{}")
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError):
+        description = None
+    # Checked against the tensors: a model of as many classes as a damaged number says is not built.
+    sizes = [0, *(len(value) for value in state.values() if value.ndim)]
+    if (
+        not isinstance(description, dict)
+        or not isinstance(description.get("surgery", {}), dict)
+        or ("outputs" in description and description["outputs"] not in sizes)
+    ):
         raise WeightsError(
-            f"{path}: expected a safetensors file ({error}); delete it to rebuild it"
-        ) from None
+            f"{path}: its description is damaged ({text[:100]!r}), expected JSON with the classes "
+            "and the surgery of a model that these tensors fit; delete it to rebuild it"
+        )
+    return state, description
 
 
 def load_state(
@@ -95,10 +106,20 @@ def load_state(
     model.load_state_dict(state, strict=False)
 
 
-def describe(model: nn.Module, description: Mapping[str, object]) -> None:
-    """Make a fresh model what the description of a weights file says of it, weights excepted."""
-    if description.get("surgery"):
-        restructure(model, description["surgery"])
+def describe(model: nn.Module, description: Mapping[str, object], *, origin: str) -> None:
+    """Make a fresh model what the description of a weights file says of it, weights excepted.
+
+    Raises:
+        WeightsError: The description is of another architecture, or damaged.
+    """
+    try:
+        if description.get("surgery"):
+            restructure(model, description["surgery"])
+    except (ValueError, TypeError) as error:
+        raise WeightsError(
+            f"{origin}: surgery {description['surgery']} does not fit {type(model).__name__} "
+            f"({error}); correct 'architecture', or delete the file to rebuild it"
+        ) from None
     if description.get("transform_input"):
         # A flag and no tensor: published weights of GoogLeNet and Inception want other means and
         # deviations, and their forward makes them from ImageNet's.
@@ -117,7 +138,7 @@ def load_model(spec: ModelSpec, path: Path | str) -> nn.Module:
             f"{path} was not written by xferpipe; load it through a zoo entry with weights: file"
         )
     model = build_model(spec, int(description["outputs"]))
-    describe(model, description)
+    describe(model, description, origin=str(path))
     if description.get("surgery"):
         replace_classifier(model, int(description["outputs"]))
     load_state(model, state, origin=str(path))

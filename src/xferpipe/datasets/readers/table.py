@@ -16,6 +16,7 @@ import polars
 from xferpipe.config.datasets import ImageTable
 from xferpipe.datasets import reidentification
 from xferpipe.datasets.checks import SPLITS, DatasetError, listed
+from xferpipe.records import UNREADABLE
 
 _COLUMNS = ("path", "split", "label", "identity", "camera", "sequence")
 _logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def _load(path: Path) -> polars.DataFrame:
         if suffix == ".csv":
             return polars.read_csv(path, glob=False, infer_schema_length=None)
         return polars.read_parquet(path, glob=False)
-    except (OSError, polars.exceptions.PolarsError) as error:
+    except UNREADABLE as error:
         raise DatasetError(f"table {path}: cannot be read ({error}); correct 'path'") from None
 
 

@@ -38,7 +38,7 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
         state = _torch_file(path)
     state = {_own_name(name): value for name, value in state.items()}
     model = build_model(spec, 1)
-    describe(model, description)
+    describe(model, description, origin=str(path))
     classifier = state.get(f"{anatomy_of(model).classifier}.weight")
     outputs = 0 if classifier is None else len(classifier)
     replace_classifier(model, outputs)
