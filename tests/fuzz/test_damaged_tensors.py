@@ -14,10 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save, save_file
 
-from xferpipe.aggregate.runtime import feature_pass_seconds
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.records import RecordError, read_tensors
-from xferpipe.scores.stage import tensors
+from xferpipe.scores.stage import seconds_of, tensors
 from xferpipe.zoo.build import build_model
 from xferpipe.zoo.origins import file_weights
 from xferpipe.zoo.weights import WeightsError, load_model, save_weights
@@ -45,7 +44,7 @@ def read_features(path):
 
 
 def read_seconds(path):
-    feature_pass_seconds([path])
+    seconds_of(path)
 
 
 def refusal(read, path, content):

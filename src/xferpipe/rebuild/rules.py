@@ -11,6 +11,7 @@ from xferpipe.config.load import study_of_workflow
 from xferpipe.datasets.user_files import check_user_files
 from xferpipe.rebuild.environment import environment_of
 from xferpipe.rebuild.graph import artifacts
+from xferpipe.rebuild.interpreter import make_interpreter_callable
 from xferpipe.rebuild.keys import JobId, Keys
 from xferpipe.rebuild.layout import (
     LAYOUTS,
@@ -40,6 +41,7 @@ class Rules:
     """
 
     def __init__(self, workflow: Any, config: dict[str, Any], root: Path) -> None:
+        make_interpreter_callable()
         self._workflow = workflow
         #: Job -> what its outputs say of themselves, where that is not what it would write now.
         self.stale: dict[JobId, Stamp | None] = {}

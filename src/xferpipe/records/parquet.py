@@ -192,13 +192,22 @@ def read_table(table: str, path: Path | str, *, ours: bool = False) -> polars.Da
             f"found {', '.join(data.columns)}; another version wrote it: delete it to rebuild it"
         )
     if ours:
-        metadata = pyarrow.parquet.read_metadata(path).metadata or {}
-        if metadata.get(b"xferpipe.digest", b"").decode() != _digest(path):
-            raise RecordError(
-                f"{path}: its values are not those that the workflow wrote, so it was edited by "
-                "hand; delete it and run the workflow again to rebuild it"
-            )
+        check_digest(path)
     return data
+
+
+def check_digest(path: Path | str) -> None:
+    """Refuse a table whose values are not those that `write_table` wrote.
+
+    Raises:
+        RecordError: It was edited by hand, or another program wrote it.
+    """
+    metadata = pyarrow.parquet.read_metadata(path).metadata or {}
+    if metadata.get(b"xferpipe.digest", b"").decode() != _digest(path):
+        raise RecordError(
+            f"{path}: its values are not those that the workflow wrote, so it was edited by "
+            "hand; delete it and run the workflow again to rebuild it"
+        )
 
 
 def load_table(table: str, folder: Path | str) -> polars.DataFrame:

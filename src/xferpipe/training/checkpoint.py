@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 import os
@@ -73,6 +74,8 @@ class Checkpoint:
 
     def read(self) -> dict[str, Any] | None:
         """Return the state of this job's interrupted run, or None to start afresh."""
+        for left in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.partial"):
+            left.unlink(missing_ok=True)  # Of a process that was killed while it wrote.
         if not self.path.exists():
             return None
         try:
