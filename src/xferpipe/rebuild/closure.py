@@ -16,6 +16,9 @@ from xferpipe.rebuild.syntax import dotted
 
 #: The columns of a stage's own tables count in its place: see `tables.py`.
 TABLES = ("xferpipe.records.schemas", "TABLES")
+#: Names that a study may use -> module. A job's own modules are among its entries, so that a new
+#: line leaves the jobs of the others alone.
+_REGISTRIES = {("xferpipe.config.scores", "METHODS"), ("xferpipe.config.zoo", "_FAMILIES")}
 _VALIDATORS = {"field_validator", "model_validator"}
 
 
@@ -63,10 +66,11 @@ class Closure:
                 self._everything(use.module)
 
     def _everything(self, module: str) -> None:
-        """Reach all that a module of `BY_NAME` defines or imports."""
+        """Reach all that a module of `BY_NAME` defines, imports or, as a package, holds."""
         for paths in self._package.scope(module).bindings.values():
             ours = [path for path in paths if path.split(".")[0] == "xferpipe"]
             self._waiting.extend(self._package.locate(path)._replace(way="built") for path in ours)
+        self._waiting.extend(Use(below, "", "read") for below in self._package.below(module))
 
     def _module(self, module: str) -> None:
         parts = module.split(".")
@@ -82,7 +86,7 @@ class Closure:
             self._block(use, block)
             return
         nodes = self._package.scope(use.module).definitions[use.name]
-        if _is_registry(nodes):
+        if use[:2] in _REGISTRIES or _is_union_of_registered(nodes):
             return
         code = self._package.definition(use.module, use.name)
         if use.way == "type" and isinstance(nodes[0], ast.Assign):
@@ -185,7 +189,7 @@ def _parts(package: Package, module: str, node: ast.ClassDef) -> Block:
         decorator_list=node.decorator_list,
     )
     followed = [part for part in fields if isinstance(part, ast.AnnAssign)]
-    followed = [part for part in followed if not _is_registry([part])]
+    followed = [part for part in followed if not _is_union_of_registered([part])]
     annotations = package.code(module, [ast.Expr(part.annotation) for part in followed])
     return Block(
         bases=_bases(package, module, node),
@@ -206,7 +210,7 @@ def _decorator(node: ast.expr) -> str:
     return dotted(node.func if isinstance(node, ast.Call) else node).rpartition(".")[2]
 
 
-def _is_registry(nodes: list[ast.stmt]) -> bool:
+def _is_union_of_registered(nodes: list[ast.stmt]) -> bool:
     """Tell whether this is a union of blocks that a field discriminates.
 
     Each member has a module of its own, which imports it and which a job names: a new member must

@@ -120,8 +120,7 @@ def _closure(stage: str, entries: tuple[str, ...]) -> Closure:
         package.module(entry)
     starts = [STAGE_MODULES[stage], *ours]
     if stage in _WHOLE:
-        folder = package.root.joinpath(*_WHOLE[stage].split(".")[1:])
-        starts += [f"{_WHOLE[stage]}.{path.stem}" for path in sorted(folder.glob("*.py"))]
+        starts += package.below(_WHOLE[stage])
     outside = [
         package.outside(path, above)
         for entry in entries

@@ -96,6 +96,14 @@ class Package:
             self._files[module] = found if module.split(".")[0] == "xferpipe" else None
         return self._files[module]
 
+    def below(self, module: str) -> list[str]:
+        """Name the modules of a package, which has none where it is a module itself."""
+        path = self.file(module)
+        if path is None or path.name != "__init__.py":
+            return []
+        names = sorted(file.stem for file in path.parent.glob("*.py"))
+        return [f"{module}.{name}" for name in names if name != "__init__"]
+
     def module(self, module: str) -> Code:
         """Read a module that counts whole.
 
