@@ -167,10 +167,13 @@ def test_clear_makes_the_next_hash_read_the_files_again(package, tmp_path):
 def test_entry_of_another_distribution_brings_the_modules_it_imports(
     package, tmp_path, monkeypatch
 ):
-    (tmp_path / "own_score.py").write_text("from xferpipe.other import VALUE\n")
+    (tmp_path / "own_scores").mkdir()
+    (tmp_path / "own_scores" / "near.py").write_text("from xferpipe.other import VALUE\n")
+    (tmp_path / "own_scores" / "template.py").write_text("{{ name }} = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert "xferpipe.other" in code.modules_of("stage", ("own_score",))
-    assert code.code_of("stage", ("own_score",)) != code.code_of("stage")
+    entries = ("own_scores.near",)
+    assert "xferpipe.other" in code.modules_of("stage", entries)
+    assert code.code_of("stage", entries) != code.code_of("stage")
 
 
 def test_unknown_entry_is_an_error_that_names_it(package):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from xferpipe.rebuild import code
+from xferpipe.rebuild.closure import CALLED_BY_SCRIPTS
 from xferpipe.rebuild.package import Package
 from xferpipe.rebuild.tables import TABLES_OF, columns, tables_of
 from xferpipe.records import TABLES
@@ -146,6 +147,17 @@ def test_change_of_a_kernel_runs_what_calls_kernels_again(changed):
     again = changed("csrc/cpu/nearest.cpp", "", "int more;\n")
     assert {"retrieval", "gradients"} <= again
     assert not again & {"pretrain", "finetune", "aggregate", "report"}
+
+
+def test_change_of_a_method_that_scripts_call_runs_what_has_such_a_job_again(changed):
+    again = changed("src/xferpipe/config/jobs.py", 'self.dataset, "root", None', "self, None, None")
+    assert again >= TRAININGS | {"manifest", "pack", "features"}
+
+
+def test_methods_of_jobs_that_scripts_call_are_known():
+    scripts = (HERE.parent.parent / "workflow" / "scripts").glob("*.py")
+    called = set(re.findall(r"\bjob\.(\w+)\(", "".join(path.read_text() for path in scripts)))
+    assert called == CALLED_BY_SCRIPTS
 
 
 def test_every_reader_imports_the_block_that_it_reads():

@@ -1,8 +1,8 @@
 """What a stage's code reaches: modules that count whole, and names of `config` and `records`.
 
 Values of a block (a class below pydantic's `BaseModel`) reach a job through its slice, so its
-fields and validators do not count, but the methods that the code may call do. Where the code makes
-a block itself, fields and validators count too.
+fields and validators do not count, but its constants do, and the methods whose names stand anywhere
+in the code. Where the code makes a block itself, fields and validators count too.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ TABLES = ("xferpipe.records.schemas", "TABLES")
 #: Names that a study may use -> module. A job's own modules are among its entries, so that a new
 #: line leaves the jobs of the others alone.
 _REGISTRIES = {("xferpipe.config.scores", "METHODS"), ("xferpipe.config.zoo", "_FAMILIES")}
+#: Methods of a job that the rules' scripts call: they lie outside the package.
+CALLED_BY_SCRIPTS = frozenset({"root"})
 _VALIDATORS = {"field_validator", "model_validator"}
 
 
@@ -41,7 +43,7 @@ class Closure:
         self._package = package
         self._waiting = [Use(module, "", "read") for module in starts]
         self._seen: set[Use] = set()
-        self._mentioned: set[str] = set()
+        self._mentioned = set(CALLED_BY_SCRIPTS)
         self._unmentioned: list[tuple[Use, _Method]] = []
         for code in outside:
             self._reach(code)

@@ -13,11 +13,10 @@ import functools
 import hashlib
 from pathlib import Path
 
-from xferpipe.rebuild import plugins
 from xferpipe.rebuild.closure import Closure
 from xferpipe.rebuild.kernels import kernel_hash
 from xferpipe.rebuild.package import CodeError, Package, is_left_out
-from xferpipe.rebuild.plugins import plugin_code
+from xferpipe.rebuild.plugins import facts_below, plugin_code
 from xferpipe.rebuild.tables import columns, tables_of
 
 __all__ = [
@@ -121,10 +120,6 @@ def _closure(stage: str, entries: tuple[str, ...]) -> Closure:
     starts = [STAGE_MODULES[stage], *ours]
     if stage in _WHOLE:
         starts += package.below(_WHOLE[stage])
-    outside = [
-        package.outside(path, above)
-        for entry in entries
-        if entry not in ours
-        for _, path, above in plugins.modules_below(entry)
-    ]
+    others = [entry for entry in entries if entry not in ours]
+    outside = [package.outside(facts) for entry in others for facts in facts_below(entry)]
     return Closure(package, starts, outside)

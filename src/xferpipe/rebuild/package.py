@@ -121,9 +121,8 @@ class Package:
             self._modules[module] = code
         return self._modules[module]
 
-    def outside(self, path: Path, package: str) -> Code:
-        """Read a module of another distribution, for what it uses of this package."""
-        facts = read_facts(path, package)
+    def outside(self, facts: Facts) -> Code:
+        """Find what a module of another distribution uses of this package."""
         return self._code(facts, _bindings(facts), whole=True)
 
     def scope(self, module: str) -> Scope:

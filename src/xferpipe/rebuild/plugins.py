@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xferpipe.rebuild.package import read_facts
+from xferpipe.rebuild.syntax import Facts
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -33,8 +34,15 @@ def plugin_code(names: tuple[str, ...], group: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest() if parts else ""
 
 
-def modules_below(module: str) -> Iterator[tuple[str, Path, str]]:
-    """Yield name, file and package of every module of the top-level package that has `module`."""
+def facts_below(module: str) -> Iterator[Facts]:
+    """Read all modules of the top-level package that holds `module`."""
+    for _, path, package in _modules(module):
+        if (facts := _facts(path, package)) is not None:
+            yield facts
+
+
+def _modules(module: str) -> Iterator[tuple[str, Path, str]]:
+    """Yield name, file and package of every module of the top-level package of `module`."""
     top = module.split(".")[0]
     spec = find_spec(top)
     if spec is None:
@@ -52,14 +60,19 @@ def modules_below(module: str) -> Iterator[tuple[str, Path, str]]:
 
 def _described(point: EntryPoint) -> list[str]:
     distribution = [point.dist.name, point.dist.version] if point.dist else []
-    modules = modules_below(point.module)
+    modules = _modules(point.module)
     sources = sorted(f"{name}={_source(path, package)}" for name, path, package in modules)
     return [point.name, point.value, *distribution, *sources]
 
 
 def _source(path: Path, package: str) -> str:
+    facts = _facts(path, package)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if facts is None else facts.text
+
+
+def _facts(path: Path, package: str) -> Facts | None:
+    """Read a module; None for a file that is no Python, such as a template."""
     try:
-        return read_facts(path, package).text
+        return read_facts(path, package)
     except (SyntaxError, ValueError):
-        # A file that is no module, such as a template; nothing says what of it counts.
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return None
