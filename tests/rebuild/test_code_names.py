@@ -210,6 +210,12 @@ def test_defaults_count_where_code_makes_the_block(study, maker):
     assert study("config.options", OPTIONS.replace("Passes.", "Words.")) == before
 
 
+def test_defaults_of_a_base_count_where_code_makes_the_block(study):
+    study("config.base", BASE + "    seed: int = 0\n")
+    before = study("stage", "from xferpipe.config.options import Recipe\nmade = Recipe()\n")
+    assert study("config.base", BASE + "    seed: int = 1\n") != before
+
+
 def test_defaults_do_not_count_where_a_whole_block_is_read_again(study):
     maker = "from xferpipe.config.options import Recipe\n"
     maker += "def run(r):\n    return Recipe.model_validate(r.model_dump() | {'epochs': 1})\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Code:
     mentions: frozenset[str] = frozenset()
     calls: frozenset[str] = frozenset()
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Hash of the text."""
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()

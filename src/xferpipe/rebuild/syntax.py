@@ -172,7 +172,6 @@ class _Walk:
         out.append(name)
         for field_name, tag in fields:
             value = getattr(node, field_name, None)
-            # What is not there is not written: later versions of Python have more fields.
             if value is None:
                 continue
             out.append(tag)
@@ -180,7 +179,8 @@ class _Walk:
                 size = len(out)
                 self.statements(value)
                 if len(out) == size + 2:
-                    # A branch that only logged is like none.
+                    # Empty lists are not written: a branch that only logs is like none, and
+                    # later versions of Python have more fields.
                     del out[size - 1 :]
             elif tag in _ANNOTATIONS:
                 outer, self._names = self._names, self.facts.types
