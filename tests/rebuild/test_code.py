@@ -17,8 +17,7 @@ def package(tmp_path, monkeypatch):
         path = path / "__init__.py" if (path.is_dir()) else path.with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
-        for cached in (code._module, code.modules_of, code.code_of, code.kernels):
-            cached.cache_clear()
+        code.clear()
 
     root.mkdir(parents=True)
     (root / "ops").mkdir()
@@ -28,8 +27,7 @@ def package(tmp_path, monkeypatch):
     write("helper", "def add(a, b):\n    return a + b\n")
     write("other", "VALUE = 1\n")
     yield write
-    for cached in (code._module, code.modules_of, code.code_of, code.kernels):
-        cached.cache_clear()
+    code.clear()
 
 
 @pytest.mark.parametrize(
@@ -41,8 +39,16 @@ def package(tmp_path, monkeypatch):
         "def add(a, b):\n    print('adding', a)\n    return a + b\n",
         "def add(a, b):\n    logger.info('adding %s', a)\n    return a + b\n",
         "def add(a, b):\n    logging.getLogger('x').info('adding')\n    return a + b\n",
+        "import logging\nlog = logging.getLogger(__name__)\n"
+        "def add(a, b):\n    log.info('adding')\n    return a + b\n",
+        "from logging import getLogger\nspoken: object = getLogger('x')\n"
+        "def add(a, b):\n    spoken.info('adding')\n    return a + b\n",
+        "def add(a, b):\n    pass\n    return a + b\n",
     ],
-    ids=["comment", "docstring", "layout", "print", "log", "log of a name"],
+    ids=[
+        *("comment", "docstring", "layout", "print", "log", "log of a name"),
+        *("log of any name", "imported getLogger", "pass"),
+    ],
 )
 def test_words_and_layout_leave_the_hash(package, text):
     before = code.code_of("stage")
@@ -93,10 +99,30 @@ def test_registered_entry_counts_and_its_sibling_does_not(package):
     assert code.code_of("stage", ("xferpipe.scores.lfc",)) != before
 
 
-def test_configuration_and_tables_are_left_out(package):
-    package("config/study", "A = 1\n")
-    package("stage", "from xferpipe.config.study import A\n")
-    assert code.modules_of("stage") == ("xferpipe.stage",)
+@pytest.mark.parametrize(
+    "helper",
+    [
+        "from math import log\ndef add(a, b):\n    log.update({value})\n    return a + b\n",
+        "import logging\nlog = logging.getLogger('x')\n"
+        "def add(a, b, log):\n    log.append({value})\n    return a + b\n",
+        "def add(a, b):\n    log = []\n    log.append({value})\n    return a + b\n",
+        "def add(a, b):\n    print(c := {value})\n    return a + b + c\n",
+    ],
+    ids=["imported", "also a parameter", "a list", "binds a name"],
+)
+def test_statement_that_does_more_than_log_counts(package, helper):
+    package("helper", helper.format(value=1))
+    before = code.code_of("stage")
+    package("helper", helper.format(value=2))
+    assert code.code_of("stage") != before
+
+
+def test_branch_that_only_logs_leaves_the_hash(package):
+    text = "def add(a, b):\n    if a:\n        b += 1\n{more}    return a + b\n"
+    package("helper", text.format(more=""))
+    before = code.code_of("stage")
+    package("helper", text.format(more="    else:\n        print(a)\n"))
+    assert code.code_of("stage") == before
 
 
 def test_kernels_count_for_stages_that_call_them_only(package, tmp_path):
@@ -108,10 +134,46 @@ def test_kernels_count_for_stages_that_call_them_only(package, tmp_path):
     kernel.write_text("int a;")
     before = {stage: code.code_of(stage) for stage in ("stage", "caller")}
     kernel.write_text("int b;")
-    code.kernels.cache_clear()
-    code.code_of.cache_clear()
+    code.clear()
     assert code.code_of("stage") == before["stage"]
     assert code.code_of("caller") != before["caller"]
+
+
+def test_file_beside_a_counted_package_counts(package, tmp_path):
+    package("page/__init__", "A = 1\n")
+    package("stage", "from xferpipe import page\n")
+    style = tmp_path / "src" / "xferpipe" / "page" / "page.css"
+    style.write_text("a {}")
+    code.clear()
+    before = code.code_of("stage")
+    style.write_text("b {}")
+    code.clear()
+    changed = code.code_of("stage")
+    assert changed != before
+    for name in (".DS_Store", "page.css~", "page.css.orig", "#page.css#"):
+        style.with_name(name).write_text("left by a tool")
+    code.clear()
+    assert code.code_of("stage") == changed
+
+
+def test_clear_makes_the_next_hash_read_the_files_again(package, tmp_path):
+    before = code.code_of("stage")
+    (tmp_path / "src" / "xferpipe" / "helper.py").write_text("def add(a, b):\n    return a * b\n")
+    assert code.code_of("stage") == before
+    code.clear()
+    assert code.code_of("stage") != before
+
+
+def test_entry_of_another_distribution_brings_the_modules_it_imports(
+    package, tmp_path, monkeypatch
+):
+    (tmp_path / "own_scores").mkdir()
+    (tmp_path / "own_scores" / "near.py").write_text("from xferpipe.other import VALUE\n")
+    (tmp_path / "own_scores" / "template.py").write_text("{{ name }} = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = ("own_scores.near",)
+    assert "xferpipe.other" in code.modules_of("stage", entries)
+    assert code.code_of("stage", entries) != code.code_of("stage")
 
 
 def test_unknown_entry_is_an_error_that_names_it(package):
