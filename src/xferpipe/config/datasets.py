@@ -149,19 +149,32 @@ class ImageFolder(NamedClasses):
     root: Place = Field(description="Folder that holds the class folders or the split folders.")
 
 
+#: Classes of torchvision.datasets that read no files.
+_WITHOUT_FILES = ("FakeData",)
+
+
 class TorchvisionData(NamedClasses):
     """Any class of `torchvision.datasets`, by its name."""
 
     reader: Literal["torchvision"] = "torchvision"
     name: str = Field(description="Class name in torchvision.datasets, e.g. CIFAR10.")
     root: Place = Field(description="Folder that holds (or receives) the data.")
-    download: bool = Field(False, description="Let torchvision fetch what is missing.")
+    download: bool = Field(
+        False,
+        description="Let torchvision fetch what is missing. "
+        "Files below `root` are then not looked at for changes.",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Further arguments of the class, e.g. {year: '2019'}."
     )
     splits: dict[Literal["train", "validation", "test"], dict[str, Any]] | None = Field(
         None, description="Arguments that select each split; unset: those the class documents."
     )
+
+    @property
+    def reads_own_files(self) -> bool:
+        """Tell whether the files below `root` must be there, and are looked at for changes."""
+        return not self.download and self.name not in _WITHOUT_FILES
 
 
 class ImageTable(NamedClasses):
