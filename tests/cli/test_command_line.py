@@ -8,14 +8,17 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy
 import pytest
+import yaml
 from PIL import Image
 from terminal import in_terminal
 
 from xferpipe.cli import DONE, NOT_IN_ORDER, WRONG_INPUT, main
 from xferpipe.config import load_study
+from xferpipe.datasets.user_files import missing_files
 from xferpipe.records import TABLES, frame, write_table
 
 COMMANDS = ("init", "doctor", "plan", "tables", "score", "recommend", "retrieve")
@@ -278,6 +281,38 @@ def test_init_flags_write_a_study_that_loads_and_explains_itself(run, photos, tm
     text = study.read_text()
     assert "# Data sets by name." in text
     assert f"snakemake --cores all --configfile {study}" in text
+
+
+@pytest.mark.parametrize("given", ["photos", "./photos", "absolute", "~/photos"])
+def test_init_writes_the_root_as_given_and_expands_a_home(run, photos, monkeypatch, given):
+    monkeypatch.chdir(photos.parent)
+    monkeypatch.setenv("HOME", str(photos.parent))
+    images = str(photos) if given == "absolute" else given
+    arguments = ("--images", images, "--task", "classification", "--models", "small")
+    assert run("init", "s.yaml", *arguments)[0] == DONE
+    root = yaml.safe_load(Path("s.yaml").read_text())["datasets"]["photos"]["root"]
+    assert root == ("photos" if given.endswith("photos") and given[0] != "~" else str(photos))
+    assert missing_files(load_study("s.yaml")) == []
+    comment = " ".join(Path("s.yaml").read_text().split("\n\n")[0].replace("#", "").split())
+    assert "Relative paths count from the folder that snakemake is started in" in comment
+
+
+def test_init_table_keeps_its_relative_path_and_root(run, photos, monkeypatch):
+    monkeypatch.chdir(photos.parent.parent)
+    base = photos.parent.name
+    rows = [
+        "path,label",
+        *(
+            f"{path.relative_to(photos)},{path.parent.name}"
+            for path in sorted(photos.rglob("*.png"))
+        ),
+    ]
+    (photos / "list.csv").write_text("\n".join(rows))
+    arguments = ("--images", f"{base}/photos/list.csv", "--task", "classification")
+    code, _, err = run("init", f"{base}/s.yaml", *arguments, "--models", "small")
+    assert code == DONE, err
+    block = yaml.safe_load((photos.parent / "s.yaml").read_text())["datasets"]["list"]
+    assert (block["path"], block["root"]) == (f"{base}/photos/list.csv", f"{base}/photos")
 
 
 def test_init_torchvision_model_gets_its_newest_weights(run, photos, tmp_path):

@@ -1,4 +1,4 @@
-"""Fingerprints see content and names, never dates or places; unchanged files are not read again."""
+"""Fingerprints see what a reader reads, no dates, no places; unchanged files are read once."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ import time
 import polars
 import pytest
 
-from xferpipe.config.datasets import Digits, ImageFolder, ImageTable
+from xferpipe.config.datasets import (
+    Digits,
+    GeneratedVehicles,
+    ImageFolder,
+    ImageTable,
+    Market1501,
+    TorchvisionData,
+    VehicleID,
+    Veri776,
+)
+from xferpipe.config.jobs import GenerateJob
 from xferpipe.datasets import fingerprint as module
+from xferpipe.datasets import walk
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.datasets.fingerprint import dataset_fingerprint, fingerprint, fingerprint_of
+from xferpipe.datasets.fingerprint import dataset_fingerprint, file_fingerprint, fingerprint
+from xferpipe.datasets.generate import generate
 
 OLD = 1_600_000_000
 
@@ -29,7 +41,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def mark(tmp_path):
-    return lambda root: fingerprint(root, cache=tmp_path / "cache")
+    return lambda root: dataset_fingerprint(ImageFolder(root=root), cache=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -66,24 +78,33 @@ def test_fingerprint_same_bytes_swapped_between_two_names_are_seen(tree, mark):
     assert mark(tree) != before
 
 
-def test_fingerprint_touched_or_copied_folder_is_the_same(tree, mark, tmp_path):
+def test_fingerprint_touched_copied_or_moved_folder_is_the_same(tree, mark, tmp_path):
     before = mark(tree)
     os.utime(tree / "a/1.jpg")
     assert mark(tree) == before
-    copy = shutil.copytree(tree, tmp_path / "copy")
-    (copy / ".hidden").write_text("x")
-    (copy / ".git").mkdir()
-    (copy / ".git" / "x").write_text("x")
-    assert mark(copy) == before
+    assert mark(shutil.copytree(tree, tmp_path / "copy")) == before
+    assert mark(tree.rename(tmp_path / "moved")) == before
+
+
+STRAYS = ("notes.txt", "README", "Thumbs.db", "desktop.ini", ".DS_Store", "._1.jpg", ".git/x.jpg")
+
+
+@pytest.mark.parametrize("folder", ["", "a", "b"])
+@pytest.mark.parametrize("name", STRAYS)
+def test_fingerprint_file_that_is_no_image_changes_nothing(tree, mark, folder, name):
+    before = mark(tree)
+    (tree / folder / name).parent.mkdir(exist_ok=True)
+    (tree / folder / name).write_text("x")
+    assert mark(tree) == before
 
 
 def test_fingerprint_folder_listed_in_another_order_is_the_same(tree, mark, monkeypatch):
     before = mark(tree)
     original = os.scandir
-    monkeypatch.setattr(module.os, "scandir", lambda path: reversed(list(original(path))))
+    monkeypatch.setattr(walk.os, "scandir", lambda path: reversed(list(original(path))))
     forwards = mark(tree)
     monkeypatch.setattr(
-        module.os, "scandir", lambda path: sorted(original(path), key=lambda item: item.name)
+        walk.os, "scandir", lambda path: sorted(original(path), key=lambda item: item.name)
     )
     assert before == forwards == mark(tree)
 
@@ -140,12 +161,14 @@ def test_fingerprint_broken_cache_is_read_anew(tree, mark, settled, tmp_path, co
 
 def test_fingerprint_cache_that_cannot_be_written_costs_nothing_else(tree, tmp_path):
     (tmp_path / "file").touch()
-    assert fingerprint(tree, cache=tmp_path / "file") == fingerprint(tree, cache=tmp_path / "new")
+    names = ["a/1.jpg", "b/1.jpg"]
+    refused = fingerprint(tree, names, cache=tmp_path / "file")
+    assert refused == fingerprint(tree, names, cache=tmp_path / "new")
 
 
 def test_fingerprint_of_some_files_ignores_the_others(tree, tmp_path):
     def mark(paths):
-        return fingerprint_of(tree, paths, cache=tmp_path / "cache")
+        return fingerprint(tree, paths, cache=tmp_path / "cache")
 
     before = mark(["a/1.jpg", "b/1.jpg"])
     assert mark(["b/1.jpg", "a/1.jpg"]) == before
@@ -155,10 +178,34 @@ def test_fingerprint_of_some_files_ignores_the_others(tree, tmp_path):
     assert mark(["a/1.jpg", "b/1.jpg"]) != before
 
 
-def test_fingerprint_single_file_and_missing_root(tree, tmp_path, mark):
-    assert mark(tree / "a/1.jpg") != mark(tree / "a/2.jpg")
-    with pytest.raises(DatasetError, match="nowhere: no such folder"):
-        mark(tmp_path / "nowhere")
+def test_fingerprint_file_that_cannot_be_read_is_named(tree, mark, monkeypatch):
+    def denied(file, name):
+        raise PermissionError(13, "Permission denied", file.name)
+
+    monkeypatch.setattr(module.hashlib, "file_digest", denied)
+    with pytest.raises(DatasetError, match=r"\.jpg' cannot be read .*make it readable"):
+        mark(tree)
+
+
+def test_file_fingerprint_sees_content_alone_and_reads_it_once(
+    tree, tmp_path, monkeypatch, settled
+):
+    def mark(name):
+        return file_fingerprint(tree / name, cache=tmp_path / "cache")
+
+    before = mark("a/1.jpg")
+    assert mark("a/2.jpg") != before
+    monkeypatch.setattr(module.hashlib, "file_digest", None)
+    assert mark("a/1.jpg") == before
+    monkeypatch.undo()
+    (tree / "a/1.jpg").rename(tree / "renamed.bin")
+    assert mark("renamed.bin") == before
+
+
+def test_file_fingerprint_of_nothing_or_a_folder_is_an_error(tree):
+    for path in (tree / "nowhere.pt", tree / "a"):
+        with pytest.raises(DatasetError, match=f"{path}: no such file"):
+            file_fingerprint(path)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", " [ab]*.csv", " [ab]*.parquet"])
@@ -184,7 +231,115 @@ def test_dataset_fingerprint_table_sees_its_images_and_nothing_else_below_its_ro
     assert mark() != changed
 
 
+def test_dataset_fingerprint_two_tables_of_one_root_remember_their_own(
+    tree, tmp_path, monkeypatch, settled
+):
+    sets = []
+    for name in ("a", "b"):
+        polars.DataFrame({"path": [f"{name}/1.jpg"], "label": [0]}).write_csv(tree / f"{name}.csv")
+        sets.append(ImageTable(path=tree / f"{name}.csv", root=tree))
+    time.sleep(0.05)
+
+    def marks():
+        return [dataset_fingerprint(dataset, cache=tmp_path / "cache") for dataset in sets]
+
+    before = marks()
+    monkeypatch.setattr(module.hashlib, "file_digest", None)
+    assert marks() == before
+
+
 def test_dataset_fingerprint_sets_without_files_of_the_user_are_empty(tmp_path):
-    assert dataset_fingerprint(Digits()) == ""
-    assert dataset_fingerprint(ImageFolder(root=tmp_path / "nowhere")) == ""
-    assert dataset_fingerprint(ImageTable(path=tmp_path / "nowhere.csv")) == ""
+    nowhere = tmp_path / "nowhere"
+    rendered = GeneratedVehicles()
+    for dataset in (
+        Digits(),
+        Veri776(generate=rendered),
+        TorchvisionData(name="CIFAR10", root=nowhere, download=True),
+        TorchvisionData(name="FakeData", root=nowhere),
+    ):
+        assert dataset_fingerprint(dataset) == ""
+
+
+def test_dataset_fingerprint_of_downloaded_data_stays_when_they_arrive(tmp_path):
+    dataset = TorchvisionData(name="CIFAR10", root=tmp_path / "cifar", download=True)
+    before = dataset_fingerprint(dataset)
+    (tmp_path / "cifar").mkdir()
+    (tmp_path / "cifar" / "data_batch_1").write_text("x")
+    assert dataset_fingerprint(dataset) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (ImageFolder, {}),
+        (TorchvisionData, {"name": "CIFAR10"}),
+        (Veri776, {}),
+        (Market1501, {}),
+        (VehicleID, {}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_dataset_fingerprint_missing_or_empty_folder_is_an_error(kind, options, tmp_path):
+    for root in ("nowhere", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(DatasetError, match=root):
+            dataset_fingerprint(kind(root=tmp_path / root, **options))
+
+
+def test_dataset_fingerprint_missing_table_or_its_root_is_an_error(tree, tmp_path):
+    polars.DataFrame({"path": ["a/1.jpg"], "label": [0]}).write_csv(tmp_path / "t.csv")
+    for path, root in (
+        (tmp_path / "nowhere.csv", tree),
+        (tmp_path / "t.csv", tmp_path / "nowhere"),
+    ):
+        with pytest.raises(DatasetError, match=r"nowhere.*: no such"):
+            dataset_fingerprint(ImageTable(path=path, root=root))
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write a rendered set in a layout; return its data set."""
+
+    def write(kind):
+        vehicles = GeneratedVehicles(train_identities=3, test_identities=2, cameras=2)
+        options = {"test_list": 2} if kind is VehicleID else {}
+        generate(
+            GenerateJob(dataset=kind(generate=vehicles, **options), seed=0),
+            output=tmp_path / "cars",
+        )
+        return kind(root=tmp_path / "cars", **options)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts", "stray"),
+    [
+        (Veri776, "image_test", "image_test/notes.txt"),
+        (Veri776, "gt_index.txt", "readme.txt"),
+        (Veri776, "image_query", "extra/0001_c001_00000000_0.jpg"),
+        (Market1501, "query", "query/._0001_c1s1_000001_00.jpg"),
+        (Market1501, "bounding_box_train", "Thumbs.db"),
+        (VehicleID, "image", "image/notlisted.jpg"),
+        (VehicleID, "train_test_split/train_list.txt", "train_test_split/test_list_1600.txt"),
+        (VehicleID, "train_test_split/test_list_2.txt", "attribute/color.txt"),
+    ],
+)
+def test_dataset_fingerprint_layout_sees_what_its_reader_opens_and_no_stray(
+    kind, counts, stray, written, tmp_path
+):
+    dataset = written(kind)
+    if counts == "gt_index.txt":
+        (dataset.root / counts).write_text("1 2\n")
+
+    def mark():
+        return dataset_fingerprint(dataset, cache=tmp_path / "cache")
+
+    before = mark()
+    (dataset.root / stray).parent.mkdir(exist_ok=True)
+    (dataset.root / stray).write_bytes(b"x")
+    assert mark() == before
+    place = dataset.root / counts
+    counted = place if place.is_file() else min(place.glob("[!.]*.jpg"))
+    counted.write_bytes(counted.read_bytes() + b"\n")
+    assert mark() != before

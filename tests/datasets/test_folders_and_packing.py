@@ -17,6 +17,7 @@ from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import fitted
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.pack import pack
+from xferpipe.datasets.readers import reader_module
 
 
 def test_image_folder_flat_is_labelled_by_sorted_folders_and_split(image_tree, listing):
@@ -52,6 +53,16 @@ def test_image_folder_nested_folders_belong_to_their_class(image_tree, listing):
     root = image_tree({"a/x": 2, "a/y/z": 2, "b": 4})
     rows = listing(ImageFolder(root=root), root=root)
     assert rows["class_name"].value_counts().sort("class_name").rows() == [("a", 4), ("b", 4)]
+
+
+def test_image_folder_hidden_files_and_folders_are_neither_read_nor_counted(image_tree, listing):
+    """A key that counts other files than the reader reads would miss a change, or see none."""
+    root = image_tree({"a": 2, "a/deep": 2, "b": 4, "a/.cache": 2})
+    (root / "b" / "000.png").rename(root / "b" / "._000.png")
+    dataset = ImageFolder(root=root)
+    rows = listing(dataset, root=root)
+    assert not [path for path in rows["path"] if "/." in path]
+    assert sorted(reader_module("image_folder").files(dataset)) == sorted(rows["path"])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.fingerprint import fingerprint
 from xferpipe.datasets.generate import generate
 from xferpipe.datasets.generated import vehicles
+from xferpipe.datasets.walk import files_below
 
 SMALL = {"train_identities": 3, "test_identities": 2, "cameras": 2, "images_per_camera": 2}
 
@@ -29,7 +30,8 @@ def test_generate_same_seed_gives_the_same_folder_and_replaces_an_older_one(tmp_
     def mark(name, seed):
         job = GenerateJob(dataset=Veri776(generate=SMALL), seed=seed)
         generate(job, output=tmp_path / name)
-        return fingerprint(tmp_path / name, cache=tmp_path / "cache")
+        root = tmp_path / name
+        return fingerprint(root, files_below(root), cache=tmp_path / "cache")
 
     first = mark("one", 0)
     (tmp_path / "two").mkdir()

@@ -10,8 +10,8 @@ from xferpipe.config.datasets import GeneratedVehicles, Market1501, VehicleID, V
 from xferpipe.config.jobs import ManifestJob
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.generated.vehicles import write
-from xferpipe.datasets.manifest import manifest, read_manifest, reader_module
-from xferpipe.datasets.readers import vehicleid, veri776
+from xferpipe.datasets.manifest import manifest, read_manifest
+from xferpipe.datasets.readers import reader_module, vehicleid, veri776
 
 BLOCK = GeneratedVehicles(train_identities=4, test_identities=3, cameras=3, images_per_camera=2)
 DATASETS = {
@@ -39,6 +39,19 @@ def manifest_of(reader, root, tmp_path):
     job = ManifestJob(name="cars", dataset=DATASETS[reader], seed=0)
     manifest(job, root=root, output=tmp_path / "manifest.parquet")
     return read_manifest(tmp_path / "manifest.parquet")
+
+
+@pytest.mark.parametrize("reader", list(DATASETS))
+def test_files_of_a_reader_are_those_it_reads_without_hidden_ones(reader, written):
+    root = written(reader)
+    for folder in [path for path in root.iterdir() if path.is_dir()]:
+        (folder / "._0001_c001_00000001_0.jpg").write_bytes(b"left by a Mac")
+    dataset = DATASETS[reader].model_copy(update={"root": root, "generate": None})
+    # `read` of a set with `generate` is not held against the published counts.
+    rows = read(reader, root)
+    counted = {path for path in reader_module(reader).files(dataset) if path.endswith(".jpg")}
+    dropped = {path for path in counted if "/-1_" in path}
+    assert counted - dropped == set(rows["path"])
 
 
 @pytest.mark.parametrize("reader", list(DATASETS))

@@ -26,7 +26,8 @@ def content(
 
     Args:
         name: Name of the study and of its target.
-        images: Folder of the images, or the table that lists them.
+        images: Folder of the images, or the table that lists them; written as it is, so that a
+            relative one stays relative.
         reader: Reader of the data set, see `xferpipe.config.datasets`.
         task: classification or retrieval.
         models: `small`, torchvision names, or `timm:<name>`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -17,6 +18,9 @@ _HEAD = """\
 #
 #   xferpipe plan --configfile {path}                     what would run, and how long
 #   snakemake --cores all --configfile {path}             run it; the report is results/report.html
+#
+# Relative paths count from the folder that snakemake is started in, where `results` is made: with
+# them, the folder can move as a whole. Neither ~ nor $HOME is expanded here.
 """
 #: A folder or file in a data set's place that gives its layout away, and the reader of it.
 _LAYOUTS = {
@@ -71,7 +75,8 @@ def init(
         raise ValueError(f"{output} is a folder; give the study a name in it")
     if output.exists() and not force:
         raise ValueError(f"{output} is there already; give another name, or --force to replace it")
-    images = Path(images or _ask("images", "Where are the images?")).expanduser()
+    # A shell expands `~` only where nothing quotes it, and a study does not expand it at all.
+    images = Path(os.path.expanduser(images or _ask("images", "Where are the images?")))
     if not images.exists():
         raise FileNotFoundError(2, "no such folder or table", str(images))
     reader = _reader(images)
@@ -91,7 +96,7 @@ def init(
     with look.progress("looking up models", quiet=as_json):
         study = content(
             name=name or _name(images),
-            images=images.resolve(),
+            images=images,
             reader=reader,
             task=task,
             models=wanted,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from xferpipe.config.base import Block
+from xferpipe.config.base import Block, Place
 
 
 class DatasetBlock(Block):
@@ -146,7 +146,11 @@ class ImageFolder(NamedClasses):
     """One folder per class, with or without train/validation/test folders above them."""
 
     reader: Literal["image_folder"] = "image_folder"
-    root: Path = Field(description="Folder that holds the class folders or the split folders.")
+    root: Place = Field(description="Folder that holds the class folders or the split folders.")
+
+
+#: Classes of torchvision.datasets that read no files.
+_WITHOUT_FILES = ("FakeData",)
 
 
 class TorchvisionData(NamedClasses):
@@ -154,8 +158,12 @@ class TorchvisionData(NamedClasses):
 
     reader: Literal["torchvision"] = "torchvision"
     name: str = Field(description="Class name in torchvision.datasets, e.g. CIFAR10.")
-    root: Path = Field(description="Folder that holds (or receives) the data.")
-    download: bool = Field(False, description="Let torchvision fetch what is missing.")
+    root: Place = Field(description="Folder that holds (or receives) the data.")
+    download: bool = Field(
+        False,
+        description="Let torchvision fetch what is missing. "
+        "Files below `root` are then not looked at for changes.",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="Further arguments of the class, e.g. {year: '2019'}."
     )
@@ -163,13 +171,20 @@ class TorchvisionData(NamedClasses):
         None, description="Arguments that select each split; unset: those the class documents."
     )
 
+    @property
+    def reads_own_files(self) -> bool:
+        """Tell whether the files below `root` must be there, and are looked at for changes."""
+        return not self.download and self.name not in _WITHOUT_FILES
+
 
 class ImageTable(NamedClasses):
     """A table of the user's own: path, split, and label or identity, camera and sequence."""
 
     reader: Literal["table"] = "table"
-    path: Path = Field(description="CSV or Parquet file; image paths in it are relative to `root`.")
-    root: Path = Field(Path("."), description="Folder that relative image paths start from.")
+    path: Place = Field(
+        description="CSV or Parquet file; image paths in it are relative to `root`."
+    )
+    root: Place = Field(Path("."), description="Folder that relative image paths start from.")
 
 
 class GeneratedVehicles(Block):
@@ -188,7 +203,7 @@ class ReidentificationBlock(DatasetBlock):
     fit: Literal["crop", "stretch"] = Field(
         "stretch", description="As for every data set; the field stretches these crops."
     )
-    root: Path | None = Field(None, description="Folder of the data set; unset when generated.")
+    root: Place | None = Field(None, description="Folder of the data set; unset when generated.")
     generate: GeneratedVehicles | None = Field(
         None, description="Write a rendered vehicle set in this layout and read that."
     )

@@ -156,6 +156,10 @@ class LoadWeightsJob(Job):
     name: str | None
     seed: int
 
+    def places(self) -> frozenset[str]:
+        """Count the path of a file as a place; other names say which weights are meant."""
+        return super().places() | ({"name"} if self.weights == "file" else set())
+
 
 class FeaturesJob(TargetJob):
     """Pass the probe images of a target through one model."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.nodes import Node
 
-from xferpipe.config.base import Block
+from xferpipe.config.messages import boolean_for_a_number, booleans_for_numbers, explain
 from xferpipe.config.study import Study
+from xferpipe.config.yaml_text import YamlFile, read_yaml, written
 
 
 class StudyError(ValueError):
@@ -29,20 +31,6 @@ def _merge(base: dict[str, Any], cut: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _message(error: ValidationError, origin: str) -> str:
-    lines = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
-        text = item["msg"].removeprefix("Value error, ")
-        given = item.get("input")
-        if item["type"] == "extra_forbidden":
-            text = "unknown key"
-        elif not isinstance(given, dict | list | tuple | Block):
-            text += f" (given: {given!r})"
-        lines.append(f"  {where}: {text}" if where else f"  {text}")
-    return f"{origin} cannot be run:\n" + "\n".join(lines)
-
-
 def load_study(source: Path | str | dict[str, Any], *, smoke: bool = False) -> Study:
     """Read and check a study.
 
@@ -54,34 +42,63 @@ def load_study(source: Path | str | dict[str, Any], *, smoke: bool = False) -> S
     Raises:
         StudyError: Unknown keys, wrong types or impossible combinations; names each key.
     """
+    nodes: list[Node | None] = []
     origin = "the study"
     if not isinstance(source, dict):
         origin = str(source)
-        try:
-            source = yaml.safe_load(Path(source).read_bytes())
-        except OSError as error:
-            raise StudyError(f"{origin}: {error.strerror}; expected a study file (YAML)") from None
-        # Not only YAMLError: a date such as 2001-99-99 is a ValueError, deep nesting the other.
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise StudyError(f"{origin} is not YAML: {error}") from None
-        if not isinstance(source, dict):
-            raise StudyError(f"{origin}: expected a mapping of keys, see config.yaml")
+        file = _read(source)
+        source, nodes = file.content, [file.node]
+    return _formed(source, nodes, origin, smoke=smoke)
+
+
+def _read(path: Path | str) -> YamlFile:
+    try:
+        file = read_yaml(path)
+    except OSError as error:
+        raise StudyError(f"{path}: {error.strerror}; expected a study file (YAML)") from None
+    # Not only YAMLError: a date such as 2001-99-99 is a ValueError, deep nesting the other.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise StudyError(f"{path} is not YAML: {error}") from None
+    if file.problems:
+        raise _refusal(str(path), file.problems)
+    if not isinstance(file.content, dict):
+        raise StudyError(f"{path}: expected a mapping of keys, see config.yaml")
+    return file
+
+
+def _formed(source: dict[str, Any], nodes: list[Node | None], origin: str, *, smoke: bool) -> Study:
+    """Check the whole study, or lay its smoke block over it and check that."""
     whole = {key: value for key, value in source.items() if key != "smoke"}
     if not smoke:
-        return _checked(whole, origin)
+        return _checked(whole, nodes, origin)
     cut = source.get("smoke")
     if not isinstance(cut, dict):
         raise StudyError(f"{origin} has no smoke block, so it has no smoke form; add one")
-    study = _checked(_merge(whole, cut), origin)
-    study._whole = _checked(whole, origin)
+    study = _checked(_merge(whole, cut), nodes, origin)
+    study._whole = _checked(whole, nodes, origin)
     return study
 
 
-def _checked(content: dict[str, Any], origin: str) -> Study:
+def _checked(content: dict[str, Any], nodes: list[Node | None], origin: str) -> Study:
+    def as_written(place: tuple[str | int, ...], value: object) -> str | None:
+        text = written(nodes, place, value)
+        # A value of the smoke form stands in its block.
+        return written(nodes, ("smoke", *place), value) if text is None else text
+
     try:
-        return Study.model_validate(content)
+        study = Study.model_validate(content)
     except ValidationError as error:
-        raise StudyError(_message(error, origin)) from None
+        raise _refusal(origin, explain(error, content, as_written)) from None
+    if faults := [
+        boolean_for_a_number(place, value, as_written)
+        for place, value in booleans_for_numbers(content, study)
+    ]:
+        raise _refusal(origin, faults)
+    return study
+
+
+def _refusal(origin: str, lines: list[str]) -> StudyError:
+    return StudyError(f"{origin} cannot be run:\n" + "\n".join(f"  {line}" for line in lines))
 
 
 def study_of_workflow(config: dict[str, Any], files: list[Path | str]) -> Study:
@@ -89,20 +106,21 @@ def study_of_workflow(config: dict[str, Any], files: list[Path | str]) -> Study:
 
     Args:
         config: Snakemake's merged configuration; `--config smoke=true` asks for the smoke form.
-        files: The configuration files it came from. A `smoke=true` hides their `smoke` blocks, so
-            those are read from here.
+        files: The configuration files it came from. What Snakemake's own parser drops is looked for
+            in them: keys that are there twice, and `smoke` blocks, which a `smoke=true` hides.
     Returns:
         The checked study.
     Raises:
         StudyError: See `load_study`.
     """
+    read = [_read(file) for file in files]
+    nodes = [file.node for file in read]
     content = dict(config)
     smoke = content.get("smoke")
     if smoke is None or isinstance(smoke, dict):
-        return load_study(content)
+        return _formed(content, nodes, "the study", smoke=False)
     if str(smoke).lower() not in ("true", "false"):  # Snakemake hands `smoke=true` on as a text.
         raise StudyError(f"--config smoke={smoke}: expected true or false")
-    smoke = str(smoke).lower() == "true"
-    cuts = [yaml.safe_load(Path(file).read_text()).get("smoke") for file in files]
-    content["smoke"] = next((cut for cut in reversed(cuts) if cut), None)
-    return load_study(content, smoke=smoke)
+    cuts = (file.content.get("smoke") for file in reversed(read))
+    content["smoke"] = next((cut for cut in cuts if cut), None)
+    return _formed(content, nodes, "the study", smoke=str(smoke).lower() == "true")

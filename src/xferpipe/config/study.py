@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from xferpipe.config.base import Block, Name
+from xferpipe.config.base import Block, Name, Place
 from xferpipe.config.checks import check
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.experts import Expert
@@ -52,7 +51,7 @@ class Selection(Block):
     )
     bootstrap_samples: int = Field(1000, ge=0, description="Draws for correlation intervals.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
-    own_results: Path | None = Field(
+    own_results: Place | None = Field(
         None,
         description="CSV or Parquet of fine-tuning results that you already have (target, model, "
         "accuracy or map as fractions; shots, recipe, seed, validation, seconds where known): "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xferpipe.config.base import Block, Name
+from xferpipe.config.base import Block, Name, as_written
 
 #: Families of architectures: a name's beginning -> module in `xferpipe.zoo.architectures`.
 #: Everything else is a torchvision model name.
@@ -96,6 +97,10 @@ class ZooEntry(Block):
     )
     licence: str | None = Field(None, description="Licence of the weights, shown beside results.")
 
+    def places(self) -> frozenset[str]:
+        """Count the path of a file as a place; other names say which weights are meant."""
+        return super().places() | ({"name"} if self.weights == "file" else set())
+
     @model_validator(mode="after")
     def _complete(self) -> ZooEntry:
         misfit = options_misfit(self.architecture, norm=self.norm, block_order=self.block_order)
@@ -119,4 +124,6 @@ class ZooEntry(Block):
             raise ValueError("'recipe' and 'initial' belong to weights: pretrain")
         if self.weights in ("torchvision", "timm", "file") and not self.name:
             raise ValueError(f"weights: {self.weights} needs 'name' (a weight name or a path)")
+        if self.weights == "file":
+            as_written(Path(self.name))
         return self

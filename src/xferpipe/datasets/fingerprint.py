@@ -1,8 +1,9 @@
-"""The content of a folder as one short text: what says whether a data set changed between runs.
+"""The content of a user's files as one short text: what says whether they changed between runs.
 
 Dates say little (a copy is new, a restored file is old), so the bytes are hashed; each file once,
-until its size, inode or time of change differs (`ctime`, which no program can set back). Called
-while Snakemake parses: no torch, nothing heavy.
+until its size, inode or time of change differs (`ctime`, which no program can set back). Which
+files of a data set count is told by its reader: what it does not read changes nothing. Called while
+Snakemake parses: no torch, nothing heavy.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import polars
-
-from xferpipe.config.datasets import Dataset, ImageTable
+from xferpipe.config.datasets import Dataset
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.records import UNREADABLE, atomic_path
+from xferpipe.datasets.readers import reader_module
+from xferpipe.records import atomic_path
 
 #: A file changed this lately may be written again within the clock's grain: never remembered.
 _SETTLED_NS = 2_000_000_000
@@ -27,90 +27,80 @@ _SETTLED_NS = 2_000_000_000
 _BLOCK = 256
 
 
-def fingerprint(root: Path | str, *, cache: Path | None = None) -> str:
-    """Hash the files below a folder (or one file): relative paths, sizes and bytes.
+def dataset_fingerprint(dataset: Dataset, *, cache: Path | None = None) -> str:
+    """Hash the files that a data set's reader reads; empty where it reads none of the user's.
 
     Args:
-        root: Folder or file. Names that begin with a dot are left out.
+        dataset: A data set of the study.
         cache: Folder of remembered hashes; unset: `xferpipe/fingerprints` in the user's cache.
     Returns:
-        64 hexadecimal digits; the same wherever the folder lies.
+        64 hexadecimal digits (a table: 128), the same wherever the files lie.
     Raises:
-        DatasetError: There is no such folder or file.
+        DatasetError: A folder or the table is missing, or a file cannot be read.
     """
-    root = Path(root)
-    if root.is_file():
-        return _fingerprint(root, [root.name], root.parent, cache)
-    if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; check 'root' of the data set")
-    return _fingerprint(root, list(_walk(str(root), "", set())), root, cache)
-
-
-def fingerprint_of(root: Path | str, paths: Iterable[str], *, cache: Path | None = None) -> str:
-    """Hash some files below a folder, as `fingerprint` does; a missing one counts as missing."""
-    return _fingerprint(Path(root), list(set(paths)), Path(root), cache)
-
-
-def dataset_fingerprint(dataset: Dataset, *, cache: Path | None = None) -> str:
-    """Hash the files that a data set of the study reads; empty where it reads none of the user's.
-
-    A table's images are those it lists: its root may be a folder that holds much else. A table
-    that cannot be read counts as it is, and the manifest stage says what is wrong with it.
-    """
-    if isinstance(dataset, ImageTable):
-        return _table_fingerprint(dataset, cache)
-    root = getattr(dataset, "root", None)
-    return fingerprint(root, cache=cache) if root is not None and root.exists() else ""
-
-
-def _table_fingerprint(dataset: ImageTable, cache: Path | None) -> str:
-    if not dataset.path.is_file():
+    if getattr(dataset, "root", None) is None:
         return ""
-    table = fingerprint(dataset.path, cache=cache)
-    try:
-        if dataset.path.suffix.lower() == ".csv":
-            rows = polars.read_csv(dataset.path, glob=False, columns=["path"], infer_schema=False)
-        else:
-            rows = polars.read_parquet(dataset.path, glob=False, columns=["path"])
-        paths = rows["path"].cast(polars.String)
-    except UNREADABLE:
-        return table
-    return table + fingerprint_of(dataset.root, paths.drop_nulls(), cache=cache)
+    table = getattr(dataset, "path", None)
+    start = "" if table is None else file_fingerprint(table, cache=cache)
+    names = reader_module(dataset.reader).files(dataset)
+    if names is None:
+        return ""
+    use = f"{dataset.reader} {getattr(dataset, 'test_list', '')} {table and table.resolve()}"
+    return start + fingerprint(dataset.root, names, use=use, cache=cache)
 
 
-def _walk(folder: str, prefix: str, above: set[tuple[int, int]]) -> Iterator[str]:
-    """Yield the files below a folder, relative to the first; links are followed, not in circles."""
-    state = os.stat(folder)
-    place = (state.st_dev, state.st_ino)
-    if place in above:
-        return
-    for item in os.scandir(folder):
-        if item.name.startswith("."):
-            continue
-        if item.is_dir():
-            yield from _walk(item.path, f"{prefix}{item.name}/", above | {place})
-        else:
-            yield prefix + item.name
+def file_fingerprint(path: Path | str, *, cache: Path | None = None) -> str:
+    """Hash the content of one file, whatever its name.
+
+    Args:
+        path: A weight file, table or other file of the user.
+        cache: As for `dataset_fingerprint`; a large file is not read again while it is unchanged.
+    Raises:
+        DatasetError: There is no such file, or it cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file; put it there, or correct its path in the study")
+    (content,) = _contents([path.name], path.parent, _store(path, "file", cache))
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _fingerprint(place: Path, names: list[str], base: Path, cache: Path | None) -> str:
-    store = _store(place, cache)
+def fingerprint(
+    root: Path | str, names: Iterable[str], *, use: str = "", cache: Path | None = None
+) -> str:
+    """Hash some files below a folder: relative names, sizes and bytes.
+
+    Args:
+        root: The folder.
+        names: Files relative to it; one that is not there counts as missing, for its reader to
+            complain about.
+        use: What the files are read for: hashes of other uses of the folder are remembered apart.
+        cache: As for `dataset_fingerprint`.
+    Returns:
+        64 hexadecimal digits; the same wherever the folder lies.
+    """
+    names = sorted(set(names))
+    total = hashlib.sha256()
+    contents = _contents(names, Path(root), _store(Path(root), use, cache))
+    for name, content in zip(names, contents, strict=True):
+        total.update(f"{len(name)}:{name}\x1f{content}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()
+
+
+def _contents(names: list[str], base: Path, store: Path) -> list[str]:
+    """Return each file's size and hash as text, and remember them."""
     known = _known(store)
-    names.sort()
     # Hashing lets go of the interpreter's lock, and network folders answer many requests at once.
     parts = [names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK)]
     with ThreadPoolExecutor(8) as pool:
         blocks = list(pool.map(lambda part: _entries(part, str(base), known), parts))
-    remembered = {}
-    total = hashlib.sha256()
-    for part, block in zip(parts, blocks, strict=True):
-        for name, (content, entry) in zip(part, block, strict=True):
-            total.update(f"{len(name)}:{name}\x1f{content}\n".encode(errors="surrogateescape"))
-            if entry is not None:
-                remembered[name] = entry
+    found = [entry for block in blocks for entry in block]
+    remembered = {
+        name: entry for name, (_, entry) in zip(names, found, strict=True) if entry is not None
+    }
     if remembered != known:
         _remember(store, remembered)
-    return total.hexdigest()
+    return [content for content, _ in found]
 
 
 def _entries(
@@ -127,20 +117,25 @@ def _entries(
                 with open(path, "rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                 entry = [state.st_size, state.st_ctime_ns, state.st_ino, digest, time.time_ns()]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             found.append(("missing", None))
             continue
+        except (OSError, ValueError) as error:
+            # ValueError: a table lists a name with a null character.
+            raise DatasetError(
+                f"{path!r} cannot be read ({error}); make it readable, or take it away"
+            ) from None
         settled = entry[4] - state.st_ctime_ns > _SETTLED_NS
         found.append((f"{state.st_size}:{entry[3]}", entry if settled else None))
     return found
 
 
-def _store(root: Path, cache: Path | None) -> Path:
+def _store(place: Path, use: str, cache: Path | None) -> Path:
     if cache is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         cache = Path(home) / "xferpipe" / "fingerprints"
-    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:24]
-    return cache / f"{place}.json"
+    name = hashlib.sha256(f"{place.resolve()}\0{use}".encode(errors="surrogateescape"))
+    return cache / f"{name.hexdigest()[:24]}.json"
 
 
 def _known(store: Path) -> dict[str, list]:

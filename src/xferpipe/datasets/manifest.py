@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 
 import polars
 
 from xferpipe.config.datasets import NamedClasses
 from xferpipe.config.jobs import ManifestJob
 from xferpipe.datasets import checks, class_choice, decoding, splits
+from xferpipe.datasets.readers import reader_module
 from xferpipe.records import empty, read_table, write_table
-
-
-def reader_module(reader: str) -> ModuleType:
-    """Import the reader that a data set names."""
-    return importlib.import_module(f"xferpipe.datasets.readers.{reader}")
 
 
 def manifest(job: ManifestJob, *, root: Path | None, output: Path) -> None:

@@ -11,7 +11,8 @@ import polars
 from xferpipe.config.jobs import PackJob
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import decode_blocks
-from xferpipe.datasets.manifest import read_manifest, reader_module
+from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.readers import reader_module
 from xferpipe.records import atomic_path
 
 

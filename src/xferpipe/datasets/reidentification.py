@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -46,10 +47,23 @@ def image_names(path: Path) -> list[str]:
     Raises:
         DatasetError: There are none.
     """
-    names = sorted(item.name for item in path.iterdir() if item.suffix.lower() in IMAGE_SUFFIXES)
+    names = sorted(
+        item.name
+        for item in path.iterdir()
+        if item.suffix.lower() in IMAGE_SUFFIXES and not item.name.startswith(".")
+    )
     if not names:
         raise DatasetError(f"{path}: no images ({', '.join(IMAGE_SUFFIXES)}); copy them again")
     return names
+
+
+def images_of(root: Path, parts: Iterable[str]) -> list[str]:
+    """List the images of some folders below a data set's root.
+
+    Raises:
+        DatasetError: A folder is missing or empty.
+    """
+    return [f"{part}/{name}" for part in parts for name in image_names(folder(root, part))]
 
 
 def named_images(

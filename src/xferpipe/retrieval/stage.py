@@ -13,7 +13,8 @@ import torch
 
 from xferpipe.config.jobs import RetrievalJob
 from xferpipe.datasets.images import Images, open_images
-from xferpipe.datasets.manifest import read_manifest, reader_module
+from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.readers import reader_module
 from xferpipe.records import empty, frame, write_table
 from xferpipe.retrieval import tables
 from xferpipe.retrieval.labels import Labels

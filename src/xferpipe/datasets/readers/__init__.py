@@ -6,4 +6,17 @@ below `root` where images are files, `index` into the format's own storage where
 `identity` and `camera` where the format has them. `row` is not its business: rows are sorted and
 numbered by `xferpipe.datasets.manifest`. A reader of images that are no files also has
 `images(dataset, manifest, *, seed)`, which yields uint8 blocks (b, 3, px, px) in manifest order.
+
+A reader of a user's own files has `files(dataset)`: the names below `root` of all files that it
+opens, so that whatever else lies there changes nothing; None where there are none of the user's.
 """
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+def reader_module(reader: str) -> ModuleType:
+    """Import the reader that a data set names."""
+    return importlib.import_module(f"xferpipe.datasets.readers.{reader}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import polars
 
 from xferpipe.config.datasets import ImageFolder
 from xferpipe.datasets.checks import DatasetError, check_names, listed
+from xferpipe.datasets.walk import files_below
 
 #: Names of split folders, in lower case.
 _SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
@@ -59,6 +60,21 @@ def read(dataset: ImageFolder, *, root: Path | None, seed: int) -> polars.DataFr
     )
 
 
+def files(dataset: ImageFolder) -> list[str]:
+    """List the images below the root, those included that `read` refuses for their place.
+
+    Raises:
+        DatasetError: There is no such folder, or no image: an empty one is where a disk belongs.
+    """
+    found = [path for path in files_below(dataset.root) if _is_image(PurePosixPath(path).name)]
+    if not found:
+        raise DatasetError(
+            f"image folder {dataset.root}: no images ({', '.join(EXTENSIONS)}); put them there, or "
+            "correct 'root'"
+        )
+    return found
+
+
 def _images(root: Path, split_folder: str, where: str) -> list[tuple[str, str]]:
     """Return (class, path below the root) of every image of one split."""
     base = root / split_folder
@@ -71,10 +87,9 @@ def _images(root: Path, split_folder: str, where: str) -> list[tuple[str, str]]:
     found = []
     for class_name in _folders(base):
         paths = [
-            (Path(folder) / name).relative_to(root).as_posix()
-            for folder, folders, files in os.walk(base / class_name, followlinks=True)
-            for name in files
-            if _is_image(name)
+            PurePosixPath(split_folder, class_name, name).as_posix()
+            for name in files_below(base / class_name)
+            if _is_image(PurePosixPath(name).name)
         ]
         if not paths:
             raise DatasetError(

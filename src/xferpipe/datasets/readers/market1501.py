@@ -37,3 +37,8 @@ def read(dataset: Market1501, *, root: Path | None, seed: int) -> polars.DataFra
     published = None if dataset.generate else _PUBLISHED
     reidentification.check(rows, where=f"Market-1501 in {root}", published=published)
     return rows
+
+
+def files(dataset: Market1501) -> list[str]:
+    """List the images of the three folders."""
+    return reidentification.images_of(dataset.root, _FOLDERS.values())

@@ -41,6 +41,25 @@ def read(dataset: ImageTable, *, root: Path | None, seed: int) -> polars.DataFra
     return _classification(rows, where)
 
 
+def files(dataset: ImageTable) -> list[str]:
+    """List the images that the table lists; its root may be a folder that holds much else.
+
+    A table that cannot be read lists none: `read` says what is wrong with it.
+
+    Raises:
+        DatasetError: There is no such root.
+    """
+    reidentification.folder(dataset.root)
+    try:
+        if dataset.path.suffix.lower() == ".csv":
+            rows = polars.read_csv(dataset.path, glob=False, columns=["path"], infer_schema=False)
+        else:
+            rows = polars.read_parquet(dataset.path, glob=False, columns=["path"])
+        return rows["path"].cast(polars.String).drop_nulls().to_list()
+    except (OSError, polars.exceptions.PolarsError):
+        return []
+
+
 def _load(path: Path) -> polars.DataFrame:
     suffix = path.suffix.lower()
     if suffix not in (".csv", ".parquet"):

@@ -19,6 +19,7 @@ from PIL import Image
 from xferpipe.config.datasets import TorchvisionData
 from xferpipe.datasets.checks import SPLITS, DatasetError
 from xferpipe.datasets.decoding import fitted
+from xferpipe.datasets.walk import files_below
 
 _BY_TRAIN = {"train": {"train": True}, "test": {"train": False}}
 _UNSPLIT = {None: {}}
@@ -98,6 +99,24 @@ def images(
         part = parts[number]
         image = part[index - int(ends[number]) + len(part)][0]
         yield fitted(image, dataset.image_px, dataset.fit)[None]
+
+
+def files(dataset: TorchvisionData) -> list[str] | None:
+    """List every file below the root, whose formats are not ours; None where it may be downloaded.
+
+    What torchvision fetches is what the name says, and its folder is empty before the first run.
+
+    Raises:
+        DatasetError: The folder is missing or empty.
+    """
+    if not dataset.reads_own_files:
+        return None
+    found = list(files_below(dataset.root))
+    if not found:
+        raise DatasetError(
+            f"{_where(dataset)}: an empty folder; put the data there, or set 'download: true'"
+        )
+    return found
 
 
 def _where(dataset: TorchvisionData) -> str:

@@ -45,6 +45,15 @@ def read(dataset: VehicleID, *, root: Path | None, seed: int) -> polars.DataFram
     return rows
 
 
+def files(dataset: VehicleID) -> list[str]:
+    """List the two lists that count and the images in them."""
+    lists = reidentification.folder(dataset.root, "train_test_split")
+    found = []
+    for path in (lists / "train_list.txt", _test_list(lists, dataset.test_list)):
+        found += [f"train_test_split/{path.name}", *_listed_images(path)["path"]]
+    return found
+
+
 def galleries(
     dataset: VehicleID, manifest: polars.DataFrame, *, seed: int
 ) -> Iterator[tuple[numpy.ndarray, numpy.ndarray]]:

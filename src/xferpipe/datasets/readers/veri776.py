@@ -19,6 +19,9 @@ from xferpipe.datasets.checks import DatasetError, listed
 
 _NAME = re.compile(r"(?P<identity>\d+)_c(?P<camera>\d+)_\d+_\d+\.\w+")
 _FOLDERS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
+#: Names in the order that positions are counted in, of queries and gallery; hits and junk.
+_NAME_LISTS = ("name_query.txt", "name_test.txt")
+_INDEX_LISTS = ("gt_index.txt", "jk_index.txt")
 _PUBLISHED = reidentification.Published(
     {"train": (37_778, 576), "query": (1_678, 200), "gallery": (11_579, 200)}, cameras=20
 )
@@ -36,6 +39,12 @@ def read(dataset: Veri776, *, root: Path | None, seed: int) -> polars.DataFrame:
     return rows
 
 
+def files(dataset: Veri776) -> list[str]:
+    """List the images of the three folders, and those lists of names, hits and junk it has."""
+    lists = [file for file in (*_NAME_LISTS, *_INDEX_LISTS) if (dataset.root / file).is_file()]
+    return [*reidentification.images_of(dataset.root, _FOLDERS.values()), *lists]
+
+
 def index_lists(
     root: Path | None, queries: list[str], gallery: list[str]
 ) -> tuple[list[numpy.ndarray], list[numpy.ndarray]]:
@@ -51,8 +60,8 @@ def index_lists(
     Raises:
         DatasetError: A list is missing, or speaks of other images than there are.
     """
-    query_order = _order(root, "name_query.txt", "image_query")
-    gallery_order = _order(root, "name_test.txt", "image_test")
+    query_order = _order(root, _NAME_LISTS[0], "image_query")
+    gallery_order = _order(root, _NAME_LISTS[1], "image_test")
     places = {PurePosixPath(path).name: place for place, path in enumerate(gallery)}
     lines = {name: line for line, name in enumerate(query_order)}
     if missing := [path for path in queries if PurePosixPath(path).name not in lines]:
@@ -61,7 +70,7 @@ def index_lists(
             "copy it again, or set retrieval.junk_rule: same_camera"
         )
     found = []
-    for file in ("gt_index.txt", "jk_index.txt"):
+    for file in _INDEX_LISTS:
         rows = _index_rows(Path(root or ".") / file, len(query_order), len(gallery_order))
         found.append(
             [

@@ -1,0 +1,80 @@
+"""The user's folders and files that a study names: all there before any job, or one error.
+
+A missing folder must not look like a changed one: Snakemake would run everything below it again,
+and delete what was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from xferpipe.config.load import StudyError
+from xferpipe.config.study import Study
+
+
+def check_user_files(study: Study) -> None:
+    """Check that every folder and file of the user that the study's jobs read is there.
+
+    Args:
+        study: The checked study. Data sets that nothing of it uses are passed over.
+    Raises:
+        StudyError: Some are missing; names all of them.
+    """
+    if missing := missing_files(study):
+        raise StudyError(
+            "files that the study names are missing:\n"
+            + "\n".join(f"  {line}" for line in missing)
+            + "\nNothing was run and nothing was changed."
+        )
+
+
+def missing_files(study: Study) -> list[str]:
+    """Return one line for each missing folder or file: key, path, where it was looked for, cure."""
+    return [
+        line
+        for key, path, folder in _named(study)
+        if (line := _fault(key, path, folder=folder)) is not None
+    ]
+
+
+def _named(study: Study) -> Iterator[tuple[str, Path, bool]]:
+    """Yield (key, path, whether it is a folder) of what the study's jobs read."""
+    for name in _datasets_in_use(study):
+        dataset = study.datasets[name]
+        if not getattr(dataset, "reads_own_files", True):
+            continue
+        for place in sorted(dataset.places()):
+            path = getattr(dataset, place)
+            if path is not None:
+                yield f"datasets.{name}.{place}", path, place == "root"
+    for name, entry in study.zoo.items():
+        if entry.weights == "file":
+            yield f"zoo.{name}.name", Path(entry.name), False
+    if study.selection.own_results is not None:
+        yield "selection.own_results", study.selection.own_results, False
+
+
+def _datasets_in_use(study: Study) -> list[str]:
+    used = [target.dataset for target in study.targets.values()]
+    for entry in study.zoo.values():
+        if entry.weights == "pretrain":
+            used.append(entry.source)
+        if entry.weights == "expert":
+            used += study.experts[entry.expert].sources
+    return list(dict.fromkeys(used))
+
+
+def _fault(key: str, path: Path, *, folder: bool) -> str | None:
+    """Say what is wrong with one path and what to do; None where it is there."""
+    kind, other = ("folder", "file") if folder else ("file", "folder")
+    if path.is_dir() if folder else path.is_file():
+        return None
+    where = "" if path.is_absolute() else f" (relative to the working directory {Path.cwd()})"
+    if path.exists():
+        return f"{key}: {path}{where} is a {other}, expected a {kind}; correct the path"
+    cure = f"put the {kind} there, correct the path"
+    cure += (
+        ", or mount its disk" if path.is_absolute() else ", or start in the folder it counts from"
+    )
+    return f"{key}: {path}{where}: no such {kind}; {cure}"

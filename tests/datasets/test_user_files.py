@@ -1,0 +1,148 @@
+"""Missing folders and files of the user: one error before any job, which names all of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from xferpipe.config import StudyError, load_study
+from xferpipe.datasets.user_files import check_user_files, missing_files
+
+_NET = {"architecture": "cifar_resnet8", "weights": "random"}
+
+
+def study(datasets, *, zoo=None, selection=None, **more):
+    return load_study(
+        {
+            "name": "files",
+            "datasets": datasets,
+            "targets": {"target": {"dataset": next(iter(datasets))}},
+            "zoo": zoo or {"net": _NET},
+            "selection": selection or {},
+            **more,
+        }
+    )
+
+
+PHOTOS = {"reader": "image_folder", "root": "photos/flowers"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_relative_root_is_named_as_written_with_the_folder_it_counts_from(here):
+    (line,) = missing_files(study({"photos": PHOTOS}))
+    assert line.startswith(
+        f"datasets.photos.root: photos/flowers (relative to the working directory {here}): "
+        "no such folder; put the folder there"
+    )
+
+
+def test_absolute_root_is_named_alone(here):
+    (line,) = missing_files(study({"photos": PHOTOS | {"root": "/nowhere/photos"}}))
+    assert line.startswith("datasets.photos.root: /nowhere/photos: no such folder;")
+    assert str(here) not in line
+
+
+def test_all_missing_files_are_in_one_error(here):
+    whole = study(
+        {
+            "listed": {"reader": "table", "path": "t.csv", "root": "images"},
+            "photos": PHOTOS,
+            "cars": {"reader": "veri776", "root": "VeRi"},
+            "cifar": {"reader": "torchvision", "name": "CIFAR10", "root": "cifar"},
+        },
+        targets={
+            **{name: {"dataset": name} for name in ("listed", "photos", "cifar")},
+            "cars": {"dataset": "cars", "task": "retrieval"},
+        },
+        zoo={"own": _NET | {"weights": "file", "name": "own.safetensors"}},
+        selection={"own_results": "own.csv"},
+    )
+    with pytest.raises(StudyError) as error:
+        check_user_files(whole)
+    for key in (
+        "datasets.listed.path: t.csv",
+        "datasets.listed.root: images",
+        "datasets.photos.root: photos/flowers",
+        "datasets.cars.root: VeRi",
+        "datasets.cifar.root: cifar",
+        "zoo.own.name: own.safetensors",
+        "selection.own_results: own.csv",
+    ):
+        assert key in str(error.value)
+    for folder in ("images", "photos/flowers", "VeRi", "cifar"):
+        (here / folder).mkdir(parents=True)
+    for file in ("t.csv", "own.safetensors", "own.csv"):
+        (here / file).touch()
+    check_user_files(whole)
+
+
+def test_sources_of_pretraining_and_experts_are_checked(here):
+    domains = {
+        f"of_{name}": _NET | {"weights": "expert", "expert": "both", "source": name}
+        for name in ("first", "second")
+    }
+    recipes = {"pretraining_recipes": {"plain": {}}}
+    expert = {"mode": "shared", "sources": ["first", "second"], "recipe": "plain"}
+    sources = {name: PHOTOS | {"root": name} for name in ("first", "second", "third")}
+    lines = missing_files(
+        study(
+            {"digits": {"reader": "digits"}, **sources},
+            zoo={
+                **domains,
+                "net": _NET | {"weights": "pretrain", "source": "third", "recipe": "plain"},
+            },
+            experts={"both": expert | {"images_per_domain": 8}},
+            **recipes,
+        )
+    )
+    assert sorted(line.split(": ")[0] for line in lines) == [
+        f"datasets.{name}.root" for name in ("first", "second", "third")
+    ]
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"reader": "digits"},
+        {"reader": "torchvision", "name": "CIFAR10", "root": "cifar", "download": True},
+        {"reader": "torchvision", "name": "FakeData", "root": "nowhere"},
+    ],
+)
+def test_set_without_files_of_the_user_needs_none(dataset):
+    assert missing_files(study({"set": dataset})) == []
+
+
+def test_set_that_nothing_uses_may_be_missing():
+    """The smoke form of a published study leaves its real sets in place, which not all have."""
+    assert missing_files(study({"digits": {"reader": "digits"}, "photos": PHOTOS})) == []
+
+
+def test_rendered_set_needs_no_folder():
+    content = {"reader": "veri776", "generate": {}}
+    targets = {"cars": {"dataset": "cars", "task": "retrieval"}}
+    assert missing_files(study({"cars": content}, targets=targets)) == []
+
+
+def test_path_of_another_kind_is_said(here):
+    (here / "photos").mkdir()
+    (here / "photos" / "flowers").touch()
+    (here / "own.csv").mkdir()
+    lines = missing_files(study({"photos": PHOTOS}, selection={"own_results": "own.csv"}))
+    assert "is a file, expected a folder" in lines[0]
+    assert "is a folder, expected a file" in lines[1]
+
+
+def test_check_imports_nothing_heavy():
+    code = (
+        "import sys, xferpipe.datasets.user_files\n"
+        "print(sorted({'torch', 'torchvision', 'polars', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
