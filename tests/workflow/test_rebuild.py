@@ -186,7 +186,7 @@ def test_changed_code_runs_the_stages_that_compute_with_it(finished, tmp_path, m
 def test_changed_kernel_runs_what_calls_kernels(finished, tmp_path):
     source = finished.copy_source(tmp_path / "copy")
     kernel = next((source.parent.parent / "csrc").rglob("*.cpp"))
-    kernel.write_text(kernel.read_text() + "\n// changed\n")
+    kernel.write_text(kernel.read_text() + "\nint changed;\n")
     planned = finished.planned()
     assert planned == SCORES | RETRIEVAL | END
 

@@ -17,10 +17,10 @@ from xferpipe.config.scores import ENTRY_POINT_GROUP
 from xferpipe.config.study import Study
 from xferpipe.datasets.fingerprint import dataset_fingerprint, file_fingerprint
 from xferpipe.rebuild.code import code_of
-from xferpipe.rebuild.plugins import plugin_code
 from xferpipe.rebuild.environment import Environment
 from xferpipe.rebuild.graph import Graph
 from xferpipe.rebuild.layout import job_name
+from xferpipe.rebuild.plugins import plugin_code
 from xferpipe.records.stamp import Stamp
 
 #: Names a job: its stage, then its wildcards.

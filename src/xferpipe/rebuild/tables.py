@@ -41,8 +41,7 @@ TABLES_OF: dict[str, tuple[str, ...]] = {
     "pretrain": ("manifest", "zoo", "epochs"),
     "load_weights": ("zoo",),
     "expert": ("manifest", "zoo", "epochs"),
-    # The cards of an expert's domains are copied as they are.
-    "domain": (),
+    "domain": ("zoo",),
     "features": ("manifest",),
     "gradients": ("manifest",),
     "reference": ("manifest",),

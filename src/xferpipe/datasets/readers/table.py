@@ -56,7 +56,7 @@ def files(dataset: ImageTable) -> list[str]:
         else:
             rows = polars.read_parquet(dataset.path, glob=False, columns=["path"])
         return rows["path"].cast(polars.String).drop_nulls().to_list()
-    except (OSError, polars.exceptions.PolarsError):
+    except UNREADABLE:
         return []
 
 
