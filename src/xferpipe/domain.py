@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from xferpipe.config.jobs import DomainJob
-from xferpipe.records.tensors import copy_output
+from xferpipe.records import read_table, write_table
+from xferpipe.records.tensors import copy_tensors
 
 
 def domain(job: DomainJob, *, domains: Path, weights: Path, card: Path, class_means: Path) -> None:
@@ -18,5 +19,7 @@ def domain(job: DomainJob, *, domains: Path, weights: Path, card: Path, class_me
         card: Written: one row of table `zoo`.
         class_means: Written: class means and counts of the source.
     """
-    for output in (weights, card, class_means):
-        copy_output(domains / job.source / output.name, output)
+    folder = domains / job.source
+    for output in (weights, class_means):
+        copy_tensors(folder / output.name, output)
+    write_table("zoo", read_table("zoo", folder / card.name, ours=True), card)

@@ -19,7 +19,7 @@ from xferpipe.records.stamp import (
     stamping,
     write_sidecar,
 )
-from xferpipe.records.tensors import copy_output, save_tensors
+from xferpipe.records.tensors import copy_tensors, read_tensors, save_tensors
 
 STAMP = Stamp("key", "finetune a/b--c", '{"recipe":"--> \u00e9"}', "code", '{"torch":"2"}')
 
@@ -118,17 +118,15 @@ def test_table_that_another_program_wrote_anew_has_no_stamp(rewrite, tmp_path):
     assert read_stamp(path) is None
 
 
-def test_copy_of_an_output_carries_the_stamp_of_the_job_that_copies(tmp_path):
+def test_copy_of_tensors_carries_the_stamp_of_the_job_that_copies(tmp_path):
     other = Stamp("other", "domain a", "{}", "c", "{}")
-    for name, write in (("scores.parquet", table), ("weights.safetensors", tensors)):
-        with stamping(STAMP):
-            write(tmp_path / name)
-        (tmp_path / "copy").mkdir(exist_ok=True)
-        with stamping(other):
-            copy_output(tmp_path / name, tmp_path / "copy" / name)
-        assert read_stamp(tmp_path / "copy" / name) == other
-    copied = records.read_table("scores", tmp_path / "copy" / "scores.parquet", ours=True)
-    assert copied["value"].to_list() == [1.0]
+    with stamping(STAMP):
+        tensors(tmp_path / "weights.safetensors")
+    with stamping(other):
+        copy_tensors(tmp_path / "weights.safetensors", tmp_path / "copy.safetensors")
+    assert read_stamp(tmp_path / "copy.safetensors") == other
+    held, metadata = read_tensors(tmp_path / "copy.safetensors")
+    assert (held["w"].tolist(), metadata["seconds"]) == ([1.0, 1.0], "1.0")
 
 
 def test_stamp_of_html_is_a_comment_that_ends_once(tmp_path):

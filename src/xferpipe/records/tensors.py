@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xferpipe.records.parquet import RecordError, atomic_path, read_table, write_table
+from xferpipe.records.parquet import RecordError, atomic_path
 from xferpipe.records.stamp import metadata_of_job
 
 if TYPE_CHECKING:
@@ -30,15 +30,9 @@ def save_tensors(
         save_file(dict(tensors), temporary, metadata={**metadata, **metadata_of_job()})
 
 
-def copy_output(source: Path, path: Path) -> None:
-    """Copy a table or tensors that another job wrote; the copy carries the running job's stamp."""
-    if source.suffix == ".safetensors":
-        save_tensors(*read_tensors(source, framework="pt"), path=path)
-        return
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_metadata(source).metadata[b"xferpipe.table"].decode()
-    write_table(table, read_table(table, source, ours=True), path)
+def copy_tensors(source: Path, path: Path) -> None:
+    """Copy a file of tensors that another job wrote; the copy carries the running job's stamp."""
+    save_tensors(*read_tensors(source, framework="pt"), path=path)
 
 
 def read_tensors(path: Path | str, *, framework: str = "np") -> tuple[dict[str, Any], dict]:
