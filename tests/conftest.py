@@ -87,12 +87,14 @@ class Workflow:
         directory: Folder that holds `results`.
         study: The study; change it between runs.
         source: Folder that holds `xferpipe`, to run changed code; None runs the installed package.
+        root: Folder of the Snakefile.
     """
 
     directory: Path
     study: dict[str, Any]
     source: Path | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    root: Path = ROOT
 
     @property
     def results(self) -> Path:
@@ -108,8 +110,8 @@ class Workflow:
         file.write_text(yaml.safe_dump(self.study, sort_keys=False))
         return [
             *(sys.executable, "-m", "snakemake"),
-            *("--snakefile", str(ROOT / "Snakefile")),
-            *("--workflow-profile", str(ROOT / "profiles" / "default")),
+            *("--snakefile", str(self.root / "Snakefile")),
+            *("--workflow-profile", str(self.root / "profiles" / "default")),
             *("--directory", str(self.directory)),
             *("--cores", "2"),
             *options,
