@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from xferpipe.config import StudyError, load_study
 from xferpipe.datasets.user_files import check_user_files, missing_files
 
+ROOT = Path(__file__).parents[2]
 _NET = {"architecture": "cifar_resnet8", "weights": "random"}
 
 
@@ -146,3 +148,39 @@ def test_check_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_moved_files_keep_every_key(here):
+    """What is moved as a whole, or copied, runs nothing: not even the manifest."""
+    from PIL import Image
+
+    from xferpipe.rebuild.keys import Keys
+
+    for name in ("a/1.png", "b/1.png"):
+        (here / "before" / "photos" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(here / "before" / "photos" / name)
+    (here / "before" / "own.safetensors").write_bytes(b"weights")
+    (here / "before" / "own.csv").write_text("target,model,accuracy\n")
+
+    def keys(base):
+        content = study(
+            {"photos": PHOTOS | {"root": f"{base}/photos"}},
+            zoo={"own": _NET | {"weights": "file", "name": f"{base}/own.safetensors"}},
+            selection={"own_results": f"{base}/own.csv"},
+        )
+        made = Keys(content, ROOT / "workflow" / "envs" / "xferpipe.yaml")
+        return [
+            made("manifest", "photos").key,
+            made("load_weights", "own").key,
+            made("features", "target", "full", "own").key,
+            made("aggregate").key,
+        ]
+
+    before = keys("before")
+    (here / "before").rename(here / "after")
+    assert keys("after") == keys(here / "after") == before
+    (here / "after" / "photos" / "a" / "notes.txt").write_text("x")
+    assert keys("after") == before
+    (here / "after" / "own.safetensors").write_bytes(b"others")
+    changed = [one != other for one, other in zip(keys("after"), before, strict=True)]
+    assert changed == [False, True, True, True]
