@@ -144,7 +144,7 @@ def test_two_studies_and_a_smoke_form_share_no_folder(finished):
     before = read_stamp(finished.results / "tables" / "selection.parquet")
     finished.study["smoke"] = {"finetunes": finished.study["finetunes"][:1]}
     smoke = finished.planned("--config", "smoke=true")
-    assert len(smoke) == 24
+    assert len(smoke) == 22
     assert finished.planned() == set()
     finished.study["name"] = "another"
     assert len(finished.planned()) == 25

@@ -40,7 +40,7 @@ def missing_files(study: Study) -> list[str]:
 
 def _named(study: Study) -> Iterator[tuple[str, Path, bool]]:
     """Yield (key, path, whether it is a folder) of what the study's jobs read."""
-    for name in _datasets_in_use(study):
+    for name in datasets_in_use(study):
         dataset = study.datasets[name]
         if not getattr(dataset, "reads_own_files", True):
             continue
@@ -55,7 +55,8 @@ def _named(study: Study) -> Iterator[tuple[str, Path, bool]]:
         yield "selection.own_results", study.selection.own_results, False
 
 
-def _datasets_in_use(study: Study) -> list[str]:
+def datasets_in_use(study: Study) -> list[str]:
+    """Return the data sets that a target, a pretraining or an expert of the study reads."""
     used = [target.dataset for target in study.targets.values()]
     for entry in study.zoo.values():
         if entry.weights == "pretrain":

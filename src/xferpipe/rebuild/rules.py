@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from xferpipe.config.load import study_of_workflow
-from xferpipe.datasets.user_files import check_user_files
+from xferpipe.datasets.checks import DatasetError
+from xferpipe.datasets.user_files import check_user_files, datasets_in_use
 from xferpipe.rebuild.environment import environment_of
 from xferpipe.rebuild.graph import artifacts
 from xferpipe.rebuild.interpreter import make_interpreter_callable
@@ -57,6 +58,7 @@ class Rules:
             methods = getattr(deployment, "deployment_method", ())
             conda = any(method.name == "CONDA" for method in methods)
             self.keys = Keys(study, environment_of(root, conda=conda))
+            _read_user_files(self.keys)
         self.study = self.keys.study
         self.results = results_of(self.study.name, smoke=self.study.whole is not None)
         self._known: dict[JobId, bool] = {}
@@ -147,6 +149,15 @@ class Rules:
                 self._workflow.dag.forcefiles.add(path)
                 return False
         return bool(existing)
+
+
+def _read_user_files(keys: Keys) -> None:
+    """Look at the user's images before anything is planned: what is wrong with them ends it here."""
+    try:
+        for dataset in datasets_in_use(keys.study):
+            keys("manifest", dataset)
+    except DatasetError as error:
+        raise StudyError(str(error)) from None
 
 
 #: What Snakemake parsed last in this process; `xferpipe plan` asks it why jobs run.
