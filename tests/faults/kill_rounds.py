@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Kill a running study at random times, finish it, and compare its tables with a calm run's.
+"""Kill a running study at random times, change a value, finish it, and compare with a calm run.
 
     python tests/faults/kill_rounds.py --rounds 20 --output benchmarks/results/kill_rounds.json
 
-A round kills Snakemake alone, one job, or every process of the run, with SIGKILL. Then the study is
-unlocked and run again to its end. A round in which the run was over before its time came is played
+A round kills Snakemake alone (its jobs live on as orphans), one job, or every process of the run, with
+SIGKILL. Then a value of the study is changed, the study is unlocked and run again to its end, and
+orphans are waited for. The tables must be those of an undisturbed run of the changed study. A round in which the run was over before its time came is played
 again, so each one has killed something. `--resume` goes on with the rounds that the output lacks.
 Prints one line a round; leaves with 1 if any row was lost, duplicated or changed.
 """
@@ -17,6 +18,7 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -27,11 +29,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 from same_tables import differences
 
 ROOT = Path(__file__).resolve().parents[2]
 VICTIMS = ("snakemake", "job", "everything")
 TABLES = Path("results", "faults", "tables")
+#: What changes between the kill and the restart: an early, a middle and a late value.
+CHANGES = (
+    ("pretraining_recipes", "upstream", "epochs", 3),
+    ("finetuning_recipes", "sgd", "lr", 0.03),
+    ("datasets", "digits", "maximum_images_per_class", 25),
+)
 
 
 def command(folder: Path, *options: str) -> list[str]:
@@ -126,6 +135,24 @@ def prepared(folder: Path) -> Path:
     return folder
 
 
+def change(folder: Path, block: str, name: str, key: str, value: float) -> None:
+    """Change one value of the study in a folder."""
+    file = folder / "study.yaml"
+    study = yaml.safe_load(file.read_text())
+    study[block][name][key] = value
+    file.write_text(yaml.safe_dump(study, sort_keys=False))
+
+
+def orphans(folder: Path) -> list[psutil.Process]:
+    """Return the scripts of rules that still run in a folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        line = process.info["cmdline"] or []
+        if process.info["cwd"] == str(folder) and ".snakemake/scripts" in " ".join(line):
+            found.append(process)
+    return found
+
+
 def disturbed(
     folder: Path, victim: str, generator: random.Random, seconds: float
 ) -> dict[str, Any]:
@@ -141,31 +168,48 @@ def disturbed(
             at_seconds = time.monotonic() - began
             killed = kill(run, victim, generator)
             time.sleep(0.02)
-        run.wait(900)
+        if victim == "job":
+            run.wait(900)
         if killed:
             return {"at_seconds": round(at_seconds, 2), "killed": killed}
         shutil.rmtree(folder)
 
 
-def one_round(base: Path, number: int, victim: str, seed: int, seconds: float) -> dict[str, Any]:
-    """Kill one run, finish it, compare it with the undisturbed one."""
+def one_round(base: Path, number: int, changes: int, seed: int, seconds: float) -> dict[str, Any]:
+    """Kill one run, change the study, finish it, compare with an undisturbed run of the change."""
     folder = base / f"round{number}"
+    victim, changed = VICTIMS[number % len(VICTIMS)], number // len(VICTIMS) % changes
     fault = disturbed(folder, victim, random.Random(f"{seed} {number}"), seconds)
+    change(folder, *CHANGES[changed])
+    alive = [rule_of(process) for process in orphans(folder)]
     runs = finish(folder)
+    psutil.wait_procs(orphans(folder), timeout=300)
     result = {
         "round": number,
         "victim": victim,
         **fault,
+        "changed": ".".join(map(str, CHANGES[changed][:-1])),
+        "orphans": alive,
         "runs_to_finish": runs,
-        "differences": differences(base / "undisturbed" / TABLES, folder / TABLES),
+        "differences": differences(base / f"undisturbed{changed}" / TABLES, folder / TABLES),
+        "jobs_planned_after": jobs_planned(folder),
         "left_over": sorted(
             str(path.relative_to(folder))
-            for pattern in ("*.partial", "*.pt")
+            for pattern in ("*.partial", "*.pt", ".unfinished-*")
             for path in (folder / "results").rglob(pattern)
         ),
     }
     shutil.rmtree(folder)
     return result
+
+
+def jobs_planned(folder: Path) -> int:
+    """Return how many jobs a further run would have: none, where every result is the study's."""
+    done = subprocess.run(
+        command(folder, "--dry-run", "--quiet"), capture_output=True, text=True, check=True
+    )
+    total = re.search(r"^total +(\d+)", done.stdout + done.stderr, re.MULTILINE)
+    return int(total[1]) if total else 0
 
 
 def commit() -> str:
@@ -179,6 +223,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20, help="rounds in the output in the end")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--changes", type=int, default=len(CHANGES), help="values to change")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--resume", action="store_true", help="keep the rounds of the output")
     options = parser.parse_args()
@@ -187,14 +232,15 @@ def main() -> int:
         rounds = json.loads(options.output.read_text())["rounds"]
     with tempfile.TemporaryDirectory(prefix="kill-rounds-") as name:
         base = Path(name)
-        undisturbed = prepared(base / "undisturbed")
-        began = time.monotonic()
-        if start(undisturbed).wait(900) != 0:
-            raise RuntimeError((undisturbed / "snakemake.log").read_text()[-4000:])
-        seconds = time.monotonic() - began
+        for number, changed in enumerate(CHANGES[: options.changes]):
+            undisturbed = prepared(base / f"undisturbed{number}")
+            change(undisturbed, *changed)
+            began = time.monotonic()
+            if start(undisturbed).wait(900) != 0:
+                raise RuntimeError((undisturbed / "snakemake.log").read_text()[-4000:])
+            seconds = time.monotonic() - began
         for number in range(len(rounds), options.rounds):
-            victim = VICTIMS[number % len(VICTIMS)]
-            result = one_round(base, number, victim, options.seed, seconds)
+            result = one_round(base, number, options.changes, options.seed, seconds)
             rounds.append(result)
             print(json.dumps(result), flush=True)
             report = {
@@ -208,7 +254,8 @@ def main() -> int:
                 "rounds": rounds,
             }
             options.output.write_text(json.dumps(report, indent=1) + "\n")
-    return 1 if any(result["differences"] for result in rounds) else 0
+    bad = [result for result in rounds if result["differences"] or result["jobs_planned_after"]]
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -44,10 +44,19 @@ def words(done):
 
 
 @pytest.mark.slow
-def test_rounds_of_kills_lose_and_duplicate_no_row(tmp_path):
+def test_rounds_of_kills_and_changed_values_leave_no_row_of_another_study(tmp_path):
     output = tmp_path / "rounds.json"
     script = Path(__file__).with_name("kill_rounds.py")
-    options = ["--rounds", "3", "--seed", str(time.time_ns()), "--output", str(output)]
+    options = [
+        "--rounds",
+        "3",
+        "--changes",
+        "1",
+        "--seed",
+        str(time.time_ns()),
+        "--output",
+        str(output),
+    ]
     done = subprocess.run(
         [sys.executable, str(script), *options],
         text=True,
@@ -58,7 +67,8 @@ def test_rounds_of_kills_lose_and_duplicate_no_row(tmp_path):
     assert done.returncode == 0, words(done)
     rounds = json.loads(output.read_text())["rounds"]
     assert [result["victim"] for result in rounds] == ["snakemake", "job", "everything"]
-    assert all(result["differences"] == {} for result in rounds)
+    for result in rounds:
+        assert (result["differences"], result["jobs_planned_after"]) == ({}, 0)
 
 
 def test_table_on_a_full_disk_fails_in_words_and_leaves_nothing(small_disk, tmp_path):

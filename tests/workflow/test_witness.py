@@ -1,4 +1,4 @@
-"""Keys in the files are the witness: without Snakemake's records, after a move, a touch, an edit."""
+"""Keys in the files are the witness: without Snakemake's records, after a move or an edit."""
 
 import json
 import os

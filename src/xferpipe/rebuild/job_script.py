@@ -59,6 +59,8 @@ def job_script(snakemake: Any, kind: type[J]) -> Iterator[J]:
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
+    # A file of its own: an older process of this job may still write to the one that is there.
+    log.unlink(missing_ok=True)
     terminal = sys.stderr
     with log.open("w", buffering=1) as file, _redirected(file):
         logging.basicConfig(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xferpipe.config.load import study_of_workflow
+from xferpipe.config.load import StudyError, study_of_workflow
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.user_files import check_user_files, datasets_in_use
 from xferpipe.rebuild.environment import environment_of
@@ -152,7 +152,7 @@ class Rules:
 
 
 def _read_user_files(keys: Keys) -> None:
-    """Look at the user's images before anything is planned: what is wrong with them ends it here."""
+    """Look at the user's images before anything is planned: a fault in them ends it here."""
     try:
         for dataset in datasets_in_use(keys.study):
             keys("manifest", dataset)
