@@ -6,9 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy
 import pytest
+
+from xferpipe.records.stamp import read_stamp
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = ROOT / "profiles" / "cluster-generic"
@@ -16,10 +21,12 @@ PROFILE = ROOT / "profiles" / "cluster-generic"
 QSUB = """\
 #!/bin/sh
 # Notes what was asked for, runs the job script in the background, and prints the job's number.
+# Where there is a file `hold`, the job waits in the queue until that is gone.
 id=$(ls "$PBS" | grep -c asked)
 printf '%s\\n' "$*" > "$PBS/$id.asked"
 for script; do :; done
 (
+    while [ -f "$PBS/hold" ]; do sleep 0.1; done
     sh "$script" > "$PBS/$id.out" 2>&1
     echo $? > "$PBS/$id.ended"
     mv "$PBS/$id.ended" "$PBS/$id.status"
@@ -54,31 +61,148 @@ def pbs(tmp_path, monkeypatch):
     return state
 
 
+def command(study, *targets):
+    """Return the command line of a run through the profile."""
+    return [
+        *(sys.executable, "-m", "snakemake"),
+        *("--snakefile", str(ROOT / "Snakefile")),
+        *("--workflow-profile", str(PROFILE)),
+        *("--directory", str(study.parent)),
+        *("--seconds-between-status-checks", "1", "--retries", "0"),
+        # A run ends with the span that its last job was counted in.
+        *("--max-jobs-per-timespan", "60/1s"),
+        *("--configfile", str(study), "--", *targets),
+    ]
+
+
+@pytest.fixture
+def study(tmp_path):
+    """The file of a study in a folder to run it in."""
+    file = tmp_path / "run" / "study.yaml"
+    file.parent.mkdir()
+    shutil.copy(ROOT / "tests" / "faults" / "study.yaml", file)
+    return file
+
+
+PACKED = "results/faults/pack/digits/images.npy"
+
+
 @pytest.mark.workflow
-def test_group_of_short_jobs_runs_through_another_scheduler(pbs, tmp_path):
-    study = tmp_path / "run" / "study.yaml"
-    study.parent.mkdir()
-    shutil.copy(ROOT / "tests" / "faults" / "study.yaml", study)
-    target = "results/faults/pack/digits/images.npy"
+def test_group_of_short_jobs_runs_through_another_scheduler(pbs, study):
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "snakemake"),
-            *("--snakefile", str(ROOT / "Snakefile")),
-            *("--workflow-profile", str(PROFILE)),
-            *("--directory", str(study.parent)),
-            *("--seconds-between-status-checks", "1"),
-            *("--configfile", str(study), "--", target),
-        ],
-        text=True,
-        capture_output=True,
-        timeout=240,
-        check=False,
+        command(study, PACKED), text=True, capture_output=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (study.parent / target).exists()
+    assert (study.parent / PACKED).exists()
     (asked,) = (path.read_text() for path in pbs.glob("*.asked"))
     assert "ncpus=1:mem=4000mb:ngpus=0" in asked, "not the larger of the two jobs' needs"
     assert "walltime=150:00" in asked, "not the sum of the two jobs' times"
+
+
+@contextmanager
+def queued(pbs, study, target, **variables):
+    """Hold a run's first jobs in the queue for the block; then let them run to the end."""
+    (pbs / "hold").touch()
+    log = pbs / "snakemake.log"
+    with log.open("wb") as file:
+        run = subprocess.Popen(
+            command(study, target), env={**os.environ, **variables}, stdout=file, stderr=file
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while not list(pbs.glob("*.asked")):
+                assert run.poll() is None, log.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield run
+            (pbs / "hold").unlink()
+            run.wait(240)
+        finally:
+            (pbs / "hold").unlink(missing_ok=True)
+            if run.poll() is None:
+                run.kill()
+
+
+def jobs_planned(study, target):
+    """Return what a run on this machine would do now."""
+    done = subprocess.run(
+        [
+            *command(study, target)[:-2],
+            "--executor",
+            "local",
+            "-n",
+            "--quiet",
+            "rules",
+            "--",
+            target,
+        ],
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.workflow
+def test_job_that_waits_in_a_queue_follows_the_study_as_it_was_submitted(pbs, study):
+    """A group of two jobs; its process evaluates the workflow anew, and so do theirs."""
+    before = study.read_text()
+    with queued(pbs, study, PACKED) as run:
+        study.write_text(before.replace("per_class: 30", "per_class: 9"))
+    assert run.returncode == 0, (pbs / "snakemake.log").read_text()
+    assert numpy.load(study.parent / PACKED).shape[0] > 90
+    found = read_stamp(study.parent / PACKED)
+    assert '"image_px":16' in found.slice
+    assert "manifest" in jobs_planned(study, PACKED)
+    study.write_text(before)
+    assert "Nothing to be done" in jobs_planned(study, PACKED)
+
+
+@pytest.mark.workflow
+def test_job_that_waits_in_a_queue_refuses_code_that_was_edited_meanwhile(pbs, study, tmp_path):
+    source = tmp_path / "copy" / "src"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "src" / "xferpipe", source / "xferpipe", ignore=ignored)
+    shutil.copytree(ROOT / "csrc", source.parent / "csrc")
+    variables = {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    with queued(pbs, study, PACKED, **variables) as run:
+        with (source / "xferpipe" / "datasets" / "readers" / "digits.py").open("a") as file:
+            file.write("\nADDED = 1\n")
+    assert run.returncode != 0
+    log = (study.parent / "results/faults/logs/manifest/digits.log").read_text()
+    assert "the code of stage manifest changed after the workflow was planned" in log
+    assert not (study.parent / "results/faults/manifest/digits/manifest.parquet").exists()
+
+
+@pytest.mark.workflow
+def test_job_of_a_killed_run_that_starts_after_the_next_run_stores_nothing(pbs, study):
+    """Its Snakemake is killed while it waits; the next run, with another value, is over first."""
+    other = study.with_name("other.yaml")
+    text = study.read_text()
+    other.write_text(text.replace("per_class: 30", "per_class: 9"))
+    (pbs / "hold").touch()
+    first = subprocess.Popen(
+        command(study, PACKED), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list(pbs.glob("*.asked")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    local = [*command(other, PACKED)[:-2], "--executor", "local", "--cores", "2"]
+    for options in (["--unlock"], ["--", PACKED]):
+        subprocess.run([*local, *options], check=True, capture_output=True)
+    stored = read_stamp(study.parent / PACKED)
+    (pbs / "hold").unlink()
+    deadline = time.monotonic() + 120
+    while not list(pbs.glob("*.status")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    (output,) = (path.read_text() for path in pbs.glob("*.out"))
+    assert "a later run of this study planned it with" in output
+    assert read_stamp(study.parent / PACKED) == stored
+    assert "Nothing to be done" in jobs_planned(other, PACKED)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def snakemake(profile: str, folder: Path, *options: str) -> list[str]:
 QUICK = (
     *("--slurm-init-seconds-before-status-checks", "4"),
     *("--latency-wait", "5"),
+    *("--max-jobs-per-timespan", "60/1s"),
 )
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 from same_tables import differences
 
 from xferpipe.records import empty, write_table
+from xferpipe.records.stamp import read_stamp
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("faults")]
 
@@ -176,6 +177,55 @@ def test_fine_tune_after_a_kill_ends_as_an_undisturbed_one(
     assert expected == found
     assert said in (study.results / "logs" / f"{RUN}.log").read_text()
     assert not checkpoint.exists()
+
+
+@pytest.mark.slow
+def test_checkpoint_is_of_no_use_after_its_upstream_changed(interrupted, finished_run, tmp_path):
+    """The fine-tune's own slice is as it was; the weights that it starts from are not."""
+    target = f"results/tiny/{RUN}/weights.safetensors"
+    study, clean = interrupted.copy(tmp_path / "study"), finished_run.copy(tmp_path / "clean")
+    for changed in (study, clean):
+        changed.study["pretraining_recipes"]["upstream"]["epochs"] = 3
+        changed.run(target)
+    log = (study.results / "logs" / f"{RUN}.log").read_text()
+    assert "starting afresh" in log
+    assert "resuming" not in log
+    expected, found = ((s.directory / target).read_bytes() for s in (clean, study))
+    assert expected == found
+    assert expected != (finished_run.directory / target).read_bytes()
+
+
+@pytest.mark.slow
+def test_orphan_of_a_killed_snakemake_overwrites_nothing(finished, tmp_path):
+    """Snakemake alone is killed; its fine-tune goes on and ends after that of the next run."""
+    recipe = finished.study["finetuning_recipes"]["sgd"]
+    run = finished.results / RUN / "run.parquet"
+    recipe["epochs"] = 400
+    first = subprocess.Popen(
+        finished.command(str(run.relative_to(finished.directory))),
+        env=finished.variables(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    owners = finished.results / ".xferpipe" / "owners"
+    deadline = time.monotonic() + 60
+    while not list(owners.glob("finetune-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (orphan,) = psutil.Process(first.pid).children(recursive=True)[-1:]
+    first.kill()
+    first.wait()
+    subprocess.run(finished.command("--unlock"), check=True, capture_output=True)
+    recipe["epochs"] = 1
+    finished.run(str(run.relative_to(finished.directory)))
+    assert orphan.is_running(), "the orphan was over too early to show anything"
+    psutil.wait_procs([orphan], timeout=120)
+    assert not orphan.is_running()
+    row = polars.read_parquet(run)
+    assert row["epochs"].item() == 1
+    assert read_stamp(run).slice.count('"epochs":1,')
+    assert finished.planned(str(run.relative_to(finished.directory))) == set()
+    assert not list(finished.results.rglob(".unfinished-*"))
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Stamps: every kind of output says which job wrote it, and another program's copy says nothing."""
 
 import json
+import subprocess
+import sys
 
 import numpy
 import polars
@@ -127,6 +129,24 @@ def test_copy_of_tensors_carries_the_stamp_of_the_job_that_copies(tmp_path):
     assert read_stamp(tmp_path / "copy.safetensors") == other
     held, metadata = read_tensors(tmp_path / "copy.safetensors")
     assert (held["w"].tolist(), metadata["seconds"]) == ([1.0, 1.0], "1.0")
+
+
+def test_same_tensors_are_the_same_bytes_in_every_process(tmp_path):
+    """Weights are compared by their bytes; safetensors alone orders its texts at random."""
+    script = (
+        "import sys, torch\n"
+        "from xferpipe.records.stamp import Stamp, stamping\n"
+        "from xferpipe.records.tensors import save_tensors\n"
+        "with stamping(Stamp('k', 'j \u00e9', '{\"a\":\"\u007f\\t\"}', 'c', 'v')):\n"
+        "    save_tensors({'w': torch.ones(3)}, {'seconds': '1', 'b': '\u00e9'}, path=sys.argv[1])\n"
+    )
+    files = [tmp_path / f"{number}.safetensors" for number in range(3)]
+    for file in files:
+        subprocess.run([sys.executable, "-c", script, file], check=True)
+    assert len({file.read_bytes() for file in files}) == 1
+    held, metadata = read_tensors(files[0])
+    assert held["w"].tolist() == [1.0, 1.0, 1.0]
+    assert (metadata["b"], metadata["xferpipe.job"]) == ("\u00e9", "j \u00e9")
 
 
 def test_stamp_of_html_is_a_comment_that_ends_once(tmp_path):
