@@ -165,9 +165,9 @@ def test_job_that_waits_in_a_queue_refuses_code_that_was_edited_meanwhile(pbs, s
     shutil.copytree(ROOT / "src" / "xferpipe", source / "xferpipe", ignore=ignored)
     shutil.copytree(ROOT / "csrc", source.parent / "csrc")
     variables = {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    reader = source / "xferpipe" / "datasets" / "readers" / "digits.py"
     with queued(pbs, study, PACKED, **variables) as run:
-        with (source / "xferpipe" / "datasets" / "readers" / "digits.py").open("a") as file:
-            file.write("\nADDED = 1\n")
+        reader.write_text(reader.read_text() + "\nADDED = 1\n")
     assert run.returncode != 0
     log = (study.parent / "results/faults/logs/manifest/digits.log").read_text()
     assert "the code of stage manifest changed after the workflow was planned" in log

@@ -10,14 +10,18 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars
 import psutil
 import pytest
 import yaml
 from same_tables import differences
+
+from xferpipe.records.stamp import read_stamp
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "tests" / "faults" / "study.yaml"
@@ -139,6 +143,34 @@ def test_single_job_runs_on_slurm(slurm, tmp_path):
     assert "manifest" in job["Comment"]
     assert "TresPerJob" not in job, "a job without a model asked for a GPU"
     assert (job["NumCPUs"], job["MinMemoryNode"], job["TimeLimit"]) == ("1", "2000M", "00:30:00")
+
+
+def test_job_that_waits_in_the_queue_follows_the_study_as_it_was_submitted(slurm, tmp_path):
+    """The partition is down while the study is edited; a job of Slurm reads the study anew."""
+    manifest = "results/faults/manifest/digits/manifest.parquet"
+    command = [*snakemake("slurm", tmp_path, *QUICK), "--", manifest]
+    study = tmp_path / "study.yaml"
+    before = study.read_text()
+    slurm.output("scontrol", "update", "PartitionName=all", "State=DOWN")
+    with (tmp_path / "log").open("wb") as log:
+        run = subprocess.Popen(
+            command, env={**os.environ, **slurm.environment}, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not any(job["WorkDir"] == str(tmp_path) for job in slurm.jobs()):
+            assert run.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        study.write_text(before.replace("per_class: 30", "per_class: 9"))
+        slurm.output("scontrol", "update", "PartitionName=all", "State=UP")
+        assert run.wait(120) == 0, (tmp_path / "log").read_text()
+    finally:
+        slurm.output("scontrol", "update", "PartitionName=all", "State=UP")
+        if run.poll() is None:
+            run.kill()
+    assert polars.read_parquet(tmp_path / manifest).height > 90
+    assert '"maximum_images_per_class":30' in read_stamp(tmp_path / manifest).slice
 
 
 @pytest.mark.slow

@@ -138,7 +138,8 @@ def test_same_tensors_are_the_same_bytes_in_every_process(tmp_path):
         "from xferpipe.records.stamp import Stamp, stamping\n"
         "from xferpipe.records.tensors import save_tensors\n"
         "with stamping(Stamp('k', 'j \u00e9', '{\"a\":\"\u007f\\t\"}', 'c', 'v')):\n"
-        "    save_tensors({'w': torch.ones(3)}, {'seconds': '1', 'b': '\u00e9'}, path=sys.argv[1])\n"
+        "    texts = {'seconds': '1', 'b': '\u00e9'}\n"
+        "    save_tensors({'w': torch.ones(3)}, texts, path=sys.argv[1])\n"
     )
     files = [tmp_path / f"{number}.safetensors" for number in range(3)]
     for file in files:
