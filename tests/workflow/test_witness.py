@@ -118,11 +118,11 @@ def test_result_of_another_study_is_refused_where_it_is_read(finished, tmp_path)
     script = (
         "import shutil, sys\n"
         "from xferpipe.rebuild.rules import Rules\n"
-        "start = Rules.start\n"
+        "write_plan = Rules.write_plan\n"
         "def swapped(self):\n"
-        "    start(self)\n"
+        "    write_plan(self)\n"
         f"    shutil.copy({str(other.results / weights)!r}, {str(finished.results / weights)!r})\n"
-        "Rules.start = swapped\n"
+        "Rules.write_plan = swapped\n"
         "from snakemake.cli import main\n"
         "main(sys.argv[1:])\n"
     )

@@ -41,11 +41,12 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-# Jobs, wherever they run, follow the study as it is now and not as it is when they start.
-onstart:
-    RULES.start()
-
-
 def grown(amount):
     """Ask for more with each attempt, so that a job killed for memory or time gets through."""
-    return lambda wildcards, attempt: amount * attempt
+
+    def asked(wildcards, attempt):
+        # What Snakemake asks for before it starts a job, in a module and without hooks too.
+        RULES.write_plan()
+        return amount * attempt
+
+    return asked

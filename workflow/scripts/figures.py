@@ -5,7 +5,9 @@ from pathlib import Path
 from xferpipe.config import ReportJob
 from xferpipe.rebuild.job_script import job_script
 
-with job_script(snakemake, ReportJob) as job:
+with job_script(snakemake, ReportJob, stage="figures") as job:
     from xferpipe.report import figures
 
-    figures(job, tables=Path(snakemake.input.selection).parent, output=Path(snakemake.output[0]).parent)
+    figures(
+        job, tables=Path(snakemake.input.selection).parent, output=Path(snakemake.output[0]).parent
+    )

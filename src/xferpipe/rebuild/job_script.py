@@ -44,7 +44,7 @@ class StaleInputError(RuntimeError):
 
 
 @contextlib.contextmanager
-def job_script(snakemake: Any, kind: type[J]) -> Iterator[J]:
+def job_script(snakemake: Any, kind: type[J], stage: str | None = None) -> Iterator[J]:
     """Give a script its job, send its output to the log, and store what it writes with its key.
 
     In the block, `snakemake.output` names files beside the real ones. They are renamed at its end.
@@ -52,6 +52,8 @@ def job_script(snakemake: Any, kind: type[J]) -> Iterator[J]:
     Args:
         snakemake: The object that Snakemake puts into a script.
         kind: Type of the job.
+        stage: Name of the stage where it is not that of the job's type. (The rule may have another
+            one, as part of another workflow.)
     Yields:
         The job. Everything the stage may know is in it.
     Raises:
@@ -67,7 +69,8 @@ def job_script(snakemake: Any, kind: type[J]) -> Iterator[J]:
             stream=file, level=logging.INFO, format="%(asctime)s %(message)s", force=True
         )
         try:
-            with _planned(snakemake, kind) as job:
+            name = (stage or kind.stage, *map(str, snakemake.wildcards))
+            with _planned(snakemake, name) as job:
                 yield job
         except Exception as error:
             logging.getLogger("xferpipe").exception("%s failed", kind.stage)
@@ -82,9 +85,8 @@ def _redirected(file: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _planned(snakemake: Any, kind: type[J]) -> Iterator[J]:
+def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
     keys = planned_keys()
-    name = (snakemake.rule, *map(str, snakemake.wildcards))
     job, stamp = keys(*name)
     threads = str(getattr(job, "compute_threads", snakemake.threads))
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

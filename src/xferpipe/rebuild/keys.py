@@ -62,6 +62,10 @@ class Keys:
             self._cache[name] = self.keyed(name, above)
         return self._cache[name]
 
+    def __len__(self) -> int:
+        """Return how many jobs are known: see `known`."""
+        return len(self._cache)
+
     def known(self) -> list[JobId]:
         """Return every job whose key was asked for, and those above it."""
         return list(self._cache)

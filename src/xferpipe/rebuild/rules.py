@@ -62,6 +62,7 @@ class Rules:
         self.study = self.keys.study
         self.results = results_of(self.study.name, smoke=self.study.whole is not None)
         self._known: dict[JobId, bool] = {}
+        self._planned = 0
         self._main = not handed
         _note_older_results(self.results)
         _latest.append(self)
@@ -121,14 +122,27 @@ class Rules:
 
     def key(self, stage: str) -> Callable[[Any], str]:
         """Return the function that gives a job's cumulative key."""
-        return lambda wildcards: self.keys(stage, *map(str, wildcards)).key
 
-    def start(self) -> None:
-        """Write the plan of the run and tell the processes of its jobs where it is."""
+        def key(wildcards: Any) -> str:
+            self.write_plan()
+            return self.keys(stage, *map(str, wildcards)).key
+
+        return key
+
+    def write_plan(self) -> None:
+        """Write the plan of the run and tell the processes of its jobs where it is.
+
+        Called whenever a job is about to start. Nothing happens in a dry run, in a process that was
+        handed a plan, and while there are no more jobs than in the plan that was written.
+        """
+        if not self._main or len(self.keys) == self._planned or self._workflow.dryrun:
+            return
+        self._planned = len(self.keys)
         path = write_snapshot(self.keys, self.keys.known(), self.results)
         os.environ[VARIABLE] = str(path)
         settings = self._workflow.config_settings
-        settings.config_args = [*(settings.config_args or ()), f"{_HANDED_ON}={path}"]
+        own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
+        settings.config_args = [*own, f"{_HANDED_ON}={path}"]
 
     def _up_to_date(self, name: JobId) -> bool:
         """Tell whether a job has outputs and all carry its key; have Snakemake replace others."""

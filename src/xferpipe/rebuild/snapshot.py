@@ -130,6 +130,6 @@ def planned_keys() -> PlannedKeys:
     path = os.environ.get(VARIABLE)
     if not path:
         raise PlanGoneError(
-            "this job was started without a plan: run it through `snakemake` without --no-hooks"
+            "this job was started without a plan: run it through snakemake, not by its script"
         )
     return PlannedKeys(Path(path))
