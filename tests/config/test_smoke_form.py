@@ -35,3 +35,8 @@ def test_smoke_not_given_runs_the_whole_study(file):
 def test_smoke_that_is_neither_true_nor_false_is_refused(file):
     with pytest.raises(StudyError, match="expected true or false"):
         study_of_workflow(STUDY | {"smoke": "yes"}, [file])
+
+
+def test_name_that_would_share_a_smoke_forms_folder_is_refused():
+    with pytest.raises(StudyError, match="name 'a-smoke' ends in '-smoke'"):
+        study_of_workflow(STUDY | {"name": "a-smoke", "smoke": None}, [])

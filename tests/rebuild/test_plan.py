@@ -31,7 +31,11 @@ STAMP = Stamp("k", "finetune a", '{"recipe":{"lr":0.1,"opt":"sgd"}}', "code", '{
             replace(STAMP, slice='{"recipe":{"lr":0.2,"opt":"sgd"}}'),
             "changed: recipe.lr 0.2 -> 0.1",
         ),
-        (replace(STAMP, slice='{"recipe":{"lr":0.1}}'), 'changed: recipe.opt null -> "sgd"'),
+        (replace(STAMP, slice='{"recipe":{"lr":0.1}}'), 'changed: recipe.opt none -> "sgd"'),
+        (
+            replace(STAMP, slice='{"gone":null,"recipe":{"lr":0.1,"opt":"sgd"}}'),
+            "changed: gone null -> none",
+        ),
         (replace(STAMP, code="other"), "its code changed"),
         (replace(STAMP, versions='{"torch":"2.0"}'), 'another library: torch "2.0" -> "2.1"'),
         (replace(STAMP, key="other"), "what it reads, or the environment, changed"),

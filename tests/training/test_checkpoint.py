@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 
 import pytest
 import torch
 
 from xferpipe.config.recipes import Recipe
+from xferpipe.rebuild.ownership import Ownership, SupersededError
+from xferpipe.records.stamp import Stamp, stamping
 from xferpipe.training.checkpoint import Checkpoint, identity_of
 
 
@@ -27,7 +30,43 @@ def test_checkpoint_of_another_job_is_ignored(tmp_path, caplog):
     Checkpoint(tmp_path / "c.pt", "a").write({"step": 3})
     with caplog.at_level(logging.WARNING):
         assert Checkpoint(tmp_path / "c.pt", "b").read() is None
-    assert "another job" in caplog.text
+    assert "other values, code or inputs" in caplog.text
+
+
+def test_checkpoint_in_the_workflow_is_known_by_the_key_of_its_job():
+    """The slice alone does not say which weights a run started from."""
+    job = Recipe(epochs=2)
+    stamps = [Stamp(key, "finetune a", "{}", "code", "{}") for key in ("one", "other")]
+    found = []
+    for stamp in stamps:
+        with stamping(stamp):
+            found.append(identity_of(job))
+    assert found == ["one", "other"]
+    assert identity_of(job) not in found
+
+
+def test_checkpoint_of_a_job_that_was_taken_over_is_left_to_its_owner(tmp_path, monkeypatch):
+    monkeypatch.setenv("XFERPIPE_OWNER", "")
+    old, new = Ownership(tmp_path / "owner"), Ownership(tmp_path / "owner")
+    old.take()
+    handed = os.environ["XFERPIPE_OWNER"]
+    saved = Checkpoint(tmp_path / "c.pt", "a")
+    saved.write({"step": 3})
+    new.take()
+    monkeypatch.setenv("XFERPIPE_OWNER", handed)
+    for refused in (lambda: saved.write({"step": 4}), saved.remove):
+        with pytest.raises(SupersededError):
+            refused()
+    assert saved.read()["step"] == 3
+
+
+def test_unfinished_checkpoints_of_killed_processes_go_with_the_next_start(tmp_path):
+    left = tmp_path / ".c.pt.abc.partial"
+    other = tmp_path / ".other.pt.abc.partial"
+    for file in (left, other):
+        file.touch()
+    assert Checkpoint(tmp_path / "c.pt", "a").read() is None
+    assert [path.name for path in tmp_path.iterdir()] == [other.name]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "pickle", "keys"])

@@ -32,6 +32,7 @@ def check(study: Study) -> None:
         ValueError: A name is not defined, or blocks do not go together; names the key.
     """
     _targets_fit(study)
+    _name_is_of_no_smoke_form(study)
     _zoo_is_whole(study)
     _finetunes_fit(study)
     _crops_fit(study)
@@ -66,6 +67,14 @@ def _targets_fit(study: Study) -> None:
                 f"retrieval.junk_rule: index_lists are files of VeRi-776, but target {name!r} "
                 f"has reader {reader!r}; allowed there: same_camera, same_sequence, none"
             )
+
+
+def _name_is_of_no_smoke_form(study: Study) -> None:
+    if study.name.endswith("-smoke"):
+        raise ValueError(
+            f"name {study.name!r} ends in '-smoke', which is how the folder of a smoke form is "
+            f"named; write another, as {study.name.removesuffix('-smoke')!r}"
+        )
 
 
 def _zoo_is_whole(study: Study) -> None:

@@ -79,7 +79,9 @@ class FinetuneId(Block):
 class Study(Block):
     """A study: data, zoo, targets, recipes, and what to run."""
 
-    name: Name = Field(description="Name of the study, shown in the report.")
+    name: Name = Field(
+        description="Name of the study, shown in the report, and of the folder of its results."
+    )
     seed: int = Field(0, ge=0, description="Seed of everything that is not repeated over seeds.")
     compute_threads: int = Field(
         1,

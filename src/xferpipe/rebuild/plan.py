@@ -16,6 +16,9 @@ from xferpipe.rebuild.layout import LAYOUTS, output_of
 from xferpipe.rebuild.rules import Rules
 from xferpipe.records.stamp import Stamp
 
+#: A value that one of two slices does not have, which is another thing than null.
+_ABSENT = object()
+
 
 @dataclass(frozen=True)
 class PlannedJob:
@@ -159,17 +162,17 @@ def short_reason(reason: str) -> str:
 
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:
     """Name the values that differ between two slices, old and new."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = sorted(before.keys() | now.keys())
-        return [
-            line
-            for name in names
-            if before.get(name) != now.get(name)
-            for line in _differences(
-                before.get(name), now.get(name), f"{path}.{name}" if path else name
-            )
-        ]
-    return [f"{path} {json.dumps(before)} -> {json.dumps(now)}"]
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        old, new = ("none" if value is _ABSENT else json.dumps(value) for value in (before, now))
+        return [f"{path} {old} -> {new}"]
+    names = sorted(before.keys() | now.keys())
+    pairs = [(name, before.get(name, _ABSENT), now.get(name, _ABSENT)) for name in names]
+    return [
+        line
+        for name, old, new in pairs
+        if old != new
+        for line in _differences(old, new, f"{path}.{name}" if path else name)
+    ]
 
 
 def summarise(jobs: list[PlannedJob], results: Path) -> list[PlannedRule]:
