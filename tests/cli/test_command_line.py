@@ -21,7 +21,7 @@ from xferpipe.config import load_study
 from xferpipe.datasets.user_files import missing_files
 from xferpipe.records import TABLES, frame, write_table
 
-COMMANDS = ("init", "doctor", "plan", "tables", "score", "recommend", "retrieve")
+COMMANDS = ("init", "doctor", "plan", "adopt", "tables", "score", "recommend", "retrieve")
 SUBCOMMANDS = ("list", "schema", "head", "export")
 
 
@@ -115,7 +115,7 @@ def test_error_of_a_library_keeps_its_traceback(monkeypatch):
 
     monkeypatch.setattr(xferpipe.records, "load_table", broken)
     with pytest.raises(json.JSONDecodeError):
-        main(["tables", "head", "scores"])
+        main(["tables", "head", "scores", "--folder", "tables"])
 
 
 def test_traceback_variable_shows_where_an_error_comes_from(monkeypatch, tmp_path):
@@ -137,6 +137,66 @@ def test_tables_list_without_tables_says_what_to_run(run, tmp_path):
     code, _, err = run("tables", "list", "--folder", tmp_path)
     assert code == WRONG_INPUT
     assert "snakemake --cores all" in err
+
+
+def write_results(folder, *studies):
+    """Write tables of studies as the workflow lays them, one model and one score each."""
+    for study in studies:
+        tables = folder / "results" / study / "tables"
+        key = {"target": "t", "shots": "full", "model": study}
+        rows = {
+            "scores": [{**key, "method": "lfc", "variant": "", "value": 0.5}],
+            "finetunes": [],
+            "retrieval": [],
+            "zoo": [{"model": study}],
+            "targets": [{"target": "t"}],
+        }
+        for name, content in rows.items():
+            write_table(name, frame(name, content), tables / f"{name}.parquet")
+
+
+WITHOUT_FOLDER = [
+    ("tables", "list"),
+    ("tables", "head", "scores"),
+    ("tables", "export", "scores"),
+    ("recommend", "t", "--method", "lfc"),
+]
+
+
+@pytest.mark.parametrize("words", WITHOUT_FOLDER)
+def test_tables_of_the_only_study_are_taken(run, tmp_path, monkeypatch, words):
+    write_results(tmp_path, "only")
+    # What else may lie there: a study without tables yet, and results of 0.1.
+    (tmp_path / "results" / "begun" / "zoo").mkdir(parents=True)
+    (tmp_path / "results" / "tables").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*words)
+    assert code == DONE, err
+    assert ("only" if words[1] != "list" else "scores") in out
+
+
+@pytest.mark.parametrize("words", WITHOUT_FOLDER)
+def test_tables_of_several_studies_are_listed_and_none_is_taken(run, tmp_path, monkeypatch, words):
+    write_results(tmp_path, "ours", "ours-smoke")
+    monkeypatch.chdir(tmp_path)
+    option = "--tables" if words[0] == "recommend" else "--folder"
+    code, out, err = run(*words)
+    assert (code, out) == (WRONG_INPUT, "")
+    assert err == (
+        "error: results holds the tables of several studies: ours, ours-smoke; "
+        f"give {option} results/<study>/tables\n"
+    )
+    code, out, err = run(*words, option, "results/ours-smoke/tables")
+    assert code == DONE, err
+    assert out
+
+
+@pytest.mark.parametrize("words", WITHOUT_FOLDER)
+def test_no_tables_anywhere_says_what_to_run(run, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*words)
+    assert (code, out) == (WRONG_INPUT, "")
+    assert err == "error: results: no tables here; run `snakemake --cores all`\n"
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -281,6 +341,7 @@ def test_init_flags_write_a_study_that_loads_and_explains_itself(run, photos, tm
     text = study.read_text()
     assert "# Data sets by name." in text
     assert f"snakemake --cores all --configfile {study}" in text
+    assert "The report is then results/photos/report.html." in text
 
 
 @pytest.mark.parametrize("given", ["photos", "./photos", "absolute", "~/photos"])

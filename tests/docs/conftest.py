@@ -43,7 +43,10 @@ class Page:
             + os.environ["PATH"],
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_TARGET": str(folder / "installed"),
-            "PYTHONPATH": os.pathsep.join(map(str, (folder / "src", folder / "installed"))),
+            # The sources of this checkout last: what is installed may be another one's.
+            "PYTHONPATH": os.pathsep.join(
+                map(str, (folder / "src", folder / "installed", ROOT / "src"))
+            ),
         }
 
     def blocks(self, section: str | None = None) -> list[CodeBlock]:

@@ -17,7 +17,9 @@ _HEAD = """\
 # A study of your own images, written by `xferpipe init`; docs/configuration.md explains every key.
 #
 #   xferpipe plan --configfile {path}                     what would run, and how long
-#   snakemake --cores all --configfile {path}             run it; the report is results/report.html
+#   snakemake --cores all --configfile {path}             run it
+#
+# The report is then results/{name}/report.html.
 #
 # Relative paths count from the folder that snakemake is started in, where `results` is made: with
 # them, the folder can move as a whole. Neither ~ nor $HOME is expanded here.
@@ -107,7 +109,7 @@ def init(
     with look.progress("reading the images", quiet=as_json):
         found = _check(checked, study["name"])
     with atomic_path(output) as temporary:
-        temporary.write_text(config_yaml(study, _HEAD.format(path=output)))
+        temporary.write_text(config_yaml(study, _HEAD.format(path=output, name=study["name"])))
     facts = {
         "study": str(output),
         "task": task,

@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from xferpipe.cli import look
+from xferpipe.cli.folders import tables_folder
 
 
 def recommend(
     target: Annotated[str, typer.Argument(help="Target of the study.")],
-    tables: Annotated[Path, typer.Option(help="Folder of the study's result tables.")] = Path(
-        "results/tables"
-    ),
+    tables: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the study's tables; unset: of the one study below `results`."),
+    ] = None,
     shots: Annotated[str, typer.Option(help="Training images per class, or full.")] = "full",
     method: Annotated[
         str | None,
@@ -44,6 +46,7 @@ def recommend(
     from xferpipe.config.study import Selection
     from xferpipe.records import read_table
 
+    tables = tables_folder(tables, "--tables")
     with look.progress("reading the tables", quiet=as_json) as progress:
         scores = read_table("scores", tables / "scores.parquet")
         judged = Selection(own_results=own_results, bootstrap_samples=0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xferpipe.cli import look
+from xferpipe.cli.folders import tables_folder
 
 if TYPE_CHECKING:
     import polars
@@ -20,25 +21,30 @@ tables = typer.Typer(
     epilog="Example: xferpipe tables head selection --rows 5",
 )
 
-Folder = Annotated[Path, typer.Option("--folder", "-f", help="Folder that holds the tables.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", "-f", help="Folder of the tables; unset: of the one study below `results`."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table; see `tables list`.")]
 
-_FOLDER = Path("results/tables")
 #: Rows of a table that are written between two reports of progress.
 _ROWS_AT_ONCE = 50_000
 
 
 @tables.command("list")
-def list_(folder: Folder = _FOLDER, as_json: Json = False) -> None:
+def list_(folder: Folder = None, as_json: Json = False) -> None:
     """List the tables of a study: rows, size, and what each holds.
 
-    Example: xferpipe tables list --folder results/tables
+    Example: xferpipe tables list --folder results/digits/tables
     """
     import pyarrow.parquet
 
     from xferpipe.records import TABLES
 
+    folder = tables_folder(folder, "--folder")
     found = []
     for name, columns in TABLES.items():
         path = folder / f"{name}.parquet"
@@ -83,7 +89,7 @@ def schema(table: Table, as_json: Json = False) -> None:
 @tables.command()
 def head(
     table: Table,
-    folder: Folder = _FOLDER,
+    folder: Folder = None,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="Rows to show.")] = 10,
     columns: Annotated[
         str | None, typer.Option(help="Columns to show, with commas; unset: those that fit.")
@@ -113,7 +119,7 @@ def head(
 @tables.command()
 def export(
     table: Table,
-    folder: Folder = _FOLDER,
+    folder: Folder = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV file; unset: standard output.")
     ] = None,
@@ -157,10 +163,11 @@ def _columns(table: str) -> tuple:
     return TABLES[table]
 
 
-def _read(table: str, folder: Path) -> polars.DataFrame:
+def _read(table: str, folder: Path | None) -> polars.DataFrame:
     from xferpipe.records import load_table
 
-    return load_table(table, folder)
+    _columns(table)  # A name that no study has is said first.
+    return load_table(table, tables_folder(folder, "--folder"))
 
 
 def _chosen(known: list[str], columns: str | None) -> list[str]:
