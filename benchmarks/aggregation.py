@@ -57,7 +57,8 @@ aggregate(
     zoo=[], epochs=[run / "epochs.parquet" for run in runs], scores=sorted(folder.glob("scores/*")),
     finetunes=[run / "run.parquet" for run in runs],
     retrieval=[run / "retrieval.parquet" for run in runs],
-    queries=[run / "queries.parquet" for run in runs], ranked_lists=[], benchmarks=[], output=folder / "tables",
+    queries=[run / "queries.parquet" for run in runs], ranked_lists=[], benchmarks=[],
+    output=folder / "tables",
 )
 """
 EAGER = """

@@ -6,21 +6,26 @@ from xferpipe.config import ExpertJob
 from xferpipe.rebuild.job_script import job_script
 
 
-def by_source(paths, stage):
-    """Give each source its file or folder below results/<stage>/<source>."""
-    found = {Path(path).relative_to("results", stage).parts[0]: Path(path) for path in paths}
-    return {source: found.get(source) for source in job.datasets}
+def by_source(paths, has):
+    """Give each source its file or folder, in the order of the sources; None to one without."""
+    waiting = iter(paths)
+    return {
+        source: Path(next(waiting)) if has(block) else None
+        for source, block in job.datasets.items()
+    }
 
 
 with job_script(snakemake, ExpertJob) as job:
     from xferpipe.expert import expert
 
-    generated = by_source(snakemake.input.roots, "generate")
+    generated = by_source(
+        snakemake.input.roots, lambda block: getattr(block, "generate", None) is not None
+    )
     domains = Path(snakemake.output.domains)
     expert(
         job,
-        manifests=by_source(snakemake.input.manifests, "manifest"),
-        images=by_source(snakemake.input.images, "pack"),
+        manifests=by_source(snakemake.input.manifests, lambda block: True),
+        images=by_source(snakemake.input.images, lambda block: block.pack),
         roots={
             source: generated[source] or getattr(block, "root", None)
             for source, block in job.datasets.items()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from xferpipe.rebuild.keys import JobId, Keys
-from xferpipe.rebuild.layout import BENCHMARK, LAYOUTS, Artifact
+from xferpipe.rebuild.layout import BENCHMARK, LAYOUTS, SIDECAR, Artifact
 from xferpipe.rebuild.plan import stale_words
 from xferpipe.records import RecordError, atomic_path, check_digest
 from xferpipe.records.stamp import Stamp, read_stamp, sidecar_of
@@ -46,6 +46,8 @@ def adopt(keys: Keys, results: Path, source: Path | None = None) -> Iterator[Fin
         stage, *wildcards = job
         stamp = keys(*job).stamp
         for name in LAYOUTS[stage].outputs:
+            if name == SIDECAR:
+                continue
             path = Artifact(stage, tuple(wildcards), name).path
             finding = _finding(stamp, path, results, source)
             if finding is not None:

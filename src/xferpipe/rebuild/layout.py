@@ -16,6 +16,9 @@ from xferpipe.records import TABLES
 #: Name of a job's benchmark file among its artifacts; every other name is one of its outputs.
 BENCHMARK = "benchmark"
 
+#: Name of an output that holds nothing but the stamp of the one beside it.
+SIDECAR = "stamp"
+
 _RUN = "{target}/{shots}/{model}/{recipe}/seed{seed}"
 _PAIR = "{target}/{shots}/{model}"
 _ENTRY = {
@@ -51,7 +54,7 @@ RESULT_TABLES = tuple(name for name in TABLES if name != "manifest")
 LAYOUTS = {
     "generate": Layout("{dataset}", {"root": ""}),
     "manifest": Layout("{dataset}", {"manifest": "manifest.parquet"}),
-    "pack": Layout("{dataset}", {"images": "images.npy", "stamp": "images.npy.json"}),
+    "pack": Layout("{dataset}", {"images": "images.npy", SIDECAR: "images.npy.json"}),
     "pretrain": Layout("{model}", {**_ENTRY, "epochs": "epochs.parquet"}, "zoo"),
     "expert": Layout("{expert}", {"domains": "domains", "epochs": "epochs.parquet"}),
     "domain": Layout("{model}", _ENTRY, "zoo"),
