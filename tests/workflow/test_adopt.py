@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from xferpipe.cli import application
 from xferpipe.records.stamp import read_stamp
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("witness")]
 
 END = {"aggregate", "report", "figures"}
 

@@ -15,7 +15,7 @@ from PIL import Image
 from xferpipe.records import read_table
 from xferpipe.records.stamp import read_stamp
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("witness")]
 
 END = {"aggregate", "report", "figures"}
 HEAD = {"finetune digits/full/trained/head/0"} | END

@@ -100,6 +100,14 @@ def kernels() -> str:
     return kernel_hash(PACKAGE.parent.parent / "csrc", PACKAGE / "ops")
 
 
+def state_of_sources() -> frozenset[tuple[str, int, int, int]]:
+    """Return path, size, inode and time of change of every source: equal while none was edited."""
+    sources = (PACKAGE, PACKAGE.parent.parent / "csrc")
+    files = (path for folder in sources for path in folder.rglob("*") if path.suffix != ".pyc")
+    states = ((str(path), path.stat()) for path in files if path.is_file())
+    return frozenset((name, s.st_size, s.st_ino, s.st_ctime_ns) for name, s in states)
+
+
 def clear() -> None:
     """Forget what was read, so that the next hash is of the files as they are then."""
     for cached in (_package, _closure, code_of, kernels, plugin_code):

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 from xferpipe.config.jobs import Job
 from xferpipe.config.resolve import entries_of
 from xferpipe.devices import leased
-from xferpipe.rebuild.code import is_left_out, modules_of
+from xferpipe.rebuild.code import is_left_out, modules_of, state_of_sources
 from xferpipe.rebuild.environment import differing
 from xferpipe.rebuild.graph import artifacts
-from xferpipe.rebuild.keys import JobId, forget_code
+from xferpipe.rebuild.keys import JobId, forget_code, has_plugins
 from xferpipe.rebuild.layout import BENCHMARK, results_of
 from xferpipe.rebuild.ownership import Ownership
 from xferpipe.rebuild.snapshot import OWN, PlannedKeys, planned_keys
@@ -91,6 +91,7 @@ def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
     threads = str(getattr(job, "compute_threads", snakemake.threads))
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = threads
+    sources = state_of_sources()
     _check_plan(keys, stamp)
     _check_parts(keys, name, stamp)
     _check_inputs(keys, name, snakemake.input)
@@ -103,8 +104,9 @@ def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
         before = _loaded()
         yield job
         _check_imports(job, before)
-        # The modules were imported since the first check, so their files are looked at again.
-        forget_code()
+        # The modules were imported since the first check: were their files edited meanwhile?
+        if state_of_sources() != sources or has_plugins(job):
+            forget_code()
         _check_parts(keys, name, stamp)
         _check_stamps(unfinished, stamp)
         with owner.held():

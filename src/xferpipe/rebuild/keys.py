@@ -16,6 +16,7 @@ from xferpipe.config.resolve import Jobs, entries_of
 from xferpipe.config.scores import ENTRY_POINT_GROUP
 from xferpipe.config.study import Study
 from xferpipe.datasets.fingerprint import dataset_fingerprint, file_fingerprint
+from xferpipe.rebuild import code as code_module
 from xferpipe.rebuild.code import code_of
 from xferpipe.rebuild.environment import Environment
 from xferpipe.rebuild.graph import Graph
@@ -113,24 +114,29 @@ _SHARED_SLICE = {"figures": "report"}
 
 def code_of_job(job: Job) -> str:
     """Return the hash of the code that computes a job, plug-ins of other distributions included."""
+    return _code_of_job(job.stage, entries_of(job), _scores_of(job))
+
+
+def has_plugins(job: Job) -> bool:
+    """Tell whether a job runs code of other distributions."""
+    return plugin_code(_scores_of(job), ENTRY_POINT_GROUP) != ""
+
+
+def _scores_of(job: Job) -> tuple[str, ...]:
     scores = getattr(job, "scores", None)
-    plugins = scores.methods if scores is not None else ()
-    return _code_of_job(job.stage, entries_of(job), plugins)
+    return () if scores is None else scores.methods
 
 
 @functools.cache
 def _code_of_job(stage: str, entries: tuple[str, ...], plugins: tuple[str, ...]) -> str:
-    own = code_of(stage, entries)
-    other = plugin_code(plugins, ENTRY_POINT_GROUP) if plugins else ""
+    own, other = code_of(stage, entries), plugin_code(plugins, ENTRY_POINT_GROUP)
     return hashlib.sha256(f"{own}\0{other}".encode()).hexdigest()
 
 
 def forget_code() -> None:
     """Have the code hashed anew from its files."""
-    from xferpipe.rebuild import code
-
     _code_of_job.cache_clear()
-    code.clear()
+    code_module.clear()
 
 
 def matches(pattern: list[str]) -> str:

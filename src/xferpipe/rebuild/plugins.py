@@ -27,6 +27,8 @@ def plugin_code(names: tuple[str, ...], group: str) -> str:
     Returns:
         Hexadecimal SHA-256, or nothing where no name is a plug-in's.
     """
+    if not names:
+        return ""
     from importlib.metadata import entry_points
 
     points = sorted(entry_points(group=group), key=lambda point: (point.name, point.value))
