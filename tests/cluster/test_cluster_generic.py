@@ -85,6 +85,7 @@ def study(tmp_path):
 
 
 PACKED = "results/faults/pack/digits/images.npy"
+MANIFEST = "results/faults/manifest/digits/manifest.parquet"
 
 
 @pytest.mark.workflow
@@ -202,7 +203,44 @@ def test_job_of_a_killed_run_that_starts_after_the_next_run_stores_nothing(pbs, 
     (output,) = (path.read_text() for path in pbs.glob("*.out"))
     assert "a later run of this study planned it with" in output
     assert read_stamp(study.parent / PACKED) == stored
+    assert read_stamp(study.parent / MANIFEST), "the job that came too late removed it"
     assert "Nothing to be done" in jobs_planned(other, PACKED)
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_job_of_a_killed_run_that_ends_after_the_next_run_leaves_its_outputs(pbs, study, tmp_path):
+    """Its own Snakemake, which removes what a failed job wrote, must not remove that run's."""
+    run = "results/faults/finetune/digits/full/drawn/sgd/seed0/run.parquet"
+    other = study.with_name("other.yaml")
+    text = study.read_text()
+    other.write_text(text.replace("epochs: 6", "epochs: 1"))
+    study.write_text(text.replace("epochs: 6", "epochs: 400"))
+    first = subprocess.Popen(
+        command(study, run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    owners = study.parent / "results/faults/.xferpipe/owners"
+    deadline = time.monotonic() + 120
+    while not list(owners.glob("finetune-*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    local = [*command(other, run)[:-2], "--executor", "local", "--cores", "2"]
+    for options in (["--unlock"], ["--", run]):
+        subprocess.run([*local, *options], check=True, capture_output=True)
+    assert len(list(pbs.glob("*.status"))) == len(list(pbs.glob("*.asked"))) - 1, "too early"
+    deadline = time.monotonic() + 240
+    while len(list(pbs.glob("*.status"))) < len(list(pbs.glob("*.asked"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    said = "".join(path.read_text() for path in pbs.glob("*.out"))
+    assert "was started again by a later run" in said
+    assert "Nothing to be done" in jobs_planned(other, run)
+    for name in ("run.parquet", "epochs.parquet", "weights.safetensors"):
+        found = read_stamp(study.parent / run).slice
+        assert (study.parent / run).with_name(name).exists()
+        assert '"epochs":1,' in found
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ def test_moved_files_keep_every_key(here):
     """What is moved as a whole, or copied, runs nothing: not even the manifest."""
     from PIL import Image
 
+    from xferpipe.rebuild.environment import environment_of
     from xferpipe.rebuild.keys import Keys
 
     for name in ("a/1.png", "b/1.png"):
@@ -168,7 +169,7 @@ def test_moved_files_keep_every_key(here):
             zoo={"own": _NET | {"weights": "file", "name": f"{base}/own.safetensors"}},
             selection={"own_results": f"{base}/own.csv"},
         )
-        made = Keys(content, ROOT / "workflow" / "envs" / "xferpipe.yaml")
+        made = Keys(content, environment_of(ROOT, conda=True))
         return [
             made("manifest", "photos").key,
             made("load_weights", "own").key,

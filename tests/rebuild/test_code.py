@@ -1,6 +1,10 @@
 """Code hashes: what computes counts, words do not, and siblings never."""
 
+import os
+import py_compile
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +188,17 @@ def test_unknown_entry_is_an_error_that_names_it(package):
 @pytest.mark.parametrize("stage", sorted(code.STAGE_MODULES))
 def test_every_stage_of_the_package_can_be_keyed(stage):
     assert code.STAGE_MODULES[stage] in code.modules_of(stage)
+
+
+def test_bytecode_older_than_the_last_change_of_its_source_is_dropped(package, tmp_path):
+    """Python itself is deceived where an archive sets the date of a source back."""
+    source = tmp_path / "src" / "xferpipe" / "helper.py"
+    compiled = Path(py_compile.compile(str(source)))
+    code.drop_stale_bytecode()
+    assert compiled.exists()
+    state = source.stat()
+    time.sleep(0.02)
+    source.write_text(source.read_text().replace("+", "-"))
+    os.utime(source, ns=(state.st_atime_ns, state.st_mtime_ns))
+    code.drop_stale_bytecode()
+    assert not compiled.exists()

@@ -96,6 +96,26 @@ def test_file_that_was_cut_has_no_stamp_or_its_own(name, left, tmp_path):
         assert read_stamp(path) is None
 
 
+@pytest.mark.parametrize(
+    "content", ["[]", "null", "1", '"text"', "[" * 5000, '{"xferpipe.key": 1}']
+)
+@pytest.mark.parametrize("name", ["images.npy", "weights.safetensors", "report.html", "domains"])
+def test_stamp_that_is_not_one_is_none(name, content, tmp_path):
+    path = tmp_path / name
+    if name == "images.npy":
+        array(path)
+        path.with_name("images.npy.json").write_text(content)
+    elif name == "domains":
+        folder(path)
+        (path / "xferpipe.json").write_text(content)
+    elif name == "report.html":
+        path.write_text(f"<html></html>\n<!-- xferpipe {content} -->\n")
+    else:
+        header = f'{{"__metadata__":{content}}}'.encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+    assert read_stamp(path) is None
+
+
 def test_missing_file_has_no_stamp(tmp_path):
     for name in WRITERS:
         assert read_stamp(tmp_path / name) is None

@@ -86,7 +86,9 @@ def everything(stages, where: str) -> dict:
         for name, path in (paths | {"means": zoo / "class_means.safetensors"}).items()
         for key, value in load_file(path).items()
     }
-    table = read_table("scores", out / "scores.parquet").drop("seconds", "peak_bytes")
+    table = read_table("scores", out / "scores.parquet").drop(
+        "seconds", "feature_seconds", "peak_bytes"
+    )
     return tensors | {"scores": table.rows()}
 
 

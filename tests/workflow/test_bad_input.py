@@ -7,6 +7,8 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from xferpipe.datasets.manifest import read_manifest
+
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 _FEED = {"mean": [0.3, 0.3, 0.3], "std": [0.4, 0.4, 0.4]}
@@ -145,13 +147,13 @@ def test_good_data_set_beside_bad_ones_is_finished(outcome):
     ],
     ids=["label outside its range", "duplicate row"],
 )
-def test_manifest_that_was_spoilt_is_refused_where_it_is_read(finished, edit, words):
-    path = finished.directory / "results/tiny/manifest/digits/manifest.parquet"
+def test_manifest_that_was_spoilt_is_refused_where_it_is_read_and_made_anew(finished, edit, words):
+    path = finished.results / "manifest/digits/manifest.parquet"
     edit(polars.read_parquet(path)).write_parquet(path)
-    done = finished.run("results/tiny/pack/digits/images.npy", ok=False)
-    for word in words:
-        assert word in done.stdout + done.stderr
-    assert not (finished.directory / "results/tiny/pack/digits/images.npy").exists()
+    with pytest.raises(ValueError, match="manifest") as refused:
+        read_manifest(path)
+    assert all(word in str(refused.value) for word in words)
+    assert {"manifest digits", "pack digits"} <= finished.planned()
 
 
 def test_more_shots_than_a_class_has_is_refused_before_any_job(tiny_study, tmp_path, new_workflow):
@@ -205,14 +207,3 @@ def test_diverged_fine_tune_is_a_row_and_the_study_goes_on(finished):
     assert row["reason"]
     assert row["test_accuracy"] is None
     assert (finished.results / "report.html").stat().st_size > 1000
-
-
-def test_edited_result_is_told(finished):
-    run = finished.directory / "results/tiny/finetune/digits/full/trained/head/seed0/run.parquet"
-    table = polars.read_parquet(run)
-    table.with_columns(test_accuracy=polars.lit(1.0)).write_parquet(run)
-    assert finished.planned() == {"aggregate", "report", "figures"}
-    done = finished.run(ok=False)
-    output = done.stdout + done.stderr
-    assert "edited by hand" in output
-    assert "trained/head/seed0/run.parquet" in output

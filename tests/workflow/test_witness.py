@@ -80,8 +80,7 @@ def test_features_deleted_to_save_room_do_not_come_back_for_the_tables(finished)
 def test_edited_table_is_made_anew_and_its_edit_shown_nowhere(finished):
     table = finished.results / "tables" / "finetunes.parquet"
     polars.read_parquet(table).with_columns(test_accuracy=polars.lit(1.0)).write_parquet(table)
-    # The page is of the tables as they were, and they become the same again.
-    assert finished.planned() == {"aggregate"}
+    assert finished.planned() == END
     finished.run()
     assert read_table("finetunes", table, ours=True)["test_accuracy"].max() <= 1.0
     assert read_table("finetunes", table)["test_accuracy"].n_unique() > 1
@@ -95,14 +94,39 @@ def test_deleted_table_is_made_anew(finished):
 def test_edited_row_of_a_run_is_made_anew(finished):
     run = finished.results / "finetune/digits/full/trained/head/seed0/run.parquet"
     polars.read_parquet(run).with_columns(test_accuracy=polars.lit(1.0)).write_parquet(run)
-    assert finished.planned() == {"finetune digits/full/trained/head/0"}
+    assert finished.planned() == HEAD
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1"])
 def test_file_that_was_cut_is_made_anew(finished, content):
     run = finished.results / "finetune/digits/full/trained/head/seed0/run.parquet"
     run.write_bytes(content)
-    assert finished.planned() == {"finetune digits/full/trained/head/0"}
+    assert finished.planned() == HEAD
+
+
+def test_change_below_an_edited_result_is_not_lost_behind_what_is_up_to_date(finished):
+    """Snakemake looks no further below a job that runs than where it finds inputs of old dates."""
+    (finished.results / "pack" / "digits" / "images.npy.json").write_text("[]")
+    finished.study["scores"]["methods"] = ["lfc", "knn"]
+    planned = finished.planned()
+    assert {"pack digits", "scores digits/full/trained", "scores vehicles/full/drawn"} <= planned
+    assert planned >= END
+
+
+def test_forced_rule_runs_what_lies_below_it(finished):
+    finished.study["scores"]["methods"] = ["lfc", "knn"]
+    planned = finished.planned("--forcerun", "manifest")
+    assert {"manifest digits", "scores digits/full/trained", "aggregate"} <= planned
+
+
+def test_deleted_times_run_nothing_again(finished):
+    """Table `runtime` then has no row of those jobs; no training is worth one."""
+    shutil.rmtree(finished.results / "benchmarks")
+    assert finished.planned() == set()
+    finished.study["selection"]["confidence"] = 0.9
+    assert finished.planned() == END
+    finished.run("results/tiny/tables/runtime.parquet")
+    assert read_table("runtime", finished.results / "tables" / "runtime.parquet").height == 0
 
 
 def test_result_of_another_study_is_refused_where_it_is_read(finished, tmp_path):
@@ -226,6 +250,36 @@ def test_stray_note_and_a_moved_folder_run_nothing(photographs, new_workflow):
     moved = folder.rename(folder.parent.parent / "elsewhere")
     study["datasets"]["digits"]["root"] = str(moved)
     assert workflow.planned(PACKED) == set()
+
+
+def test_image_edited_between_plan_and_job_is_refused_and_not_packed(photographs, new_workflow):
+    study, folder = photographs
+    workflow = new_workflow(folder.parent, study)
+    workflow.run("results/tiny/manifest/digits/manifest.parquet")
+    image = folder / "train" / "a" / "traina0.bmp"
+    edited = bytearray(image.read_bytes())
+    edited[-1] ^= 0xFF
+    script = (
+        "import pathlib, sys\n"
+        "from xferpipe.rebuild.rules import Rules\n"
+        "write_plan = Rules.write_plan\n"
+        "def edit(self):\n"
+        "    write_plan(self)\n"
+        f"    pathlib.Path({str(image)!r}).write_bytes({bytes(edited)!r})\n"
+        "Rules.write_plan = edit\n"
+        "from snakemake.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *workflow.command(PACKED)[3:]],
+        env=workflow.variables(),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "a file of yours that it reads changed" in done.stdout + done.stderr
+    assert not (folder.parent / PACKED).exists()
 
 
 @pytest.mark.parametrize("missing", ["weights", "own_results"])

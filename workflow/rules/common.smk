@@ -5,10 +5,11 @@ from xferpipe.config.load import StudyError
 from xferpipe.devices import gpu_slots
 from xferpipe.rebuild.keys import matches
 from xferpipe.rebuild.rules import Rules
+from xferpipe.rebuild.snapshot import PlanGoneError
 
 try:
     RULES = Rules(workflow, config, ROOT)
-except StudyError as error:
+except (StudyError, PlanGoneError) as error:
     raise WorkflowError(str(error)) from None
 
 STUDY = RULES.study

@@ -9,8 +9,10 @@ and do not count. The command line, `devices` and this package are left out.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 
 from xferpipe.rebuild.closure import Closure
@@ -106,6 +108,19 @@ def state_of_sources() -> frozenset[tuple[str, int, int, int]]:
     files = (path for folder in sources for path in folder.rglob("*") if path.suffix != ".pyc")
     states = ((str(path), path.stat()) for path in files if path.is_file())
     return frozenset((name, s.st_size, s.st_ino, s.st_ctime_ns) for name, s in states)
+
+
+def drop_stale_bytecode() -> None:
+    """Delete compiled modules that are older than the last change of their source.
+
+    Python compares dates of modification, which an unpacked archive or a synchronised folder sets
+    back; it would then run other code than the source that the key is made of.
+    """
+    for path in PACKAGE.rglob("*.py"):
+        compiled = Path(importlib.util.cache_from_source(str(path)))
+        with contextlib.suppress(OSError):
+            if path.stat().st_ctime_ns > compiled.stat().st_mtime_ns:
+                compiled.unlink()
 
 
 def clear() -> None:

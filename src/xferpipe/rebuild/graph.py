@@ -45,6 +45,17 @@ class Graph:
             )
         )
 
+    def files_of_user(self, stage: str, *wildcards: str) -> list[str]:
+        """Return the data sets whose own files a job opens: to list, to pack, or in every epoch."""
+        if stage in ("manifest", "pack"):
+            read = [wildcards[0]]
+        else:
+            needs = self.needs(stage, *wildcards)
+            manifests = artifacts({"": needs.get("manifest") or needs.get("manifests")})
+            read = [manifest.wildcards[0] for manifest in manifests]
+            read = [dataset for dataset in read if not self.study.datasets[dataset].pack]
+        return [dataset for dataset in read if self._root(dataset) is None]
+
     def jobs(self) -> Iterator[tuple[str, ...]]:
         """Yield every job (stage and wildcards) of the study once, after those above it."""
         return self._with_above([("report",), ("figures",)])

@@ -20,12 +20,17 @@ from typing import Any, TypeVar
 from xferpipe.config.jobs import Job
 from xferpipe.config.resolve import entries_of
 from xferpipe.devices import leased
-from xferpipe.rebuild.code import is_left_out, modules_of, state_of_sources
+from xferpipe.rebuild.code import (
+    drop_stale_bytecode,
+    is_left_out,
+    modules_of,
+    state_of_sources,
+)
 from xferpipe.rebuild.environment import differing
 from xferpipe.rebuild.graph import artifacts
 from xferpipe.rebuild.keys import JobId, forget_code, has_plugins
 from xferpipe.rebuild.layout import BENCHMARK, results_of
-from xferpipe.rebuild.ownership import Ownership
+from xferpipe.rebuild.ownership import Ownership, SupersededError
 from xferpipe.rebuild.snapshot import OWN, PlannedKeys, planned_keys
 from xferpipe.records.stamp import Stamp, read_stamp, stamping, write_sidecar
 
@@ -91,15 +96,15 @@ def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
     threads = str(getattr(job, "compute_threads", snakemake.threads))
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = threads
+    drop_stale_bytecode()
     sources = state_of_sources()
-    _check_plan(keys, stamp)
+    keys.check_current(stamp.job)
     _check_parts(keys, name, stamp)
     _check_inputs(keys, name, snakemake.input)
     results = results_of(keys.study.name, smoke=keys.study.whole is not None)
     owner = Ownership(results / OWN / "owners" / _file_name(stamp.job))
-    owner.take()
     places = [Path(path) for path in snakemake.output]
-    with _unfinished(places) as unfinished, stamping(stamp), _device(job):
+    with _owned(owner), _unfinished(places, stamp) as unfinished, stamping(stamp), _device(job):
         snakemake.output = _moved(snakemake.output, unfinished)
         before = _loaded()
         yield job
@@ -110,18 +115,34 @@ def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
         _check_parts(keys, name, stamp)
         _check_stamps(unfinished, stamp)
         with owner.held():
-            _check_plan(keys, stamp)
+            keys.check_current(stamp.job)
             for written, place in zip(unfinished, places, strict=True):
                 _put(written, place)
 
 
 @contextlib.contextmanager
-def _unfinished(places: list[Path]) -> Iterator[list[Path]]:
-    """Give a path for each output in a folder beside it; what older processes left goes away."""
+def _owned(owner: Ownership) -> Iterator[None]:
+    """Own the job for the block; a job that fails leaves no owner."""
+    owner.take()
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(SupersededError), owner.held():
+            pass
+        raise
+
+
+@contextlib.contextmanager
+def _unfinished(places: list[Path], stamp: Stamp) -> Iterator[list[Path]]:
+    """Give a path for each output in a folder beside it; what its older processes left goes away.
+
+    The folder is named after the job: others may write into the same one at this time.
+    """
     folders = list(dict.fromkeys(place.parent for place in places))
-    name = f"{_UNFINISHED}{uuid.uuid4().hex[:12]}"
+    beginning = f"{_UNFINISHED}{_file_name(stamp.job)}-"
+    name = f"{beginning}{uuid.uuid4().hex[:12]}"
     for folder in folders:
-        for left in folder.glob(f"{_UNFINISHED}*"):
+        for left in folder.glob(f"{beginning}*"):
             shutil.rmtree(left, ignore_errors=True)
         (folder / name).mkdir(parents=True)
     try:
@@ -155,16 +176,6 @@ def _device(job: Job) -> contextlib.AbstractContextManager[Any]:
     return leased(getattr(job, "device", "cpu"))
 
 
-def _check_plan(keys: PlannedKeys, stamp: Stamp) -> None:
-    """A job of a run that a later one has replaced must not overwrite what that one makes."""
-    later = keys.replaced_key(stamp.job)
-    if later is not None:
-        raise StaleJobError(
-            f"{stamp.job} was planned with key {stamp.key[:12]}, and a later run of this study "
-            f"planned it with {later[:12]}: this job is of no use any more and stores nothing"
-        )
-
-
 def _check_parts(keys: PlannedKeys, name: JobId, stamp: Stamp) -> None:
     """What runs must be what was hashed: code, libraries and the user's own files."""
     if others := differing(stamp.versions):
@@ -189,12 +200,12 @@ def _check_parts(keys: PlannedKeys, name: JobId, stamp: Stamp) -> None:
 def _check_inputs(keys: PlannedKeys, name: JobId, given: Any) -> None:
     """An input that another plan's job wrote, or somebody edited, would give a wrong result."""
     for input_name, need in keys.graph.needs(*name).items():
-        needed = artifacts({input_name: need})
+        needed = [one for one in artifacts({input_name: need}) if one.name != BENCHMARK]
+        if not needed:
+            continue
         found = given.get(input_name, [])
         paths = [found] if isinstance(found, str) else list(found)
         for artifact, path in zip(needed, paths, strict=True):
-            if artifact.name == BENCHMARK:
-                continue
             expected = keys(artifact.stage, *artifact.wildcards).stamp
             stamp = read_stamp(path)
             if stamp is None or stamp.key != expected.key:

@@ -95,10 +95,9 @@ class Keys:
     def content(self, name: JobId) -> str:
         """Return the hash of the user's own files that a job reads; empty where it reads none."""
         stage, *wildcards = name
-        if stage == "manifest":
-            block = self.study.datasets[wildcards[0]]
-            generated = getattr(block, "generate", None) is not None
-            return "" if generated else dataset_fingerprint(block)
+        read = self.graph.files_of_user(*name)
+        if read:
+            return " ".join(dataset_fingerprint(self.study.datasets[dataset]) for dataset in read)
         if stage == "load_weights":
             entry = self.study.zoo[wildcards[0]]
             return file_fingerprint(entry.name) if entry.weights == "file" else ""

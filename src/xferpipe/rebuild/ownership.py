@@ -86,7 +86,7 @@ class Ownership:
     def _lock(self, flags: int) -> int:
         """Open and lock the file; one that its last holder removed meanwhile is opened anew."""
         while True:
-            handle = os.open(self._place, flags, 0o644)
+            handle = os.open(self._place, flags, 0o666)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
             except OSError as error:

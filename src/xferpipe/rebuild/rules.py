@@ -15,10 +15,12 @@ from xferpipe.rebuild.graph import artifacts
 from xferpipe.rebuild.interpreter import make_interpreter_callable
 from xferpipe.rebuild.keys import JobId, Keys
 from xferpipe.rebuild.layout import (
+    BENCHMARK,
     LAYOUTS,
     Artifact,
     benchmark_of,
     checkpoint_of,
+    job_name,
     log_of,
     output_of,
     results_of,
@@ -28,6 +30,8 @@ from xferpipe.records.stamp import Stamp, read_stamp
 
 #: Key of Snakemake's configuration that hands the plan to the processes of an executor.
 _HANDED_ON = "xferpipe_plan"
+#: Its value is in hexadecimal digits: Snakemake reads values as YAML, and a path may look like it.
+_HEX = "hex_"
 
 
 class Rules:
@@ -49,8 +53,9 @@ class Rules:
         handed = config.pop(_HANDED_ON, None)
         if handed:
             # A process of an executor: the study may have been edited since the run began.
-            os.environ[VARIABLE] = handed
-            self.keys: Keys = PlannedKeys(Path(handed))
+            path = bytes.fromhex(handed.removeprefix(_HEX)).decode()
+            os.environ[VARIABLE] = path
+            self.keys: Keys = self._handed_keys(Path(path))
         else:
             study = study_of_workflow(config, workflow.configfiles)
             check_user_files(study)
@@ -62,10 +67,34 @@ class Rules:
         self.study = self.keys.study
         self.results = results_of(self.study.name, smoke=self.study.whole is not None)
         self._known: dict[JobId, bool] = {}
+        self._resting: dict[JobId, bool] = {}
+        self._fresh: dict[JobId, bool] = {}
+        asked = workflow.dag_settings
+        unfinished = Path(".snakemake", "incomplete")
+        self._all_run = bool(asked.forcerun or asked.forceall or asked.forcetargets) or (
+            unfinished.is_dir() and any(unfinished.iterdir())
+        )
         self._planned = 0
         self._main = not handed
+        if workflow.storage_settings and workflow.storage_settings.default_storage_provider:
+            _trust_records(workflow)
         _note_older_results(self.results)
         _latest.append(self)
+
+    def _handed_keys(self, path: Path) -> PlannedKeys:
+        """Read a plan, and end here where a later run has replaced it for this process's jobs.
+
+        Snakemake removes a job's outputs before it starts, and after it failed; those of a later
+        run must stay. What fails in here has left nothing half-written that would have to go.
+        """
+        keys = PlannedKeys(path)
+        for target in self._workflow.dag_settings.target_jobs:
+            layout = LAYOUTS.get(target.rulename)
+            if layout is not None:
+                wildcards = [str(target.wildcards_dict[name]) for name in layout.wildcards]
+                keys.check_current(job_name(target.rulename, tuple(wildcards)))
+        self._workflow.execution_settings.keep_incomplete = True
+        return keys
 
     def outputs(self, stage: str) -> dict[str, str]:
         """Return the output paths of a rule by name, with its wildcards."""
@@ -109,12 +138,13 @@ class Rules:
 
         def inputs(wildcards: Any) -> dict[str, Any]:
             name = (stage, *map(str, wildcards))
-            flagged = ancient if self._main and self._up_to_date(name) else str
+            flagged = ancient if self._main and self._rests(name) else str
 
             def given(need: Artifact | list[Artifact] | None) -> Any:
                 if isinstance(need, Artifact):
                     return flagged(self.path(need.path))
-                return [flagged(self.path(one.path)) for one in need or ()]
+                needed = [one for one in need or () if self._is_to_be_had(one)]
+                return [flagged(self.path(one.path)) for one in needed]
 
             return {key: given(need) for key, need in self.keys.graph.needs(*name).items()}
 
@@ -142,7 +172,37 @@ class Rules:
         os.environ[VARIABLE] = str(path)
         settings = self._workflow.config_settings
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
-        settings.config_args = [*own, f"{_HANDED_ON}={path}"]
+        settings.config_args = [*own, f"{_HANDED_ON}={_HEX}{str(path).encode().hex()}"]
+
+    def _is_to_be_had(self, artifact: Artifact) -> bool:
+        """Tell whether a job may ask for a file: for a benchmark no job runs that need not run."""
+        if artifact.name != BENCHMARK:
+            return True
+        if os.path.exists(self.path(artifact.path)):
+            return True
+        return self._main and not self._up_to_date((artifact.stage, *artifact.wildcards))
+
+    def _rests(self, name: JobId) -> bool:
+        """Tell whether a job and all above it have what they would write.
+
+        Snakemake looks no further below a job that runs than the first one with `ancient` inputs.
+        So these are for jobs above which nothing will run; not for a run that is forced or that
+        makes up for a killed one.
+        """
+        if self._all_run or not self._up_to_date(name):
+            return False
+        if name not in self._resting:
+            above = self.keys.graph.above(*name)
+            self._resting[name] = all(self._is_not_stale(job) for job in above)
+        return self._resting[name]
+
+    def _is_not_stale(self, name: JobId) -> bool:
+        """Tell whether no output of a job and of those above it is there with another key."""
+        if name not in self._fresh:
+            self._up_to_date(name)
+            above = self.keys.graph.above(*name)
+            self._fresh[name] = name not in self.stale and all(map(self._is_not_stale, above))
+        return self._fresh[name]
 
     def _up_to_date(self, name: JobId) -> bool:
         """Tell whether a job has outputs and all carry its key; have Snakemake replace others."""
@@ -166,11 +226,14 @@ class Rules:
 
 
 def _read_user_files(keys: Keys) -> None:
-    """Look at the user's images before anything is planned: a fault in them ends it here."""
+    """Look at the user's files before anything is planned: a fault in them ends it here."""
+    study = keys.study
+    jobs = [("manifest", name) for name in datasets_in_use(study)]
+    jobs += [("load_weights", name) for name, entry in study.zoo.items() if entry.weights == "file"]
     try:
-        for dataset in datasets_in_use(keys.study):
-            keys("manifest", dataset)
-    except DatasetError as error:
+        for job in [*jobs, ("aggregate",)]:
+            keys.content(job)
+    except (DatasetError, OSError) as error:
         raise StudyError(str(error)) from None
 
 
@@ -186,6 +249,13 @@ def latest() -> Rules | None:
 def forget() -> None:
     """Forget the rules that were parsed before."""
     _latest.clear()
+
+
+def _trust_records(workflow: Any) -> None:
+    """Let Snakemake's records decide where the outputs, and so their keys, are not at hand."""
+    from snakemake.settings.enums import RerunTrigger
+
+    workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME, RerunTrigger.PARAMS})
 
 
 def _note_older_results(results: Path) -> None:

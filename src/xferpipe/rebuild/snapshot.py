@@ -6,7 +6,6 @@ file, which may have been edited since. Runs with equal plans share one file.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -109,16 +108,31 @@ class PlannedKeys(Keys):
         slice_, versions = job.canonical_json(), self.environment.of_stage(stage)
         return Keyed(job, Stamp(key, name, slice_, self._codes[code], versions))
 
-    def replaced_key(self, name: str) -> str | None:
-        """Return the key that a later plan of the same results has for a job; None if it agrees."""
-        own = self._planned[name][0]
+    def check_current(self, name: str) -> None:
+        """Refuse a job that a later run of the same results has planned otherwise.
+
+        Args:
+            name: Name of the job.
+        Raises:
+            PlanGoneError: So it is; the job must not overwrite what that run makes.
+        """
+        own, later = self._planned[name][0], self._later_key(name)
+        if later not in (None, own):
+            raise PlanGoneError(
+                f"{name} was planned with key {own[:12]}, and a later run of this study planned it "
+                f"with {later[:12]}: this job is of no use any more and stores nothing"
+            )
+
+    def _later_key(self, name: str) -> str | None:
+        """Return the key that the current plan of the results has for a job, where it has one."""
         plans = self._path.parent
-        with contextlib.suppress(OSError, ValueError):
+        try:
             current = plans / f"{(plans.parent / 'plan').read_text()}.json"
-            if current.name != self._path.name:
-                later = json.loads(current.read_text())["jobs"].get(name, [own])[0]
-                return later if later != own else None
-        return None
+            if current.name == self._path.name:
+                return None
+            return json.loads(current.read_text())["jobs"].get(name, [None])[0]
+        except (OSError, ValueError):
+            return None
 
 
 def planned_keys() -> PlannedKeys:

@@ -79,9 +79,9 @@ def stamped_text(text: str) -> str:
 
 def sidecar_of(path: Path) -> Path | None:
     """Return the file that holds the stamp of a folder or NPY file; None where it holds its own."""
-    if path.suffix == ".npy":
-        return path.with_name(f"{path.name}.json")
-    return path / _IN_FOLDER if path.is_dir() else None
+    if path.is_dir():
+        return path / _IN_FOLDER
+    return path.with_name(f"{path.name}.json") if path.suffix == ".npy" else None
 
 
 def write_sidecar(path: Path, stamp: Stamp) -> None:
@@ -101,11 +101,11 @@ def read_stamp(path: Path | str) -> Stamp | None:
     """
     path = Path(path)
     try:
-        found = _metadata(path)
-    except (OSError, ValueError, KeyError):
+        found = dict(_metadata(path))
+    except Exception:  # Whatever a damaged file makes of a reader, it has no stamp.
         return None
     values = {field.name: found.get(f"{_PREFIX}{field.name}") for field in fields(Stamp)}
-    if any(value is None for value in values.values()):
+    if not all(isinstance(value, str) for value in values.values()):
         return None
     return Stamp(**values)
 
