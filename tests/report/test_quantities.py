@@ -11,6 +11,7 @@ from xferpipe.config.default import DEFAULT
 from xferpipe.config.load import StudyError
 from xferpipe.config.report import QUANTITIES, Report
 from xferpipe.config.study import Selection
+from xferpipe.records import write_table
 from xferpipe.report.evidence import load
 from xferpipe.report.quantities import (
     _MEASURES,
@@ -157,7 +158,7 @@ def test_orders_of_figures_that_are_better_low_are_turned_round(ordered, tables,
     flat = rows.with_columns(
         value=polars.when(polars.col("model") == "letters_resnet8").then(0.1).otherwise(0.7)
     )
-    flat.write_parquet(tmp_path / "minimisers.parquet")
+    write_table("minimisers", flat, tmp_path / "minimisers.parquet")
     found = ordered("letters_resnet8", "digits_low_resnet8", of="local_energy", folder=tmp_path)
     assert set(found["share"]) == {1.0}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,7 @@ class Rules:
             # A process of an executor: the study may have been edited since the run began.
             path = bytes.fromhex(handed.removeprefix(_HEX)).decode()
             os.environ[VARIABLE] = path
-            self.keys: Keys = self._handed_keys(Path(path))
+            self.keys: Keys = PlannedKeys(Path(path))
         else:
             study = study_of_workflow(config, workflow.configfiles)
             check_user_files(study)
@@ -69,32 +70,10 @@ class Rules:
         self._known: dict[JobId, bool] = {}
         self._resting: dict[JobId, bool] = {}
         self._fresh: dict[JobId, bool] = {}
-        asked = workflow.dag_settings
-        unfinished = Path(".snakemake", "incomplete")
-        self._all_run = bool(asked.forcerun or asked.forceall or asked.forcetargets) or (
-            unfinished.is_dir() and any(unfinished.iterdir())
-        )
         self._planned = 0
         self._main = not handed
-        if workflow.storage_settings and workflow.storage_settings.default_storage_provider:
-            _trust_records(workflow)
         _note_older_results(self.results)
         _latest.append(self)
-
-    def _handed_keys(self, path: Path) -> PlannedKeys:
-        """Read a plan, and end here where a later run has replaced it for this process's jobs.
-
-        Snakemake removes a job's outputs before it starts, and after it failed; those of a later
-        run must stay. What fails in here has left nothing half-written that would have to go.
-        """
-        keys = PlannedKeys(path)
-        for target in self._workflow.dag_settings.target_jobs:
-            layout = LAYOUTS.get(target.rulename)
-            if layout is not None:
-                wildcards = [str(target.wildcards_dict[name]) for name in layout.wildcards]
-                keys.check_current(job_name(target.rulename, tuple(wildcards)))
-        self._workflow.execution_settings.keep_incomplete = True
-        return keys
 
     def outputs(self, stage: str) -> dict[str, str]:
         """Return the output paths of a rule by name, with its wildcards."""
@@ -138,6 +117,8 @@ class Rules:
 
         def inputs(wildcards: Any) -> dict[str, Any]:
             name = (stage, *map(str, wildcards))
+            if not self._main:
+                self._check_current(name)
             flagged = ancient if self._main and self._rests(name) else str
 
             def given(need: Artifact | list[Artifact] | None) -> Any:
@@ -173,6 +154,23 @@ class Rules:
         settings = self._workflow.config_settings
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
         settings.config_args = [*own, f"{_HANDED_ON}={_HEX}{str(path).encode().hex()}"]
+
+    def _check_current(self, name: JobId) -> None:
+        """End an executor's process here where a later run has replaced its plan for the job.
+
+        Snakemake removes a job's outputs before it starts, and after it failed; those of a later
+        run must stay. What fails in here has left nothing half-written that would have to go.
+        """
+        self._workflow.execution_settings.keep_incomplete = True
+        self.keys.check_current(job_name(stage=name[0], wildcards=name[1:]))
+
+    @functools.cached_property
+    def _all_run(self) -> bool:
+        """Whether the run is forced, or makes up for a killed one."""
+        asked = self._workflow.dag_settings
+        unfinished = Path(".snakemake", "incomplete")
+        killed = unfinished.is_dir() and any(unfinished.iterdir())
+        return bool(asked.forcerun or asked.forceall or asked.forcetargets or killed)
 
     def _is_to_be_had(self, artifact: Artifact) -> bool:
         """Tell whether a job may ask for a file: for a benchmark no job runs that need not run."""
@@ -211,6 +209,13 @@ class Rules:
         return self._known[name]
 
     def _compare(self, name: JobId) -> bool:
+        from snakemake.settings.enums import RerunTrigger
+
+        if self._workflow.storage_settings.default_storage_provider:
+            # The outputs, and so their keys, are not at hand: Snakemake's records have to do.
+            triggers = frozenset({RerunTrigger.MTIME, RerunTrigger.PARAMS})
+            self._workflow.dag_settings.rerun_triggers = triggers
+            return False
         stage, *wildcards = name
         outputs = (Artifact(stage, tuple(wildcards), output) for output in LAYOUTS[stage].outputs)
         paths = [self.path(output.path) for output in outputs]
@@ -249,13 +254,6 @@ def latest() -> Rules | None:
 def forget() -> None:
     """Forget the rules that were parsed before."""
     _latest.clear()
-
-
-def _trust_records(workflow: Any) -> None:
-    """Let Snakemake's records decide where the outputs, and so their keys, are not at hand."""
-    from snakemake.settings.enums import RerunTrigger
-
-    workflow.dag_settings.rerun_triggers = frozenset({RerunTrigger.MTIME, RerunTrigger.PARAMS})
 
 
 def _note_older_results(results: Path) -> None:
