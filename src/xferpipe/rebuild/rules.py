@@ -146,10 +146,18 @@ class Rules:
         Called whenever a job is about to start. Nothing happens in a dry run, in a process that was
         handed a plan, and while there are no more jobs than in the plan that was written.
         """
+        from snakemake.exceptions import WorkflowError
+
         if not self._main or len(self.keys) == self._planned or self._workflow.dryrun:
             return
         self._planned = len(self.keys)
-        path = write_snapshot(self.keys, self.keys.known(), self.results)
+        try:
+            path = write_snapshot(self.keys, self.keys.known(), self.results)
+        except OSError as error:
+            raise WorkflowError(
+                f"{self.results}: the plan of the run cannot be written there ({error.strerror}); "
+                "allow writing to the results, or run elsewhere"
+            ) from None
         os.environ[VARIABLE] = str(path)
         settings = self._workflow.config_settings
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
@@ -187,7 +195,8 @@ class Rules:
         So these are for jobs above which nothing will run; not for a run that is forced or that
         makes up for a killed one.
         """
-        if self._all_run or not self._up_to_date(name):
+        # In this order: whatever the run, it is `_up_to_date` that has stale outputs replaced.
+        if not self._up_to_date(name) or self._all_run:
             return False
         if name not in self._resting:
             above = self.keys.graph.above(*name)
