@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-min_version("9.5")
+min_version("9.27")
 
 
 ROOT = Path(workflow.basedir)

@@ -93,9 +93,7 @@ def _redirected(file: Any) -> Iterator[None]:
 def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
     keys = planned_keys()
     job, stamp = keys(*name)
-    threads = str(getattr(job, "compute_threads", snakemake.threads))
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = threads
+    limit_threads(getattr(job, "compute_threads", snakemake.threads))
     drop_stale_bytecode()
     sources = state_of_sources()
     keys.check_current(stamp.job)
@@ -118,6 +116,18 @@ def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
             keys.check_current(stamp.job)
             for written, place in zip(unfinished, places, strict=True):
                 _put(written, place)
+
+
+def limit_threads(threads: int) -> None:
+    """Have libraries compute with so many threads: those to come by variables, others by a call.
+
+    The number of threads changes the last digits of sums, and so is part of a result.
+    """
+    from threadpoolctl import threadpool_limits
+
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    threadpool_limits(threads)
 
 
 @contextlib.contextmanager
