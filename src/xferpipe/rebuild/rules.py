@@ -68,7 +68,6 @@ class Rules:
         self.study = self.keys.study
         self.results = results_of(self.study.name, smoke=self.study.whole is not None)
         self._known: dict[JobId, bool] = {}
-        self._resting: dict[JobId, bool] = {}
         self._fresh: dict[JobId, bool] = {}
         self._planned = 0
         self._main = not handed
@@ -196,12 +195,7 @@ class Rules:
         makes up for a killed one.
         """
         # In this order: whatever the run, it is `_up_to_date` that has stale outputs replaced.
-        if not self._up_to_date(name) or self._all_run:
-            return False
-        if name not in self._resting:
-            above = self.keys.graph.above(*name)
-            self._resting[name] = all(self._is_not_stale(job) for job in above)
-        return self._resting[name]
+        return self._up_to_date(name) and not self._all_run and self._is_not_stale(name)
 
     def _is_not_stale(self, name: JobId) -> bool:
         """Tell whether no output of a job and of those above it is there with another key."""

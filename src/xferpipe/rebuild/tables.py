@@ -6,32 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from xferpipe.rebuild.closure import TABLES
+from xferpipe.rebuild.layout import RESULT_TABLES
 from xferpipe.rebuild.package import CodeError, Package
 from xferpipe.rebuild.syntax import dotted
-
-#: What aggregation writes and the report reads.
-_RESULTS = (
-    "zoo",
-    "targets",
-    "scores",
-    "finetunes",
-    "epochs",
-    "retrieval",
-    "retrieval_queries",
-    "camera_pairs",
-    "ranked_lists",
-    "selection",
-    "gains",
-    "choices",
-    "efficiency",
-    "minimisers",
-    "distances",
-    "paths",
-    "forgetting",
-    "feature_correlation",
-    "partial_correlations",
-    "runtime",
-)
 
 #: Stage -> tables that it writes or reads.
 TABLES_OF: dict[str, tuple[str, ...]] = {
@@ -52,8 +29,8 @@ TABLES_OF: dict[str, tuple[str, ...]] = {
     "path": ("manifest", "distances", "paths"),
     "probe_finetuned": ("manifest", "finetunes", "minimisers"),
     "continual": ("manifest", "forgetting"),
-    "aggregate": _RESULTS,
-    "report": _RESULTS,
+    "aggregate": RESULT_TABLES,
+    "report": RESULT_TABLES,
 }
 
 
