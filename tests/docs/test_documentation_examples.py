@@ -28,12 +28,12 @@ def test_extending_recipe_joins_the_default_study(page):
     (block,) = page("docs/extending.md").blocks("A recipe")
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
     added = yaml.safe_load(block.text)
-    before = sum(1 for _ in load_study(study).finetune_ids())
+    before = len(load_study(study).runs())
     study["finetuning_recipes"] |= added["finetuning_recipes"]
     study["finetunes"] += added["finetunes"]
     loaded = load_study(study)
     assert loaded.finetuning_recipes["patient"].epochs == 30
-    assert sum(1 for _ in loaded.finetune_ids()) == before + 3 * len(loaded.zoo)
+    assert len(loaded.runs()) == before + 3 * len(loaded.zoo)
 
 
 def test_command_line_page_commands_run(page):
