@@ -47,6 +47,7 @@ lint: install ## Check style, imports between layers, and the workflow
 
 docs: install ## Write the generated files: config.yaml, schema, references
 	$(BIN)/python -m xferpipe.config.document
+	$(BIN)/python -m xferpipe.graph.document
 
 lock: ## Resolve the dependencies of pyproject.toml anew into requirements.lock
 	$(BIN)/pip install --quiet uv

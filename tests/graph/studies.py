@@ -36,9 +36,14 @@ def form_name(name: str, smoke: bool) -> str:
     return f"{name}-smoke" if smoke else name
 
 
+def study_of(name: str, smoke: bool) -> Study:
+    """Return one form of a study."""
+    return load_study(_file(name), smoke=smoke)
+
+
 def described(name: str, smoke: bool) -> dict[str, Any]:
     """Describe the graph of one study."""
-    study = load_study(_file(name), smoke=smoke)
+    study = study_of(name, smoke)
     lines: dict[str, list[str]] = {}
     for job in all_jobs(study):
         stage, *wildcards = job
@@ -52,7 +57,7 @@ def described(name: str, smoke: bool) -> dict[str, Any]:
 
 def partitioned(name: str, smoke: bool) -> dict[str, dict[str, int] | str]:
     """Count the jobs of each stage that each edit gives another key."""
-    content = load_study(_file(name), smoke=smoke).model_dump(mode="json")
+    content = study_of(name, smoke).model_dump(mode="json")
     before = _all_keys(content)
     found: dict[str, dict[str, int] | str] = {}
     for edit, change in EDITS.items():

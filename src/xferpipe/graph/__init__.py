@@ -1,6 +1,6 @@
-"""Exact rebuilds: what a job computes with, hashed, so that it runs again when that changes.
+"""The graph of a study's jobs, written once, and the keys that make rebuilds exact.
 
-`code.py` hashes the code of a stage: `syntax.py` says what of Python counts, `closure.py` what a
-stage reaches, `kernels.py`, `plugins.py` and `tables.py` the rest. `keys.py` adds everything else
-that a job depends on, and `job_script.py` checks, in the job, that what runs is what was hashed.
+`stages/` holds one record a stage: what its jobs are, read and write. `code/` hashes the code of a
+stage, `keys.py` adds everything else that a job depends on, `rules.py` is what the Snakefile asks,
+and `job.py` checks, in the job, that what runs is what was hashed.
 """
