@@ -91,10 +91,3 @@ def gaussian(drawn):
     tail = np.where(r <= 5.0, near, _horner(e, r - 5.0) / _horner(f, r - 5.0))
     tail = np.where(q < 0, -tail, tail)
     return np.where(np.abs(q) <= 0.425, central, tail).astype(np.float32)
-
-
-def gaussian_matrix(seed, rows, columns):
-    """Return a matrix of standard normal values, float32 (rows, columns)."""
-    blocks = -(-columns // 4)
-    drawn = words(seed, DENSE, np.arange(rows * blocks)).reshape(rows, blocks * 4)
-    return gaussian(drawn[:, :columns])
