@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from xferpipe.zoo.normalisation import own_modes
 
 
 class ProbeImages:
@@ -90,18 +91,6 @@ def outcomes_of(logits: Tensor, labels: Tensor) -> Outcomes:
     return Outcomes(logits.argmax(1) == labels, loss.double())
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put every layer in evaluation mode, and each back in its own mode afterwards."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-
-
 @torch.inference_mode()
 def evaluate(classifier: nn.Module, images: ProbeImages) -> Outcomes:
     """Classify every image in evaluation mode.
@@ -112,7 +101,8 @@ def evaluate(classifier: nn.Module, images: ProbeImages) -> Outcomes:
     Returns:
         Outcomes (n) on the CPU, in the order of the images.
     """
-    with evaluation_mode(classifier):
+    with own_modes(classifier):
+        classifier.eval()
         parts = [outcomes_of(classifier(pixels), labels) for pixels, labels in images]
     return Outcomes(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xferpipe.config.minimisers import InputProbes
-from xferpipe.minimisers.images import Outcomes, ProbeImages, evaluation_mode, outcomes_of
+from xferpipe.minimisers.images import Outcomes, ProbeImages, outcomes_of
 from xferpipe.minimisers.readings import Reading, over_images, over_repeats
 from xferpipe.seeding import numpy_generator
+from xferpipe.zoo.normalisation import own_modes
 
 #: A perturbation: probe, intensity, repeat.
 _Key = tuple[str, float, int]
@@ -92,7 +93,8 @@ def input_probes(
     """
     found: dict[_Key, list[Outcomes]] = {}
     draws = _Draws(probes, seed)
-    with evaluation_mode(classifier):
+    with own_modes(classifier):
+        classifier.eval()
         for pixels, labels in images:
             for key, outcomes in _perturbed(classifier, pixels, labels, probes, draws):
                 found.setdefault(key, []).append(Outcomes(*(part.cpu() for part in outcomes)))
