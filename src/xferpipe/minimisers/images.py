@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from xferpipe.training.evaluate import classified
 from xferpipe.zoo.normalisation import own_modes
 
 
@@ -29,7 +30,7 @@ class ProbeImages:
         Args:
             images: uint8 (n, channels, h, w), or floating point pixels in [0, 1].
             labels: int64 (n).
-            batch_size: Images of one pass.
+            batch_size: Images of one pass; fewer where memory runs out.
             device: Where batches are given out.
         Raises:
             ValueError: The two differ in length, or there is no image.
@@ -103,7 +104,7 @@ def evaluate(classifier: nn.Module, images: ProbeImages) -> Outcomes:
     """
     with own_modes(classifier):
         classifier.eval()
-        parts = [outcomes_of(classifier(pixels), labels) for pixels, labels in images]
+        parts = [outcomes_of(*batch) for batch in classified(classifier, images)]
     return Outcomes(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
 
