@@ -21,7 +21,7 @@ preflight:
 	$(BIN)/pip install --quiet -r requirements.lock
 	@touch $@
 
-.venv/package: .venv/dependencies pyproject.toml setup.py $(NATIVE)
+.venv/package: .venv/dependencies pyproject.toml setup.py src/xferpipe/native_sources.py $(NATIVE)
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@
 

@@ -140,7 +140,7 @@ def training_parts(train: LabelledRows, job: ContinualJob) -> list[LabelledRows]
             )
         generator = numpy_generator(job.study_seed, "continual", "images", name)
         part_of[generator.permutation(members)] = numpy.arange(len(members)) % job.parts
-    return [_take(train, part_of == part) for part in range(job.parts)]
+    return [train.take(part_of == part) for part in range(job.parts)]
 
 
 def with_forgotten(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -173,8 +173,4 @@ def _result(
 
 
 def _of_classes(rows: LabelledRows, classes: numpy.ndarray) -> LabelledRows:
-    return _take(rows, numpy.isin(rows.labels, classes))
-
-
-def _take(rows: LabelledRows, mask: numpy.ndarray) -> LabelledRows:
-    return LabelledRows(rows.rows[mask], rows.labels[mask], rows.class_names)
+    return rows.take(numpy.isin(rows.labels, classes))

@@ -6,8 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-#: What the build reads: see setup.py.
-_SUFFIXES = {".cpp", ".cu", ".h", ".cuh"}
+from xferpipe.native_sources import native_sources
 
 _TOKEN = re.compile(
     r"""
@@ -66,9 +65,7 @@ def kernel_hash(sources: Path, built: Path) -> str:
     """
     digest = hashlib.sha256()
     if sources.is_dir():
-        for path in sorted(path for path in sources.rglob("*") if path.suffix in _SUFFIXES):
-            if path.name.startswith("."):
-                continue
+        for path in native_sources(sources):
             text = "\0".join(tokens(path.read_text(encoding="utf-8")))
             digest.update(f"{path.relative_to(sources).as_posix()}\0{text}\0".encode())
     else:
