@@ -36,10 +36,10 @@ def figures(job: ReportJob, *, tables: Path, output: Path) -> None:
     from xferpipe.records.stamp import stamped_text
     from xferpipe.report.drawing import svg
     from xferpipe.report.evidence import load
-    from xferpipe.report.sections import SECTIONS, figures_of
+    from xferpipe.report.sections import SECTIONS
 
     evidence = load(job, tables)
     for section in SECTIONS:
-        for figure in figures_of(section, evidence):
+        for figure in section.figures(evidence):
             with atomic_path(Path(output) / f"{figure.name}.svg") as temporary:
                 temporary.write_text(stamped_text(svg(figure)), encoding="utf-8")
