@@ -5,16 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from xferpipe.config import load_study
-from xferpipe.config.default import DEFAULT
 from xferpipe.rebuild.environment import environment_of
 from xferpipe.rebuild.graph import wildcards_of
 from xferpipe.rebuild.keys import Keys, matches
 
-ENVIRONMENT = environment_of(Path(__file__).parents[2], conda=False)
-
-
+ROOT = Path(__file__).parents[2]
+DIGITS = yaml.safe_load((ROOT / "studies" / "digits.yaml").read_text())
+ENVIRONMENT = environment_of(ROOT, conda=False)
 END = {("aggregate",), ("report",), ("figures",)}
 
 
@@ -24,12 +24,12 @@ def all_keys(content):
 
 
 def changed_jobs(*path, value):
-    content = copy.deepcopy(DEFAULT)
+    content = copy.deepcopy(DIGITS)
     place = content
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    before, after = all_keys(DEFAULT), all_keys(content)
+    before, after = all_keys(DIGITS), all_keys(content)
     return {name for name in before if after.get(name) != before[name]}
 
 
@@ -53,7 +53,7 @@ def test_change_of_the_retrieval_options_reaches_rankings_only():
 
 
 def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them():
-    asked = DEFAULT["report"]["feature_correlation"]
+    asked = DIGITS["report"]["feature_correlation"]
     run = ("finetune", "digits_5_to_9", "full", "resnet8_digits", "sgd", "0")
     changed = changed_jobs("report", "feature_correlation", value=asked | {"epochs": [1, 3]})
     assert changed == {run, *END}
@@ -65,29 +65,29 @@ def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them
 
 
 def test_every_job_has_its_own_key():
-    keys = all_keys(DEFAULT)
+    keys = all_keys(DIGITS)
     assert len(set(keys.values())) == len(keys)
 
 
 def test_change_of_the_environment_reaches_every_job():
-    keys = Keys(load_study(DEFAULT), replace(ENVIRONMENT, file="another"))
-    before = all_keys(DEFAULT)
+    keys = Keys(load_study(DIGITS), replace(ENVIRONMENT, file="another"))
+    before = all_keys(DIGITS)
     assert all(keys(*job).key != before[job] for job in keys.graph.jobs())
 
 
 def test_another_polars_reaches_the_tables_and_another_torch_what_runs_models():
-    before = all_keys(DEFAULT)
+    before = all_keys(DIGITS)
     changed = {}
     for name in ("polars", "torch"):
         versions = {**ENVIRONMENT.versions, name: "0.1"}
-        keys = Keys(load_study(DEFAULT), replace(ENVIRONMENT, versions=versions))
+        keys = Keys(load_study(DIGITS), replace(ENVIRONMENT, versions=versions))
         changed[name] = {job[0] for job in keys.graph.jobs() if keys(*job).key != before[job]}
     assert changed["polars"] == {"aggregate", "report", "figures"}
     assert changed["torch"] == {job[0] for job in before}
 
 
 def test_wildcards_follow_the_order_of_the_result_path():
-    run = next(load_study(DEFAULT).finetune_ids())
+    run = next(load_study(DIGITS).finetune_ids())
     assert wildcards_of(run) == ("digits_5_to_9", "full", "resnet8_digits", "sgd", "0")
 
 
