@@ -45,7 +45,7 @@ lint: install ## Check style, imports between layers, and the workflow
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-docs: install ## Write the generated files: config.yaml, schema, references
+docs: install ## Write the generated files: the schema of a study, references
 	$(BIN)/python -m xferpipe.config.document
 	$(BIN)/python -m xferpipe.graph.document
 

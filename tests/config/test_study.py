@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xferpipe.config import StudyError, load_study
-from xferpipe.config.default import DEFAULT
 from xferpipe.config.load import study_of_workflow
 from xferpipe.graph.entries import entries_of
 from xferpipe.graph.stages import job_of
 
+ROOT = Path(__file__).parents[2]
+DIGITS = yaml.safe_load((ROOT / "studies" / "digits.yaml").read_text())
+
 
 def changed(*path, value):
-    content = copy.deepcopy(DEFAULT)
+    content = copy.deepcopy(DIGITS)
     place = content
     for key in path[:-1]:
         place = place[key]
@@ -29,7 +31,7 @@ def _drawn(architecture, **options):
 
 
 def test_default_study_has_the_size_its_page_promises():
-    study = load_study(DEFAULT)
+    study = load_study(DIGITS)
     runs = study.runs()
     assert len(study.targets) >= 3
     assert len(study.zoo) >= 8
@@ -37,11 +39,11 @@ def test_default_study_has_the_size_its_page_promises():
 
 
 def test_smoke_form_keeps_every_kind_of_entry_and_few_jobs():
-    study = load_study(DEFAULT, smoke=True)
+    study = load_study(DIGITS, smoke=True)
     assert {entry.weights for entry in study.zoo.values()} == {"pretrain", "random"}
     assert {target.task for target in study.targets.values()} == {"classification", "retrieval"}
     used = {run.recipe for run in study.runs()}
-    assert used == set(DEFAULT["finetuning_recipes"])
+    assert used == set(DIGITS["finetuning_recipes"])
     assert 2 * len(study.scored()) * len(study.zoo) + 2 * len(study.runs()) < 40
 
 
@@ -74,8 +76,8 @@ def test_smoke_form_keeps_every_kind_of_entry_and_few_jobs():
         (changed("finetunes", 0, "shots", value=[0]), ["finetunes.0.shots"]),
         (changed("scores", "methods", value=["lcf"]), ["lcf", "lfc"]),
         (changed("selection", "reference_model", value="x"), ["reference_model"]),
-        (changed("zoo", value={"a b": DEFAULT["zoo"]["resnet8_random"]}), ["a b"]),
-        (changed("zoo", value={"../up": DEFAULT["zoo"]["resnet8_random"]}), ["../up"]),
+        (changed("zoo", value={"a b": DIGITS["zoo"]["resnet8_random"]}), ["a b"]),
+        (changed("zoo", value={"../up": DIGITS["zoo"]["resnet8_random"]}), ["../up"]),
         (changed("zoo", value={}), ["zoo", "at least one"]),
         (changed("datasets", "vehicles", "root", value="/data"), ["exactly one", "generate"]),
     ],
@@ -90,7 +92,7 @@ def test_impossible_study_ends_in_one_error_that_names_the_key(content, names):
 def test_s003_feeds_its_targets_as_bit_does():
     """BiT's bit_pytorch/train.py resizes both sides to the same number: nothing is cut off. A model
     that has a side of its own is never fed at that of the data set, 32 or 512 px."""
-    content = yaml.safe_load((Path(__file__).parents[2] / "studies/s003.yaml").read_text())
+    content = yaml.safe_load((ROOT / "studies/s003.yaml").read_text())
     study = load_study(content)
     large = {name for name in study.targets if study.datasets[name].image_px >= 96}
     assert large == {"pets", "flowers"}
@@ -111,30 +113,30 @@ def test_broken_yaml_is_an_error_that_names_the_file(tmp_path):
 
 
 def test_smoke_without_a_block_is_refused():
-    content = {key: value for key, value in DEFAULT.items() if key != "smoke"}
+    content = {key: value for key, value in DIGITS.items() if key != "smoke"}
     with pytest.raises(StudyError, match="no smoke block"):
         load_study(content, smoke=True)
 
 
 def test_smoke_flag_of_the_command_line_finds_the_block_it_replaced(tmp_path):
     file = tmp_path / "study.yaml"
-    file.write_text(yaml.safe_dump(DEFAULT))
-    study = study_of_workflow({**DEFAULT, "smoke": True}, [file])
-    assert study == load_study(DEFAULT, smoke=True)
-    assert study_of_workflow({**DEFAULT, "smoke": False}, [file]) == load_study(DEFAULT)
+    file.write_text(yaml.safe_dump(DIGITS))
+    study = study_of_workflow({**DIGITS, "smoke": True}, [file])
+    assert study == load_study(DIGITS, smoke=True)
+    assert study_of_workflow({**DIGITS, "smoke": False}, [file]) == load_study(DIGITS)
 
 
-@given(st.permutations(sorted(DEFAULT["finetuning_recipes"]["identities"].items())))
+@given(st.permutations(sorted(DIGITS["finetuning_recipes"]["identities"].items())))
 def test_slice_does_not_depend_on_the_order_of_keys(items):
     study = load_study(changed("finetuning_recipes", "identities", value=dict(items)))
     run = ("vehicles", "full", "resnet8_random", "identities", "0")
-    expected = job_of(load_study(DEFAULT), "finetune", *run).canonical_json()
+    expected = job_of(load_study(DIGITS), "finetune", *run).canonical_json()
     assert job_of(study, "finetune", *run).canonical_json() == expected
 
 
 def test_slice_reads_its_own_recipe_and_no_other():
     run = ("digits_5_to_9", "full", "resnet8_random", "sgd", "0")
-    before = job_of(load_study(DEFAULT), "finetune", *run)
+    before = job_of(load_study(DIGITS), "finetune", *run)
     other = load_study(changed("finetuning_recipes", "head_only", "lr", value=0.5))
     own = load_study(changed("finetuning_recipes", "sgd", "lr", value=0.5))
     assert job_of(other, "finetune", *run) == before
@@ -143,13 +145,11 @@ def test_slice_reads_its_own_recipe_and_no_other():
 
 def test_licence_is_shown_and_never_computed_with():
     study = load_study(changed("datasets", "shapes", "licence", value="CC0"))
-    assert job_of(study, "manifest", "shapes") == job_of(load_study(DEFAULT), "manifest", "shapes")
+    assert job_of(study, "manifest", "shapes") == job_of(load_study(DIGITS), "manifest", "shapes")
 
 
 def test_entries_name_what_a_job_uses_and_no_sibling():
-    job = job_of(
-        load_study(DEFAULT), "finetune", "digits_5_to_9", "5", "resnet8_random", "sgd", "0"
-    )
+    job = job_of(load_study(DIGITS), "finetune", "digits_5_to_9", "5", "resnet8_random", "sgd", "0")
     assert entries_of(job) == (
         "xferpipe.datasets.readers.digits",
         "xferpipe.training.algorithms.plain",
@@ -176,20 +176,20 @@ def _with_expert(recipe):
     """Return the default study with an expert trained by `recipe`; textures are the smaller."""
     expert = EXPERT["experts"]["both"] | {"recipe": "own"}
     return {
-        **DEFAULT,
+        **DIGITS,
         "datasets": {
-            **DEFAULT["datasets"],
-            "shapes": DEFAULT["datasets"]["shapes"] | {"image_px": 64},
+            **DIGITS["datasets"],
+            "shapes": DIGITS["datasets"]["shapes"] | {"image_px": 64},
         },
         "experts": {"both": expert},
-        "pretraining_recipes": {**DEFAULT["pretraining_recipes"], "own": recipe},
-        "zoo": {**DEFAULT["zoo"], "a": _domain("shapes"), "b": _domain("textures")},
+        "pretraining_recipes": {**DIGITS["pretraining_recipes"], "own": recipe},
+        "zoo": {**DIGITS["zoo"], "a": _domain("shapes"), "b": _domain("textures")},
     }
 
 
 def test_domains_of_an_expert_are_zoo_entries():
-    zoo = DEFAULT["zoo"] | {"a": _domain("shapes"), "b": _domain("textures")}
-    job = job_of(load_study({**DEFAULT, **EXPERT, "zoo": zoo}), "expert", "both")
+    zoo = DIGITS["zoo"] | {"a": _domain("shapes"), "b": _domain("textures")}
+    job = job_of(load_study({**DIGITS, **EXPERT, "zoo": zoo}), "expert", "both")
     assert job.models == {"shapes": "a", "textures": "b"}
     assert list(job.datasets) == ["shapes", "textures"]
 
@@ -233,6 +233,6 @@ def test_expert_recipe_whose_crop_is_larger_than_the_images_of_a_source_is_refus
 )
 def test_impossible_expert_is_refused(entries, words):
     with pytest.raises(StudyError) as error:
-        load_study({**DEFAULT, **EXPERT, "zoo": DEFAULT["zoo"] | entries})
+        load_study({**DIGITS, **EXPERT, "zoo": DIGITS["zoo"] | entries})
     for word in words:
         assert word in str(error.value)

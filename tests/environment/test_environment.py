@@ -79,11 +79,6 @@ def test_gpu_environment_adds_the_toolkit_of_the_locked_torch():
     assert gpu["cuda-version"] == runtime.split(".")[0]
 
 
-def test_gpu_environment_is_deployed_by_the_same_script():
-    one, other = (ENVIRONMENTS / f"{name}.post-deploy.sh" for name in ("xferpipe", "xferpipe-gpu"))
-    assert one.read_text() == other.read_text()
-
-
 def repository_copy(folder, native):
     """Copy what is installed from; without the kernels' sources nothing is compiled."""
     folder.mkdir()

@@ -132,7 +132,7 @@ def _all_keys(content: dict[str, Any]) -> dict[tuple[str, ...], str]:
 
 
 def _file(name: str) -> Path:
-    return ROOT / "studies" / f"{name}.yaml" if name != "digits" else ROOT / "config.yaml"
+    return ROOT / "studies" / f"{name}.yaml"
 
 
 def figures_of(name: str, smoke: bool) -> dict[str, Any]:

@@ -4,15 +4,16 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
 from xferpipe.config import load_study
-from xferpipe.config.default import DEFAULT
 from xferpipe.graph.environment import environment_of
 from xferpipe.graph.graph import all_jobs
 from xferpipe.graph.keys import Keys
 
-ENVIRONMENT = environment_of(Path(__file__).parents[2], conda=False)
-
-
+ROOT = Path(__file__).parents[2]
+DIGITS = yaml.safe_load((ROOT / "studies" / "digits.yaml").read_text())
+ENVIRONMENT = environment_of(ROOT, conda=False)
 END = {("aggregate",), ("report",), ("figures",)}
 
 
@@ -22,12 +23,12 @@ def all_keys(content):
 
 
 def changed_jobs(*path, value):
-    content = copy.deepcopy(DEFAULT)
+    content = copy.deepcopy(DIGITS)
     place = content
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    before, after = all_keys(DEFAULT), all_keys(content)
+    before, after = all_keys(DIGITS), all_keys(content)
     return {name for name in before if after.get(name) != before[name]}
 
 
@@ -51,7 +52,7 @@ def test_change_of_the_retrieval_options_reaches_rankings_only():
 
 
 def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them():
-    asked = DEFAULT["report"]["feature_correlation"]
+    asked = DIGITS["report"]["feature_correlation"]
     run = ("finetune", "digits_5_to_9", "full", "resnet8_digits", "sgd", "0")
     changed = changed_jobs("report", "feature_correlation", value=asked | {"epochs": [1, 3]})
     assert changed == {run, *END}
@@ -63,22 +64,22 @@ def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them
 
 
 def test_every_job_has_its_own_key():
-    keys = all_keys(DEFAULT)
+    keys = all_keys(DIGITS)
     assert len(set(keys.values())) == len(keys)
 
 
 def test_change_of_the_environment_reaches_every_job():
-    keys = Keys(load_study(DEFAULT), replace(ENVIRONMENT, file="another"))
-    before = all_keys(DEFAULT)
+    keys = Keys(load_study(DIGITS), replace(ENVIRONMENT, file="another"))
+    before = all_keys(DIGITS)
     assert all(keys(*job).key != before[job] for job in all_jobs(keys.study))
 
 
 def test_another_polars_reaches_the_tables_and_another_torch_what_runs_models():
-    before = all_keys(DEFAULT)
+    before = all_keys(DIGITS)
     changed = {}
     for name in ("polars", "torch"):
         versions = {**ENVIRONMENT.versions, name: "0.1"}
-        keys = Keys(load_study(DEFAULT), replace(ENVIRONMENT, versions=versions))
+        keys = Keys(load_study(DIGITS), replace(ENVIRONMENT, versions=versions))
         changed[name] = {job[0] for job in all_jobs(keys.study) if keys(*job).key != before[job]}
     assert changed["polars"] == {"aggregate", "report", "figures"}
     assert changed["torch"] == {job[0] for job in before}

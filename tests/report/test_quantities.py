@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from xferpipe.config.default import DEFAULT
 from xferpipe.config.jobs import ReportJob, load_study
 from xferpipe.config.load import StudyError
 from xferpipe.config.report import QUANTITIES, Report
@@ -20,6 +22,8 @@ from xferpipe.report.quantities import (
     run_speeds,
 )
 
+ROOT = Path(__file__).parents[2]
+DIGITS = yaml.safe_load((ROOT / "studies" / "digits.yaml").read_text())
 RUN = {"target": "digits_high", "recipe": "gentle"}
 
 
@@ -199,12 +203,12 @@ def test_published_names_must_be_those_of_the_study():
     table = {"title": "t", "quantity": "source_accuracy", "comparable": "c"}
     table["figures"] = [{"model": "resnet8_digits", "against": "nobody", "value": 0.5}]
     with pytest.raises(StudyError, match=r"report\.published\.against: 'nobody' is not defined"):
-        load_study(DEFAULT | {"report": {"published": [table]}})
+        load_study(DIGITS | {"report": {"published": [table]}})
     order = {"finding": "f", "property": "finetuned", "models": ["resnet8_digits", "x"]}
     with pytest.raises(StudyError, match="'recipe' goes with property"):
-        load_study(DEFAULT | {"report": {"orders": [order]}})
+        load_study(DIGITS | {"report": {"orders": [order]}})
     with pytest.raises(StudyError, match=r"report\.orders\.models: 'x' is not defined"):
-        load_study(DEFAULT | {"report": {"orders": [order | {"recipe": "sgd"}]}})
+        load_study(DIGITS | {"report": {"orders": [order | {"recipe": "sgd"}]}})
 
 
 def test_run_speeds_give_the_first_epoch_there_and_where_weights_end(tables):

@@ -70,7 +70,7 @@ def init(
     """
     from xferpipe.cli.first_study import content
     from xferpipe.config import load_study
-    from xferpipe.config.document import config_yaml
+    from xferpipe.config.commented import commented_yaml
     from xferpipe.records import atomic_path
 
     if output.is_dir():
@@ -109,7 +109,7 @@ def init(
     with look.progress("reading the images", quiet=as_json):
         found = _check(checked, study["name"])
     with atomic_path(output) as temporary:
-        temporary.write_text(config_yaml(study, _HEAD.format(path=output, name=study["name"])))
+        temporary.write_text(commented_yaml(study, _HEAD.format(path=output, name=study["name"])))
     facts = {
         "study": str(output),
         "task": task,

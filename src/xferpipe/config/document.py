@@ -1,106 +1,19 @@
-"""Write the files that are generated from the types: config.yaml, its schema and its reference."""
+"""Write the files that are generated from the types: the schema of a study, and the references."""
 
 from __future__ import annotations
 
 import json
-import textwrap
 import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from xferpipe.config.default import DEFAULT
+from xferpipe.config.commented import blocks_of, inline
 from xferpipe.config.study import Study
 
-_HEAD = """\
-# The default study of xferpipe: minutes on two cores, on real data.
-# Generated from src/xferpipe/config by `make docs`; docs/configuration.md explains every key.
-# Copy it, change it, and run it with: snakemake --cores all --configfile YOUR.yaml
-"""
 _SMOKE = "Laid over the study by --config smoke=true: the same rules, every axis cut."
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the configuration blocks that a field's type may hold."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) is Literal:
-        return []
-    return [model for part in get_args(annotation) for model in _models(part)]
-
-
-def _block_of(annotation: Any, value: Any) -> type[BaseModel] | None:
-    """Choose the block that a value is written for; readers tell data sets apart."""
-    models = _models(annotation)
-    if len(models) > 1 and isinstance(value, dict):
-        models = [m for m in models if m.model_fields["reader"].default == value.get("reader")]
-    return models[0] if models else None
-
-
-def _inline(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
-    return text.replace("\n...\n", "").strip()
-
-
-def _is_short(value: Any, indent: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    nested = value.values() if isinstance(value, dict) else value
-    return all(not isinstance(item, dict) for item in nested) and len(_inline(value)) + indent < 99
-
-
-def _comment(text: str, indent: int) -> list[str]:
-    return [" " * indent + "# " + line for line in textwrap.wrap(text, 96 - indent)]
-
-
-def _yaml(
-    value: dict[str, Any], block: type[BaseModel] | None, annotation: Any, indent: int, seen: set
-) -> list[str]:
-    lines: list[str] = []
-    for key, item in value.items():
-        field = block.model_fields.get(key) if block is not None else None
-        if field is not None and (block, key) not in seen:
-            seen.add((block, key))
-            text = field.description or ""
-            if key == "reader":
-                text = (block.__doc__ or "").strip().splitlines()[0]
-            lines += _comment(text, indent)
-        inner = field.annotation if field is not None else annotation
-        lines += _item(f"{' ' * indent}{key}:", item, inner, indent, seen, named=field is None)
-    return lines
-
-
-def _item(
-    head: str, item: Any, annotation: Any, indent: int, seen: set, *, named: bool
-) -> list[str]:
-    block = _block_of(annotation, item) if isinstance(item, dict) else None
-    explained = block is None or all((block, key) in seen for key in item)
-    fits = named and explained and _is_short(item, indent + len(head))
-    if isinstance(item, dict) and item and not fits:
-        if not named and get_origin(annotation) is dict:
-            block = None
-        return [head, *_yaml(item, block, annotation, indent + 2, seen)]
-    if isinstance(item, list) and any(isinstance(entry, dict) for entry in item):
-        return [head, *(f"{' ' * (indent + 2)}- {_inline(entry)}" for entry in item)]
-    return [f"{head} {_inline(item)}"]
-
-
-def config_yaml(content: dict[str, Any] = DEFAULT, head: str = _HEAD) -> str:
-    """Return a study as commented YAML, under a head of comment lines."""
-    content = dict(content)
-    smoke = content.pop("smoke", None)
-    lines = [head]
-    seen: set = set()
-    for key, value in content.items():
-        lines += [*_yaml({key: value}, Study, None, 0, seen), ""]
-    if smoke:
-        lines += [f"# {_SMOKE}"]
-        text = yaml.safe_dump({"smoke": smoke}, sort_keys=False, default_flow_style=None, width=96)
-        lines += [text.rstrip()]
-    return "\n".join(lines).rstrip() + "\n"
 
 
 def config_schema() -> str:
@@ -132,7 +45,7 @@ def _type_name(annotation: Any) -> str:
 
 def _default_text(field: Any) -> str:
     if field.default_factory is not None:
-        return f"`{_inline(field.default_factory())}`"
+        return f"`{inline(field.default_factory())}`"
     if field.default is PydanticUndefined:
         return "required"
     if isinstance(field.default, BaseModel):
@@ -140,7 +53,7 @@ def _default_text(field: Any) -> str:
     value = field.default
     if isinstance(value, Path):
         value = str(value)
-    return f"`{_inline(list(value) if isinstance(value, tuple) else value)}`"
+    return f"`{inline(list(value) if isinstance(value, tuple) else value)}`"
 
 
 def configuration_reference() -> str:
@@ -165,7 +78,7 @@ def configuration_reference() -> str:
             kind = _type_name(field.annotation).replace("|", "\\|")
             cells = (f"`{name}`", kind, _default_text(field), field.description or "")
             lines.append(f"| {' | '.join(cells)} |")
-            waiting += _models(field.annotation)
+            waiting += blocks_of(field.annotation)
     return "\n".join(lines) + "\n"
 
 
@@ -181,7 +94,6 @@ def write_all(root: Path) -> None:
 def generated_files(tables: str) -> dict[str, str]:
     """Return path -> text of every generated file."""
     return {
-        "config.yaml": config_yaml(),
         "workflow/schemas/config.schema.json": config_schema(),
         "docs/configuration.md": configuration_reference(),
         "docs/tables.md": tables,

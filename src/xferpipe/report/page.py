@@ -17,7 +17,7 @@ from xferpipe.report.evidence import Evidence
 from xferpipe.report.outcomes import answers
 from xferpipe.report.packing import csv_link, packed
 from xferpipe.report.pictures import RankedList, ranked_lists
-from xferpipe.report.sections import SECTIONS, figures_of, tables_of
+from xferpipe.report.sections import SECTIONS, tables_of
 
 #: Rows of a table that the page shows; its CSV always holds all of them.
 ROWS_SHOWN = 400
@@ -37,7 +37,7 @@ def html(evidence: Evidence) -> str:
     sections = []
     specifications: dict[str, Any] = {}
     for section in SECTIONS:
-        figures = figures_of(section, evidence)
+        figures = section.figures(evidence)
         for figure in figures:
             for i, panel in enumerate(figure.panels):
                 specifications[f"{figure.name}-{i}"] = specification(panel, figure.alternative)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
 import polars
 
+from xferpipe.report.charts import (
+    correlation,
+    minimisers,
+    recipes,
+    retrieval,
+    runs,
+    scores,
+    targets,
+)
 from xferpipe.report.drawing import Figure
 from xferpipe.report.evidence import Evidence
 
 
 @dataclass(frozen=True)
 class Section:
-    """One question, the words under it, the module that draws it, and the tables shown whole."""
+    """One question, the words under it, the figures drawn for it, and the tables shown whole."""
 
     name: str
     title: str
     lead: str
-    charts: str
+    figures: Callable[[Evidence], list[Figure]]
     tables: tuple[str, ...] = ()
 
 
@@ -28,7 +37,7 @@ SECTIONS = (
         "What to fine-tune",
         "Models are compared by their fine-tunes. A choice reads the validation split where there "
         "is one; the figures shown are of the test split, as fractions.",
-        "targets",
+        targets.figures,
         ("targets", "finetunes"),
     ),
     Section(
@@ -36,20 +45,20 @@ SECTIONS = (
         "How the scores rank",
         "A score sees a few labelled training images and no fine-tune. It is worth having where "
         "the order it gives is the order that fine-tuning then shows.",
-        "scores",
+        scores.figures,
         ("selection", "scores"),
     ),
     Section(
         "recipes",
         "Which recipe",
         "The same models under each fine-tuning recipe of the study.",
-        "recipes",
+        recipes.figures,
     ),
     Section(
         "retrieval",
         "Re-identification",
         "A fine-tuned model embeds query and gallery images; each query ranks the gallery.",
-        "retrieval",
+        retrieval.figures,
         ("retrieval", "retrieval_queries", "camera_pairs"),
     ),
     Section(
@@ -57,29 +66,23 @@ SECTIONS = (
         "Minimisers",
         "How the pretrained solutions bear noise, masks, adversarial steps and moved weights, and "
         "what lies between them.",
-        "minimisers",
+        minimisers.figures,
     ),
     Section(
         "features",
         "What fine-tuning does to features",
         "A score reads the features that a model has before fine-tuning. Here is what becomes of "
         "them.",
-        "correlation",
+        correlation.figures,
     ),
     Section(
         "runs",
         "What ran",
         "Every job's time and every model's origin.",
-        "runs",
+        runs.figures,
         ("zoo", "runtime"),
     ),
 )
-
-
-def figures_of(section: Section, evidence: Evidence) -> list[Figure]:
-    """Draw the figures of a section."""
-    module = import_module(f"xferpipe.report.charts.{section.charts}")
-    return module.figures(evidence)
 
 
 def tables_of(section: Section, evidence: Evidence) -> list[tuple[str, polars.DataFrame]]:

@@ -10,7 +10,7 @@ from xferpipe.records import atomic_path
 from xferpipe.records.stamp import stamped_text
 from xferpipe.report.drawing import svg
 from xferpipe.report.evidence import load
-from xferpipe.report.sections import SECTIONS, figures_of
+from xferpipe.report.sections import SECTIONS
 
 
 def figures(job: ReportJob, *, tables: Mapping[str, Path], figures: Mapping[str, Path]) -> None:
@@ -23,6 +23,6 @@ def figures(job: ReportJob, *, tables: Mapping[str, Path], figures: Mapping[str,
     """
     evidence = load(job, tables)
     for section in SECTIONS:
-        for figure in figures_of(section, evidence):
+        for figure in section.figures(evidence):
             with atomic_path(figures[figure.name]) as temporary:
                 temporary.write_text(stamped_text(svg(figure)), encoding="utf-8")

@@ -177,6 +177,13 @@ def test_every_reader_imports_the_block_that_it_reads():
         assert re.search(rf"import .*\b{block}\b", source), reader
 
 
+def test_every_module_of_charts_counts_for_the_report():
+    """One that nothing draws with is left over."""
+    charts = {f"xferpipe.report.charts.{path.stem}" for path in HERE.glob("report/charts/[!_]*.py")}
+    assert charts
+    assert charts <= set(code.modules_of("report"))
+
+
 TABLE_CALLS = {"write_table", "read_table", "frame", "empty", "gather", "table_of", "load_table"}
 
 

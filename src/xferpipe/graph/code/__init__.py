@@ -34,9 +34,6 @@ __all__ = [
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
-#: Stages that run every module of a package, whichever of them a job names.
-_WHOLE = dict.fromkeys(("report", "figures"), "xferpipe.report.charts")
-
 
 def modules_of(stage: str, entries: tuple[str, ...] = ()) -> tuple[str, ...]:
     """List the modules whose code counts whole for a stage.
@@ -117,8 +114,6 @@ def _closure(stage: str, entries: tuple[str, ...]) -> Closure:
     for entry in ours:
         package.module(entry)
     starts = [f"xferpipe.stages.{stage}", *ours]
-    if stage in _WHOLE:
-        starts += package.below(_WHOLE[stage])
     others = [entry for entry in entries if entry not in ours]
     outside = [package.outside(facts) for entry in others for facts in facts_below(entry)]
     return Closure(package, starts, outside)

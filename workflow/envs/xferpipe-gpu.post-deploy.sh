@@ -1,1 +1,0 @@
-xferpipe.post-deploy.sh
