@@ -9,7 +9,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from xferpipe.config.jobs import ReportJob, load_study
+from xferpipe.config import load_study
+from xferpipe.config.jobs import ReportJob
 from xferpipe.config.load import StudyError
 from xferpipe.config.report import QUANTITIES, Report
 from xferpipe.config.study import Selection
