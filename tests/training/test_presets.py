@@ -1,4 +1,4 @@
-"""Presets: the figures that shared/protocols prints, and how keys are laid over them."""
+"""Presets: published figures, and how keys are laid over them."""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ def frame(table: str, rows: list[Mapping[str, Any]]) -> polars.DataFrame:
     schema = {column.name: column.type for column in TABLES[table]}
     for row in rows:
         if unknown := set(row) - set(schema):
-            raise RecordError(f"table {table}: unknown columns {sorted(unknown)}; see records.py")
+            raise RecordError(
+                f"table {table}: unknown columns {sorted(unknown)}; see records/schemas.py"
+            )
     try:
         return polars.DataFrame(
             [{name: row.get(name) for name in schema} for row in rows], schema=schema, strict=True

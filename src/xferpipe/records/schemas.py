@@ -54,7 +54,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "zoo": _columns(
         ("model", TEXT, "", "Zoo entry."),
         ("architecture", TEXT, "", "Architecture."),
-        ("weights", TEXT, "", "Origin: random, pretrain, torchvision, timm or file."),
+        ("weights", TEXT, "", "Origin as in the study; an expert's with its mode."),
         ("source", TEXT, "", "Data set of the pretraining."),
         ("recipe", TEXT, "", "Pretraining recipe."),
         ("parameters", INTEGER, "count", "Parameters of the model without its classifier."),
@@ -113,7 +113,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "epochs": _columns(
         ("stage", TEXT, "", "pretrain or finetune."),
-        ("target", TEXT, "", "Target, or the source of a pretraining."),
+        ("target", TEXT, "", "Target, or the source of a pretraining; an expert's, by commas."),
         ("shots", TEXT, "images/class", "Training images per class, or `full`."),
         ("model", TEXT, "", "Zoo entry."),
         ("recipe", TEXT, "", "Recipe."),
@@ -280,7 +280,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("split", TEXT, "", "Split of the probed images; null for a figure of the weights alone."),
         ("probe", TEXT, "", "clean, noise, mask, fgsm, energy or weights."),
         ("intensity", REAL, "", "Deviation, side, step or sigma; 0 where nothing is perturbed."),
-        ("measure", TEXT, "", "accuracy, error or loss; rise of error or loss for energy; norm."),
+        ("measure", TEXT, "", "accuracy, error, loss; their rise for energy; norm of the weights."),
         ("value", REAL, "", "Fraction for accuracy and error, nats for loss."),
         ("low", REAL, "", "Lower end of the interval."),
         ("high", REAL, "", "Upper end of the interval."),
@@ -377,7 +377,7 @@ def markdown() -> str:
         "# Tables",
         "",
         "Generated from `xferpipe.records` by `make docs`. Every table is a Parquet file; "
-        "fractions run from 0 to 1. The metadata holds the package version and the study hash.",
+        "fractions run from 0 to 1. What the metadata holds is in [rebuilds](rebuilds.md).",
     ]
     for name, columns in TABLES.items():
         lines += [

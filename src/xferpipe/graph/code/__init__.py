@@ -4,7 +4,7 @@ A stage's code is its entry module, every `xferpipe` module that one imports (fu
 included), and the registered modules (reader, architecture, score) that its job names. Of `config`
 and `records` only the functions, methods and constants that those modules use count, and the
 columns of the stage's own tables. Comments, docstrings, help texts and log lines change no number
-and do not count. The command line, `devices` and this package are left out.
+and do not count. The command line, `devices`, `native_sources` and this package are left out.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ from xferpipe.graph.code.syntax import Facts, dotted, facts_of, loggers_of
 
 #: Packages of which only the names that a stage uses count.
 BY_NAME = ("xferpipe.config", "xferpipe.records")
-_LEFT_OUT = (*BY_NAME, "xferpipe.graph", "xferpipe.devices", "xferpipe.cli")
+_LEFT_OUT = (
+    *BY_NAME,
+    *("xferpipe.graph", "xferpipe.devices", "xferpipe.native_sources", "xferpipe.cli"),
+)
 #: Calls that build a block from part of its fields.
 _BUILDERS = {"model_validate", "model_construct"}
 #: Files beside the modules that no stage reads: sources, builds, and what editors leave.
