@@ -21,7 +21,7 @@ preflight:
 	$(BIN)/pip install --quiet -r requirements.lock
 	@touch $@
 
-.venv/package: .venv/dependencies pyproject.toml setup.py $(NATIVE)
+.venv/package: .venv/dependencies pyproject.toml setup.py src/xferpipe/native_sources.py $(NATIVE)
 	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
 	@touch $@
 
@@ -47,6 +47,7 @@ lint: install ## Check style, imports between layers, and the workflow
 
 docs: install ## Write the generated files: the schema of a study, references
 	$(BIN)/python -m xferpipe.config.document
+	$(BIN)/python -m xferpipe.graph.document
 
 lock: ## Resolve the dependencies of pyproject.toml anew into requirements.lock
 	$(BIN)/pip install --quiet uv

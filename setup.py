@@ -8,6 +8,7 @@ kernels when it is found and its absence is printed too.
 import hashlib
 import os
 import platform
+import runpy
 import shutil
 import subprocess
 import sysconfig
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "csrc"
 #: What a run needs beside the package. A wheel holds it as `xferpipe/workflow`.
 WORKFLOW = ("Snakefile", "config.yaml", "requirements.lock", "profiles", "studies", "workflow")
+# The package is not installed yet where this runs.
+SOURCE_HASH = runpy.run_path(str(ROOT / "src/xferpipe/native_sources.py"))["source_hash"](SOURCES)
 TORCH_ABI_FLOOR = "0x020b000000000000"  # 2.11
 INSTRUCTION_SETS = {
     "avx512": [
@@ -40,16 +43,6 @@ CUDA_TARGETS = {"sm_80": "compute_80", "sm_90a": "compute_90a", "compute_80": "c
 def say(line):
     """Print one line that pip shows with -v and build logs keep."""
     print(f"xferpipe: {line}", flush=True)
-
-
-def source_hash():
-    """Hash the native sources: names the extension file and tells a stale one."""
-    digest = hashlib.sha256()
-    for path in sorted(SOURCES.rglob("*")):
-        if path.suffix in {".cpp", ".cu", ".h", ".cuh"}:
-            digest.update(path.relative_to(SOURCES).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def find_nvcc():
@@ -141,7 +134,7 @@ class BuildNative(build_ext):
         about = [
             *python,
             f"-DXFERPIPE_MODULE={module}",
-            f'-DXFERPIPE_SOURCE_HASH="{source_hash()}"',
+            f'-DXFERPIPE_SOURCE_HASH="{SOURCE_HASH}"',
             f'-DXFERPIPE_COMPILER="{version}"',
             f'-DXFERPIPE_CUDA="{" ".join(CUDA_TARGETS) if cuda else "not built: nvcc not found"}"',
         ]
@@ -215,7 +208,7 @@ def source_key(source):
 setup(
     package_dir={"": "src"},
     ext_modules=[
-        Extension(f"xferpipe.ops._native_{source_hash()}", sources=[], optional=True),
+        Extension(f"xferpipe.ops._native_{SOURCE_HASH}", sources=[], optional=True),
     ],
     cmdclass={"build_ext": BuildNative, "build_py": BuildPackage},
 )

@@ -37,8 +37,9 @@ START = """
 import json, sys
 from pathlib import Path
 import polars, pyarrow.parquet, xferpipe.aggregate.gather, xferpipe.aggregate.selection
-from xferpipe.aggregate import aggregate
-from xferpipe.config import AggregateJob
+from xferpipe.records import result_files
+from xferpipe.stages.aggregate import aggregate
+from xferpipe.config.jobs import AggregateJob
 from xferpipe.config.study import Selection
 folder = Path(sys.argv[1])
 runs = sorted(folder.glob("runs/*"))
@@ -54,11 +55,15 @@ aggregate(
         study="a", selection=Selection(), licences={}, source_licences={}, seed=0,
         targets={"veri": {"dataset": "veri", "task": "retrieval"}}, target_licences={},
     ),
-    zoo=[], epochs=[run / "epochs.parquet" for run in runs], scores=sorted(folder.glob("scores/*")),
-    finetunes=[run / "run.parquet" for run in runs],
-    retrieval=[run / "retrieval.parquet" for run in runs],
-    queries=[run / "queries.parquet" for run in runs], ranked_lists=[], benchmarks=[],
-    output=folder / "tables",
+    rows={
+        "epochs": [run / "epochs.parquet" for run in runs],
+        "scores": sorted(folder.glob("scores/*")),
+        "finetunes": [run / "run.parquet" for run in runs],
+        "retrieval": [run / "retrieval.parquet" for run in runs],
+        "retrieval_queries": [run / "queries.parquet" for run in runs],
+    },
+    benchmarks=[],
+    tables=result_files(folder / "tables"),
 )
 """
 EAGER = """

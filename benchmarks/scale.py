@@ -72,7 +72,7 @@ from pathlib import Path
 import pyarrow, pyarrow.parquet
 from snakemake.cli import main
 from snakemake.scheduling.job_scheduler import JobScheduler
-from xferpipe.rebuild import rules
+from xferpipe.graph import rules
 from xferpipe.records.stamp import stamped_text, stamping, write_sidecar
 
 SCHEMA = pyarrow.schema([("a", pyarrow.int64())])

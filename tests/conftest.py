@@ -142,7 +142,7 @@ class Workflow:
         """Return the jobs that would run, as `rule wildcard/wildcard`."""
         script = (
             "import sys\n"
-            "from xferpipe.rebuild.plan import planned_jobs\n"
+            "from xferpipe.graph.plan import planned_jobs\n"
             "for job in planned_jobs(sys.argv[1:])[0]:\n"
             "    print('JOB', job.rule, '/'.join(job.wildcards.values()))\n"
         )

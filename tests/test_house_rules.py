@@ -86,8 +86,8 @@ def test_parsing_the_workflow_imports_no_torch():
     script = (
         "import sys\n"
         "from xferpipe.config import load_study\n"
-        "from xferpipe.rebuild.environment import environment_of\n"
-        "from xferpipe.rebuild.rules import Keys\n"
+        "from xferpipe.graph.environment import environment_of\n"
+        "from xferpipe.graph.rules import Keys\n"
         "from pathlib import Path\n"
         f"root = Path({str(ROOT)!r})\n"
         "study = load_study(root / 'config.yaml')\n"

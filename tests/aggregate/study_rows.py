@@ -6,23 +6,21 @@ from pathlib import Path
 
 import numpy
 
-from xferpipe.config import AggregateJob
+from xferpipe.config.jobs import AggregateJob
 from xferpipe.config.study import Selection
-from xferpipe.records import frame, write_table
+from xferpipe.records import frame, result_files, write_table
+from xferpipe.stages.aggregate import aggregate
 
 MODELS = ("a", "b", "c", "d", "e")
 
 
-INPUTS = (
-    "zoo",
-    "epochs",
-    "scores",
-    "finetunes",
-    "retrieval",
-    "queries",
-    "ranked_lists",
-    "benchmarks",
-)
+INPUTS = (*("zoo", "epochs", "scores", "finetunes", "retrieval", "ranked_lists"), "benchmarks")
+
+
+def gathered(job: AggregateJob, files: dict, folder: Path) -> None:
+    """Run stage `aggregate` on files by table."""
+    rows = {name: paths for name, paths in files.items() if name != "benchmarks"}
+    aggregate(job, rows=rows, benchmarks=files["benchmarks"], tables=result_files(folder))
 
 
 def job(**selection) -> AggregateJob:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import polars
 import pytest
-from study_rows import job, study
+from study_rows import gathered, job, study
 from typer.testing import CliRunner
 
-from xferpipe.aggregate import aggregate
 from xferpipe.aggregate.advice import Trust, advise, choose_score
 from xferpipe.cli import application
 from xferpipe.records import frame
@@ -120,7 +119,7 @@ def test_choice_without_other_targets_is_lfc_with_nothing_known() -> None:
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("advice")
-    aggregate(job(), **study(folder), output=folder / "tables")
+    gathered(job(), study(folder), folder / "tables")
     return folder / "tables"
 
 

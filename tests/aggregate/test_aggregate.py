@@ -6,9 +6,8 @@ from pathlib import Path
 
 import polars
 import pytest
-from study_rows import MODELS, job, study, write
+from study_rows import MODELS, gathered, job, study, write
 
-from xferpipe.aggregate import aggregate
 from xferpipe.aggregate.oracle import by_model, oracle, own_results
 from xferpipe.aggregate.pools import normalise_pools
 from xferpipe.records import RecordError, frame, read_table
@@ -19,7 +18,7 @@ from xferpipe.records.stamp import Stamp, read_stamp, stamping
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, polars.DataFrame]:
     folder = tmp_path_factory.mktemp("study")
     output = folder / "tables"
-    aggregate(job(reference_model="c"), **study(folder), output=output)
+    gathered(job(reference_model="c"), study(folder), output)
     return {name: read_table(name, output / f"{name}.parquet") for name in written()}
 
 
@@ -149,7 +148,7 @@ def test_runtime_reads_benchmarks_with_missing_samples(tables) -> None:
 def test_tables_carry_the_key_of_the_job(tmp_path: Path) -> None:
     stamp = Stamp("abc", "aggregate", "{}", "code", "{}")
     with stamping(stamp):
-        aggregate(job(), **study(tmp_path), output=tmp_path / "out")
+        gathered(job(), study(tmp_path), tmp_path / "out")
     for name in written():
         assert read_stamp(tmp_path / "out" / f"{name}.parquet") == stamp
         assert read_table(name, tmp_path / "out" / f"{name}.parquet", ours=True) is not None
@@ -158,7 +157,7 @@ def test_tables_carry_the_key_of_the_job(tmp_path: Path) -> None:
 def test_aggregate_is_the_same_twice(tmp_path: Path) -> None:
     files = study(tmp_path)
     for name in ("one", "two"):
-        aggregate(job(), **files, output=tmp_path / name)
+        gathered(job(), files, tmp_path / name)
     for name in written():
         one, two = (read_table(name, tmp_path / f / f"{name}.parquet") for f in ("one", "two"))
         assert one.equals(two), name
@@ -168,12 +167,12 @@ def test_aggregate_of_another_table_names_the_file(tmp_path: Path) -> None:
     files = study(tmp_path)
     files["scores"] = files["zoo"][:1]
     with pytest.raises(RecordError, match=r"a.parquet: expected table scores"):
-        aggregate(job(), **files, output=tmp_path / "out")
+        gathered(job(), files, tmp_path / "out")
 
 
 def test_aggregate_without_scores_or_runs_writes_empty_tables(tmp_path: Path) -> None:
     files = {name: [] for name in study(tmp_path)}
-    aggregate(job(), **files, output=tmp_path / "out")
+    gathered(job(), files, tmp_path / "out")
     assert read_table("selection", tmp_path / "out" / "selection.parquet").height == 0
 
 
@@ -187,7 +186,7 @@ def test_retrieval_targets_are_judged_by_map(tmp_path: Path) -> None:
         figure = 0.9 - 0.1 * MODELS.index(model)
         rows += [key | {"map": figure, "reranked": False}, key | {"map": 0.99, "reranked": True}]
     files["retrieval"] = [write("retrieval", rows, tmp_path / "retrieval.parquet")]
-    aggregate(job(), **files, output=tmp_path / "out")
+    gathered(job(), files, tmp_path / "out")
     selection = read_table("selection", tmp_path / "out" / "selection.parquet")
     found = row(selection, method="lfc", metric="map", **RUN)
     assert found["spearman"] == -1
@@ -228,7 +227,7 @@ def test_diverged_runs_are_no_oracle(tmp_path: Path) -> None:
         "test_accuracy": 1.0,
     }
     files["finetunes"].append(write("finetunes", [bad], path))
-    aggregate(job(), **files, output=tmp_path / "out")
+    gathered(job(), files, tmp_path / "out")
     assert 9 not in oracle(job().selection, tmp_path / "out")["seed"]
 
 
@@ -238,7 +237,7 @@ def test_own_results_count_as_the_oracle(tmp_path: Path) -> None:
     lines = [f"t,{model},{0.9 - 0.1 * i}" for i, model in enumerate(MODELS)]
     own = tmp_path / "own.csv"
     own.write_text("\n".join(["target,model,accuracy", *lines]))
-    aggregate(job(own_results=own), **files, output=tmp_path / "out")
+    gathered(job(own_results=own), files, tmp_path / "out")
     selection = read_table("selection", tmp_path / "out" / "selection.parquet")
     assert row(selection, method="lfc", target="t", recipe="own")["spearman"] == -1
 
@@ -323,7 +322,7 @@ def test_speed_of_fine_tunes_judges_the_linearised_loss(tmp_path: Path) -> None:
         for epoch in range(1, 6)
     ]
     files["epochs"] = [write("epochs", epochs, tmp_path / "epochs.parquet")]
-    aggregate(job(), **files, output=tmp_path / "out")
+    gathered(job(), files, tmp_path / "out")
     selection = read_table("selection", tmp_path / "out" / "selection.parquet")
     timed = selection.filter(polars.col("metric") == "speed")
     assert set(timed["method"]) == {"lgc"}
@@ -347,7 +346,7 @@ def test_a_search_of_one_model_neither_selects_nor_makes_it_best(tmp_path: Path)
         "seconds": 10.0,
     }
     files["finetunes"].append(write("finetunes", [searched], tmp_path / "searched.parquet"))
-    aggregate(job(reference_model="c"), **files, output=tmp_path / "out")
+    gathered(job(reference_model="c"), files, tmp_path / "out")
     selection = read_table("selection", tmp_path / "out" / "selection.parquet")
     assert "searched" not in selection["recipe"]
     assert row(selection, **(RUN | {"recipe": "best"}), method="lfc")["best_model"] == "e"

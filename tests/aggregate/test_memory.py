@@ -20,8 +20,8 @@ import polars
 from xferpipe.aggregate.gather import gather
 file, files, output, how = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 if how == "gather":
-    gather("retrieval_queries", [file] * files, output)
     table = output / "retrieval_queries.parquet"
+    gather("retrieval_queries", [file] * files, table)
 else:
     table = output / "eager.parquet"
     rows = polars.concat([polars.read_parquet(file) for _ in range(files)], rechunk=True)

@@ -259,12 +259,12 @@ def test_path_of_another_kind_is_one_message(run, results, monkeypatch, words, s
 
 
 def test_plan_has_a_table_and_the_time_of_what_ran_before(run, tmp_path, monkeypatch):
-    from xferpipe.rebuild.plan import PlannedJob
+    from xferpipe.graph.plan import PlannedJob
 
     jobs = [PlannedJob("pack", {}, "not there yet", ())] * 2
     jobs += [PlannedJob("report", {}, "its input is made anew", ())]
     monkeypatch.setattr(
-        "xferpipe.rebuild.plan.planned_jobs", lambda arguments: (jobs, tmp_path / "results/tiny")
+        "xferpipe.graph.plan.planned_jobs", lambda arguments: (jobs, tmp_path / "results/tiny")
     )
     time = tmp_path / "results/tiny/benchmarks/pack/a.tsv"
     time.parent.mkdir(parents=True)
@@ -338,7 +338,7 @@ def test_init_flags_write_a_study_that_loads_and_explains_itself(run, photos, tm
     assert (facts["images"], facts["classes"]) == (36, 3)
     loaded = load_study(study)
     assert list(loaded.targets) == ["photos"]
-    assert facts["finetunes"] == sum(1 for _ in loaded.finetune_ids()) == 5 * 2 * 2
+    assert facts["finetunes"] == len(loaded.runs()) == 5 * 2 * 2
     text = study.read_text()
     assert "# Data sets by name." in text
     assert f"snakemake --cores all --configfile {study}" in text
@@ -417,10 +417,10 @@ def test_init_torchvision_model_gets_its_newest_weights(run, photos, tmp_path):
 def test_init_reidentification_layout_is_recognised(run, tmp_path):
     from xferpipe.config.datasets import GeneratedVehicles, Veri776
     from xferpipe.config.jobs import GenerateJob
-    from xferpipe.datasets.generate import generate
+    from xferpipe.stages.generate import generate
 
     dataset = Veri776(generate=GeneratedVehicles(train_identities=4, test_identities=3, cameras=2))
-    generate(GenerateJob(dataset=dataset, seed=0), output=tmp_path / "cars")
+    generate(GenerateJob(dataset=dataset, seed=0), root=tmp_path / "cars")
     arguments = ("--task", "retrieval", "--models", "small", "--json")
     code, out, err = run("init", tmp_path / "s.yaml", "--images", tmp_path / "cars", *arguments)
     assert code == DONE, err

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from xferpipe.config import StudyError, load_study
 from xferpipe.config.base import Block, Place
-from xferpipe.config.resolve import Jobs
+from xferpipe.graph.stages import job_of
 
 
 def study(base, **changes):
@@ -59,15 +60,16 @@ def study(base, **changes):
 
 
 def slices(content):
-    jobs = Jobs(load_study(content))
+    jobs = partial(job_of, load_study(content))
     return {
         "manifests": [
-            jobs.manifest(name).canonical_json() for name in ("photos", "listed", "cifar", "cars")
+            jobs("manifest", name).canonical_json()
+            for name in ("photos", "listed", "cifar", "cars")
         ],
-        "expert": jobs.expert("both").canonical_json(),
-        "weights": jobs.load_weights("own").canonical_json(),
-        "aggregate": jobs.aggregate().canonical_json(),
-        "report": jobs.report().canonical_json(),
+        "expert": jobs("expert", "both").canonical_json(),
+        "weights": jobs("load_weights", "own").canonical_json(),
+        "aggregate": jobs("aggregate").canonical_json(),
+        "report": jobs("report").canonical_json(),
     }
 
 
@@ -77,9 +79,9 @@ def test_slice_of_moved_files_is_the_same():
 
 def test_slice_holds_no_place_but_the_job_does():
     assert "here" not in json.dumps(slices(study("/here")))
-    jobs = Jobs(load_study(study("/here")))
-    assert jobs.manifest("photos").model_dump(mode="json")["dataset"]["root"] == "/here/photos"
-    assert jobs.load_weights("own").model_dump(mode="json")["name"] == "/here/own.safetensors"
+    jobs = partial(job_of, load_study(study("/here")))
+    assert jobs("manifest", "photos").model_dump(mode="json")["dataset"]["root"] == "/here/photos"
+    assert jobs("load_weights", "own").model_dump(mode="json")["name"] == "/here/own.safetensors"
 
 
 def test_slice_tells_a_place_that_is_given_from_none():
@@ -91,7 +93,7 @@ def test_slice_of_published_weights_keeps_their_name():
     def loaded(name):
         entry = {"architecture": "resnet18", "weights": "torchvision", "name": name}
         content = study("/here", experts={}, zoo={"net": entry})
-        return Jobs(load_study(content)).load_weights("net").canonical_json()
+        return job_of(load_study(content), "load_weights", "net").canonical_json()
 
     assert loaded("IMAGENET1K_V1") != loaded("IMAGENET1K_V2")
 

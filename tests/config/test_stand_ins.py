@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from xferpipe.config import load_study
-from xferpipe.config.resolve import Jobs
 from xferpipe.config.stand_ins import StandIns, stand_ins
+from xferpipe.graph.stages import job_of
 
 STUDIES = Path(__file__).parents[2] / "studies"
 
@@ -82,10 +82,10 @@ def test_stand_ins_of_rendered_vehicles_name_them():
 @pytest.mark.parametrize("name", ["s000", "s001", "s002", "s003", "s004"])
 def test_report_job_of_a_published_study_has_stand_ins_in_its_smoke_form_alone(name):
     path = STUDIES / f"{name}.yaml"
-    assert Jobs(load_study(path)).report().stand_ins == StandIns()
-    found = Jobs(load_study(path, smoke=True)).report().stand_ins
+    assert job_of(load_study(path), "report").stand_ins == StandIns()
+    found = job_of(load_study(path, smoke=True), "report").stand_ins
     assert all((found.targets, found.models, found.recipes))
 
 
 def test_report_job_without_anything_published_has_no_stand_ins():
-    assert Jobs(load_study(STUDY, smoke=True)).report().stand_ins == StandIns()
+    assert job_of(load_study(STUDY, smoke=True), "report").stand_ins == StandIns()

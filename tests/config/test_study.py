@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from xferpipe.config import StudyError, load_study
 from xferpipe.config.load import study_of_workflow
-from xferpipe.config.resolve import Jobs, entries_of
+from xferpipe.graph.entries import entries_of
+from xferpipe.graph.stages import job_of
 
 ROOT = Path(__file__).parents[2]
 DIGITS = yaml.safe_load((ROOT / "studies" / "digits.yaml").read_text())
@@ -30,8 +31,8 @@ def _drawn(architecture, **options):
 
 
 def test_default_study_has_the_size_its_page_promises():
-    study = load_study(ROOT / "config.yaml")
-    runs = list(study.finetune_ids())
+    study = load_study(DIGITS)
+    runs = study.runs()
     assert len(study.targets) >= 3
     assert len(study.zoo) >= 8
     assert len(runs) == len(set(runs)) <= 60
@@ -41,9 +42,9 @@ def test_smoke_form_keeps_every_kind_of_entry_and_few_jobs():
     study = load_study(DIGITS, smoke=True)
     assert {entry.weights for entry in study.zoo.values()} == {"pretrain", "random"}
     assert {target.task for target in study.targets.values()} == {"classification", "retrieval"}
-    used = {run.recipe for run in study.finetune_ids()}
+    used = {run.recipe for run in study.runs()}
     assert used == set(DIGITS["finetuning_recipes"])
-    assert 2 * len(study.scored()) * len(study.zoo) + 2 * len(list(study.finetune_ids())) < 40
+    assert 2 * len(study.scored()) * len(study.zoo) + 2 * len(study.runs()) < 40
 
 
 @pytest.mark.parametrize(
@@ -129,26 +130,26 @@ def test_smoke_flag_of_the_command_line_finds_the_block_it_replaced(tmp_path):
 def test_slice_does_not_depend_on_the_order_of_keys(items):
     study = load_study(changed("finetuning_recipes", "identities", value=dict(items)))
     run = ("vehicles", "full", "resnet8_random", "identities", "0")
-    expected = Jobs(load_study(DIGITS)).finetune(*run).canonical_json()
-    assert Jobs(study).finetune(*run).canonical_json() == expected
+    expected = job_of(load_study(DIGITS), "finetune", *run).canonical_json()
+    assert job_of(study, "finetune", *run).canonical_json() == expected
 
 
 def test_slice_reads_its_own_recipe_and_no_other():
     run = ("digits_5_to_9", "full", "resnet8_random", "sgd", "0")
-    before = Jobs(load_study(DIGITS)).finetune(*run)
+    before = job_of(load_study(DIGITS), "finetune", *run)
     other = load_study(changed("finetuning_recipes", "head_only", "lr", value=0.5))
     own = load_study(changed("finetuning_recipes", "sgd", "lr", value=0.5))
-    assert Jobs(other).finetune(*run) == before
-    assert Jobs(own).finetune(*run) != before
+    assert job_of(other, "finetune", *run) == before
+    assert job_of(own, "finetune", *run) != before
 
 
 def test_licence_is_shown_and_never_computed_with():
     study = load_study(changed("datasets", "shapes", "licence", value="CC0"))
-    assert Jobs(study).manifest("shapes") == Jobs(load_study(DIGITS)).manifest("shapes")
+    assert job_of(study, "manifest", "shapes") == job_of(load_study(DIGITS), "manifest", "shapes")
 
 
 def test_entries_name_what_a_job_uses_and_no_sibling():
-    job = Jobs(load_study(DIGITS)).finetune("digits_5_to_9", "5", "resnet8_random", "sgd", "0")
+    job = job_of(load_study(DIGITS), "finetune", "digits_5_to_9", "5", "resnet8_random", "sgd", "0")
     assert entries_of(job) == (
         "xferpipe.datasets.readers.digits",
         "xferpipe.training.algorithms.plain",
@@ -188,7 +189,7 @@ def _with_expert(recipe):
 
 def test_domains_of_an_expert_are_zoo_entries():
     zoo = DIGITS["zoo"] | {"a": _domain("shapes"), "b": _domain("textures")}
-    job = Jobs(load_study({**DIGITS, **EXPERT, "zoo": zoo})).expert("both")
+    job = job_of(load_study({**DIGITS, **EXPERT, "zoo": zoo}), "expert", "both")
     assert job.models == {"shapes": "a", "textures": "b"}
     assert list(job.datasets) == ["shapes", "textures"]
 

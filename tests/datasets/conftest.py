@@ -11,9 +11,10 @@ from PIL import Image
 
 from xferpipe.config.jobs import ManifestJob, PackJob
 from xferpipe.config.study import Target
-from xferpipe.datasets.manifest import manifest, read_manifest
-from xferpipe.datasets.pack import pack
+from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import empty
+from xferpipe.stages.manifest import manifest
+from xferpipe.stages.pack import pack
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def listing(tmp_path):
 
     def run(dataset, *, root: Path | None = None, seed: int = 0) -> polars.DataFrame:
         output = tmp_path / "manifest.parquet"
-        manifest(ManifestJob(name="set", dataset=dataset, seed=seed), root=root, output=output)
+        manifest(ManifestJob(name="set", dataset=dataset, seed=seed), root=root, manifest=output)
         return read_manifest(output)
 
     return run
@@ -67,7 +68,7 @@ def packing(tmp_path, listing):
             PackJob(dataset=dataset, seed=seed),
             manifest=tmp_path / "manifest.parquet",
             root=root,
-            output=output,
+            images=output,
         )
         return rows, numpy.load(output)
 

@@ -12,9 +12,10 @@ from xferpipe.config.jobs import ManifestJob, PackJob
 from xferpipe.datasets import checks, decoding
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.images import open_images
-from xferpipe.datasets.manifest import manifest, read_manifest
-from xferpipe.datasets.pack import pack
+from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import write_table
+from xferpipe.stages.manifest import manifest
+from xferpipe.stages.pack import pack
 
 
 @pytest.fixture
@@ -112,12 +113,12 @@ def listed_and_packed(root, tmp_path):
     """Run both stages; the files they leave are those the caller looks for."""
     dataset = ImageFolder(root=root, image_px=8)
     output = tmp_path / "out" / "manifest.parquet"
-    manifest(ManifestJob(name="set", dataset=dataset, seed=0), root=root, output=output)
+    manifest(ManifestJob(name="set", dataset=dataset, seed=0), root=root, manifest=output)
     pack(
         PackJob(dataset=dataset, seed=0),
         manifest=output,
         root=root,
-        output=tmp_path / "out" / "images.npy",
+        images=tmp_path / "out" / "images.npy",
     )
 
 
@@ -202,7 +203,7 @@ def test_pack_file_gone_since_the_manifest_is_named(image_tree, tmp_path, listin
             PackJob(dataset=dataset, seed=0),
             manifest=tmp_path / "manifest.parquet",
             root=root,
-            output=tmp_path / "images.npy",
+            images=tmp_path / "images.npy",
         )
 
 

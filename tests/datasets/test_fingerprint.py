@@ -24,7 +24,7 @@ from xferpipe.datasets import fingerprint as module
 from xferpipe.datasets import walk
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.fingerprint import dataset_fingerprint, file_fingerprint, fingerprint
-from xferpipe.datasets.generate import generate
+from xferpipe.stages.generate import generate
 
 OLD = 1_600_000_000
 
@@ -305,7 +305,7 @@ def written(tmp_path):
         options = {"test_list": 2} if kind is VehicleID else {}
         generate(
             GenerateJob(dataset=kind(generate=vehicles, **options), seed=0),
-            output=tmp_path / "cars",
+            root=tmp_path / "cars",
         )
         return kind(root=tmp_path / "cars", **options)
 

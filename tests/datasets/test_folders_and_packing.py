@@ -16,8 +16,8 @@ from xferpipe.config.jobs import PackJob
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import fitted
 from xferpipe.datasets.images import open_images
-from xferpipe.datasets.pack import pack
 from xferpipe.datasets.readers import reader_module
+from xferpipe.stages.pack import pack
 
 
 def test_image_folder_flat_is_labelled_by_sorted_folders_and_split(image_tree, listing):
@@ -135,7 +135,7 @@ def test_pack_manifest_of_another_set_is_refused_and_leaves_nothing(packing, tmp
             PackJob(dataset=Generated(kind="letters", classes=2, images_per_class=4), seed=0),
             manifest=tmp_path / "manifest.parquet",
             root=None,
-            output=tmp_path / "images.npy",
+            images=tmp_path / "images.npy",
         )
     assert not (tmp_path / "images.npy").exists()
 
@@ -165,7 +165,7 @@ def test_fitted_crop_takes_the_centre_and_stretch_takes_all():
 def test_manifest_and_pack_never_import_torch_or_scikit_learn():
     code = (
         "import sys\n"
-        "import xferpipe.datasets.pack, xferpipe.datasets.generate, xferpipe.datasets.fingerprint\n"
+        "import xferpipe.stages.pack, xferpipe.stages.generate, xferpipe.datasets.fingerprint\n"
         "import xferpipe.datasets.readers.digits, xferpipe.datasets.readers.generated\n"
         "import xferpipe.datasets.readers.image_folder, xferpipe.datasets.readers.torchvision\n"
         "print(sorted({'torch', 'torchvision', 'sklearn', 'scipy'} & set(sys.modules)))"
@@ -201,6 +201,6 @@ def test_pack_reader_that_gives_other_images_than_listed_is_refused(
             PackJob(dataset=dataset, seed=0),
             manifest=tmp_path / "manifest.parquet",
             root=None,
-            output=tmp_path / "images.npy",
+            images=tmp_path / "images.npy",
         )
     assert not (tmp_path / "images.npy").exists()

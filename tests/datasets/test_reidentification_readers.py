@@ -10,8 +10,9 @@ from xferpipe.config.datasets import GeneratedVehicles, Market1501, VehicleID, V
 from xferpipe.config.jobs import ManifestJob
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.generated.vehicles import write
-from xferpipe.datasets.manifest import manifest, read_manifest
+from xferpipe.datasets.manifest import read_manifest
 from xferpipe.datasets.readers import reader_module, vehicleid, veri776
+from xferpipe.stages.manifest import manifest
 
 BLOCK = GeneratedVehicles(train_identities=4, test_identities=3, cameras=3, images_per_camera=2)
 DATASETS = {
@@ -37,7 +38,7 @@ def read(reader, root, **changes):
 
 def manifest_of(reader, root, tmp_path):
     job = ManifestJob(name="cars", dataset=DATASETS[reader], seed=0)
-    manifest(job, root=root, output=tmp_path / "manifest.parquet")
+    manifest(job, root=root, manifest=tmp_path / "manifest.parquet")
     return read_manifest(tmp_path / "manifest.parquet")
 
 

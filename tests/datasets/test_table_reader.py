@@ -6,8 +6,8 @@ import pytest
 from xferpipe.config.datasets import ImageTable
 from xferpipe.config.jobs import PackJob
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.datasets.pack import pack
 from xferpipe.datasets.readers import table
+from xferpipe.stages.pack import pack
 
 
 def read(tmp_path, columns, *, suffix=".csv"):
@@ -130,5 +130,5 @@ def test_pack_truncated_jpeg_of_a_table_is_named_and_never_hangs(tmp_path, listi
             PackJob(dataset=dataset, seed=0),
             manifest=tmp_path / "manifest.parquet",
             root=tmp_path,
-            output=tmp_path / "images.npy",
+            images=tmp_path / "images.npy",
         )

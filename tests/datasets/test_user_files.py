@@ -154,8 +154,8 @@ def test_moved_files_keep_every_key(here):
     """What is moved as a whole, or copied, runs nothing: not even the manifest."""
     from PIL import Image
 
-    from xferpipe.rebuild.environment import environment_of
-    from xferpipe.rebuild.keys import Keys
+    from xferpipe.graph.environment import environment_of
+    from xferpipe.graph.keys import Keys
 
     for name in ("a/1.png", "b/1.png"):
         (here / "before" / "photos" / name).parent.mkdir(parents=True)

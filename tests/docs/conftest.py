@@ -73,6 +73,10 @@ class Page:
             return self._run(block)
         return ""
 
+    def shell(self, command: str) -> str:
+        """Run a command in the page's folder; return what it printed."""
+        return self._run(CodeBlock("sh", None, command))
+
     def _change(self, block: CodeBlock) -> None:
         file = self.folder / block.path
         for hunk in re.split(r"^@@\n", block.text, flags=re.M):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,15 @@ from xferpipe.config import load_study
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def copy_workflow(folder):
+    """Put what a clone has beside its package into a folder."""
+    for name in ("Snakefile", "config.yaml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("workflow", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "csrc").symlink_to(ROOT / "csrc")
+
+
 @pytest.mark.parametrize("section", ["A score", "A data set", "An architecture"])
 def test_extending_section_followed_word_by_word_works(page, section):
     extending = page("docs/extending.md")
@@ -24,16 +34,29 @@ def test_extending_section_followed_word_by_word_works(page, section):
         extending.do(block)
 
 
+@pytest.mark.workflow
+def test_extending_stage_followed_word_by_word_runs_in_the_workflow(page):
+    extending = page("docs/extending.md")
+    extending.copy_sources()
+    copy_workflow(extending.folder)
+    printed = [extending.do(block) for block in extending.blocks("A stage")]
+    assert "digits_5_to_9" in printed[-1]
+    planned = json.loads(extending.shell("xferpipe plan --json"))
+    rules = {rule["rule"]: rule["jobs"] for rule in planned}
+    assert rules["balance"] == 3
+    assert rules["aggregate"] == 1
+
+
 def test_extending_recipe_joins_the_default_study(page):
     (block,) = page("docs/extending.md").blocks("A recipe")
     study = yaml.safe_load((ROOT / "config.yaml").read_text())
     added = yaml.safe_load(block.text)
-    before = sum(1 for _ in load_study(study).finetune_ids())
+    before = len(load_study(study).runs())
     study["finetuning_recipes"] |= added["finetuning_recipes"]
     study["finetunes"] += added["finetunes"]
     loaded = load_study(study)
     assert loaded.finetuning_recipes["patient"].epochs == 30
-    assert sum(1 for _ in loaded.finetune_ids()) == before + 3 * len(loaded.zoo)
+    assert len(loaded.runs()) == before + 3 * len(loaded.zoo)
 
 
 def test_command_line_page_commands_run(page):
@@ -59,10 +82,7 @@ def test_command_line_page_names_every_command(page):
 def test_tutorial_followed_word_by_word_ends_at_a_report(page):
     """`make install` is left out: it made the installation that this test runs in."""
     tutorial = page("docs/tutorial.md")
-    for name in ("Snakefile", "config.yaml", "requirements.lock"):
-        shutil.copy(ROOT / name, tutorial.folder / name)
-    for name in ("workflow", "profiles", "csrc"):
-        (tutorial.folder / name).symlink_to(ROOT / name)
+    copy_workflow(tutorial.folder)
     for block in tutorial.blocks():
         tutorial.do(block)
     report = (tutorial.folder / "results" / "photos" / "report.html").read_text()

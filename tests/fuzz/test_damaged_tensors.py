@@ -16,7 +16,7 @@ from safetensors.torch import save, save_file
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.records import RecordError, read_tensors
-from xferpipe.scores.stage import seconds_of, tensors
+from xferpipe.stages.scores import seconds_of, tensors
 from xferpipe.zoo.build import build_model
 from xferpipe.zoo.origins import file_weights
 from xferpipe.zoo.weights import WeightsError, load_model, save_weights

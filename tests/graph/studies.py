@@ -15,10 +15,11 @@ from typing import Any
 
 from xferpipe.config.load import load_study
 from xferpipe.config.study import Study
-from xferpipe.rebuild.environment import Environment
-from xferpipe.rebuild.graph import Graph, artifacts
-from xferpipe.rebuild.keys import Keys
-from xferpipe.rebuild.layout import LAYOUTS, Artifact
+from xferpipe.graph.environment import Environment
+from xferpipe.graph.graph import all_jobs, needs_of
+from xferpipe.graph.keys import Keys
+from xferpipe.graph.stage import artifacts
+from xferpipe.graph.stages import STAGES, job_of, path_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).with_name("graph_of_studies.json")
@@ -35,24 +36,28 @@ def form_name(name: str, smoke: bool) -> str:
     return f"{name}-smoke" if smoke else name
 
 
+def study_of(name: str, smoke: bool) -> Study:
+    """Return one form of a study."""
+    return load_study(_file(name), smoke=smoke)
+
+
 def described(name: str, smoke: bool) -> dict[str, Any]:
     """Describe the graph of one study."""
-    study = load_study(_file(name), smoke=smoke)
-    graph = Graph(study)
-    keys = _keys(study)
+    study = study_of(name, smoke)
     lines: dict[str, list[str]] = {}
-    for job in graph.jobs():
+    for job in all_jobs(study):
         stage, *wildcards = job
-        inputs = sorted(artifact.path for artifact in artifacts(graph.needs(*job)))
-        outputs = sorted(Artifact(stage, tuple(wildcards), o).path for o in LAYOUTS[stage].outputs)
-        slice_ = keys.job(job).canonical_json()
+        record = STAGES[stage]
+        inputs = sorted(map(path_of, artifacts(needs_of(study, job))))
+        outputs = sorted(record.path(tuple(wildcards), name) for name in record.files)
+        slice_ = job_of(study, *job).canonical_json()
         lines.setdefault(stage, []).append(json.dumps([list(job), inputs, outputs, slice_]))
     return {stage: {"jobs": len(found), "hash": _hash(found)} for stage, found in lines.items()}
 
 
 def partitioned(name: str, smoke: bool) -> dict[str, dict[str, int] | str]:
     """Count the jobs of each stage that each edit gives another key."""
-    content = load_study(_file(name), smoke=smoke).model_dump(mode="json")
+    content = study_of(name, smoke).model_dump(mode="json")
     before = _all_keys(content)
     found: dict[str, dict[str, int] | str] = {}
     for edit, change in EDITS.items():
@@ -110,8 +115,8 @@ EDITS = {
 class _Keys(Keys):
     """Keys that differ by the study alone: not by code, libraries or files of this machine."""
 
-    def code(self, job: Any) -> str:
-        return job.stage
+    def code(self, stage: str, job: Any) -> str:
+        return stage
 
     def content(self, name: tuple[str, ...]) -> str:
         return ""
@@ -123,7 +128,7 @@ def _keys(study: Study) -> Keys:
 
 def _all_keys(content: dict[str, Any]) -> dict[tuple[str, ...], str]:
     keys = _keys(Study.model_validate(content))
-    return {job: keys(*job).key for job in keys.graph.jobs()}
+    return {job: keys(*job).key for job in all_jobs(keys.study)}
 
 
 def _file(name: str) -> Path:

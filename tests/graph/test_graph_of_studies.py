@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from tests.graph.studies import FIXTURE, figures_of, form_name, forms
 
 KNOWN = json.loads(FIXTURE.read_text())

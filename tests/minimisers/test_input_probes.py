@@ -14,6 +14,7 @@ from xferpipe.minimisers.inputs import (
     input_probes,
     loss_gradient,
 )
+from xferpipe.training.memory import Pieces
 
 PROBES = InputProbes(
     noise_levels=(0.1, 0.3),
@@ -34,7 +35,7 @@ def test_fgsm_of_linear_model_equals_closed_form():
     posterior = scores / scores.sum(1, keepdims=True)
     by_hand = (posterior - numpy.eye(5)[labels.numpy()]) @ weight.numpy()
 
-    _, gradient = loss_gradient(linear, pixels, labels)
+    _, gradient = loss_gradient(linear, pixels, labels, Pieces())
     stepped = gradient_sign_step(pixels, gradient, 0.03)
 
     numpy.testing.assert_allclose(gradient.flatten(1).numpy(), by_hand, rtol=1e-12, atol=1e-14)
@@ -118,6 +119,29 @@ def test_input_probes_any_batch_size_give_the_same_figures(make_network, make_im
             )
             assert first.value == pytest.approx(second.value, rel=1e-12)
             assert first.low == pytest.approx(second.low, rel=1e-9)
+
+
+def test_passes_that_do_not_fit_are_halved_and_give_the_same_figures(
+    make_network, make_images, caplog
+):
+    network = make_network().double()
+    images = make_images(batch_size=37, dtype=torch.float64)
+
+    def measured():
+        readings = input_probes(network, images, PROBES, seed=4)
+        return [r.value for r in readings], evaluate(network, images)
+
+    def limit(module, inputs):
+        if len(inputs[0]) > 9:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    values, outcomes = measured()
+    network[3].register_forward_pre_hook(limit)
+    found, halved = measured()
+    assert found == pytest.approx(values, rel=1e-12)
+    assert torch.equal(halved.correct, outcomes.correct)
+    torch.testing.assert_close(halved.loss, outcomes.loss, rtol=1e-12, atol=1e-15)
+    assert "going on with 9" in caplog.text
 
 
 def test_input_probes_read_each_batch_once(network, make_images):

@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import numpy
 import polars
@@ -7,18 +8,18 @@ import torch
 
 from xferpipe.config import load_study
 from xferpipe.config.load import StudyError
-from xferpipe.config.resolve import Jobs
 from xferpipe.datasets import splits
-from xferpipe.datasets.manifest import manifest
-from xferpipe.datasets.pack import pack
-from xferpipe.finetune import finetune
-from xferpipe.minimisers.continual import continual, with_forgotten
-from xferpipe.minimisers.path import path
-from xferpipe.minimisers.probe import probe
-from xferpipe.minimisers.probe_finetuned import probe_finetuned
+from xferpipe.graph.stages import STAGES, job_of
 from xferpipe.minimisers.sample import SourceImages, stratified
-from xferpipe.pretrain import pretrain
 from xferpipe.records import read_table
+from xferpipe.stages.continual import continual, with_forgotten
+from xferpipe.stages.finetune import finetune
+from xferpipe.stages.manifest import manifest
+from xferpipe.stages.pack import pack
+from xferpipe.stages.path import path
+from xferpipe.stages.pretrain import pretrain
+from xferpipe.stages.probe import probe
+from xferpipe.stages.probe_finetuned import probe_finetuned
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import evaluate
 from xferpipe.zoo.weights import load_model
@@ -75,18 +76,18 @@ def changed(*path_and_value):
 def done(tmp_path_factory):
     """Data sets, two solutions and one fine-tune of a tiny study."""
     folder = tmp_path_factory.mktemp("tiny")
-    jobs = Jobs(load_study(STUDY))
+    jobs = partial(job_of, load_study(STUDY))
     data = {}
     for name in ("letters", "shapes"):
         table, packed = folder / f"{name}.parquet", folder / f"{name}.npy"
-        manifest(jobs.manifest(name), root=None, output=table)
-        pack(jobs.pack(name), manifest=table, root=None, output=packed)
+        manifest(jobs("manifest", name), root=None, manifest=table)
+        pack(jobs("pack", name), manifest=table, root=None, images=packed)
         data[name] = {"manifest": table, "images": packed, "root": None}
     weights = {}
     for model in ("first", "second"):
         weights[model] = folder / f"{model}.safetensors"
         pretrain(
-            jobs.pretrain(model),
+            jobs("pretrain", model),
             **data["letters"],
             initial=None,
             checkpoint=folder / "checkpoint.pt",
@@ -103,7 +104,9 @@ def test_probe_writes_every_probe_of_both_splits_and_repeats_itself(done, tmp_pa
     tables = []
     for i in range(2):
         output = tmp_path / f"{i}.parquet"
-        probe(jobs.probe("first"), **data["letters"], weights=weights["first"], output=output)
+        probe(
+            jobs("probe", "first"), **data["letters"], weights=weights["first"], minimisers=output
+        )
         tables.append(read_table("minimisers", output).drop("seconds"))
     assert tables[0].equals(tables[1])
     table = tables[0]
@@ -116,7 +119,7 @@ def test_probe_writes_every_probe_of_both_splits_and_repeats_itself(done, tmp_pa
         assert part["value"].is_finite().all()
         assert (part["low"] <= part["value"]).all()
     norms = table.filter(probe="weights")
-    model = load_model(jobs.probe("first").spec, weights["first"])
+    model = load_model(jobs("probe", "first").spec, weights["first"])
     flat = torch.cat([p.detach().double().flatten() for p in model.parameters()])
     assert norms.filter(measure="norm")["value"].item() == pytest.approx(flat.norm().item())
 
@@ -125,8 +128,8 @@ def test_probe_sees_images_at_the_size_that_evaluation_gives_them(done, tmp_path
     _, _, data, weights = done
     sized = changed("pretraining_recipes", "slow", "val_resize_size", 24)
     sized["pretraining_recipes"]["slow"]["val_crop_size"] = 20
-    job = Jobs(load_study(sized)).probe("first")
-    probe(job, **data["letters"], weights=weights["first"], output=tmp_path / "p")
+    job = job_of(load_study(sized), "probe", "first")
+    probe(job, **data["letters"], weights=weights["first"], minimisers=tmp_path / "p")
     clean = read_table("minimisers", tmp_path / "p").filter(probe="clean", split="test")
     source = SourceImages(job, seed=0, device=torch.device("cpu"), **data["letters"])
     assert source.test().images.shape[1:] == (3, 20, 20)
@@ -149,9 +152,11 @@ def test_probe_any_batch_size_gives_the_same_table(done, tmp_path):
     _, _, data, weights = done
     tables = []
     for size in (7, 64):
-        jobs = Jobs(load_study(changed("minimisers", "sample", "batch_size", size)))
+        jobs = partial(job_of, load_study(changed("minimisers", "sample", "batch_size", size)))
         output = tmp_path / f"{size}.parquet"
-        probe(jobs.probe("first"), **data["letters"], weights=weights["first"], output=output)
+        probe(
+            jobs("probe", "first"), **data["letters"], weights=weights["first"], minimisers=output
+        )
         tables.append(read_table("minimisers", output))
     for name in ("value", "low", "high"):
         numpy.testing.assert_allclose(
@@ -165,7 +170,7 @@ def test_path_ends_are_the_probed_figures_and_every_kind_is_there(done, tmp_path
     _, jobs, data, weights = done
     outputs = {"distances": tmp_path / "distances.parquet", "paths": tmp_path / "paths.parquet"}
     path(
-        jobs.path("first", "second"),
+        jobs("path", "first", "second"),
         **data["letters"],
         first=weights["first"],
         second=weights["second"],
@@ -174,7 +179,12 @@ def test_path_ends_are_the_probed_figures_and_every_kind_is_there(done, tmp_path
     ways = read_table("paths", outputs["paths"])
     assert set(ways["kind"]) == {"straight", "bezier", "low_loss"}
     for model, t in (("first", 0.0), ("second", 1.0)):
-        probe(jobs.probe(model), **data["letters"], weights=weights[model], output=tmp_path / "p")
+        probe(
+            jobs("probe", model),
+            **data["letters"],
+            weights=weights[model],
+            minimisers=tmp_path / "p",
+        )
         clean = read_table("minimisers", tmp_path / "p").filter(probe="clean", measure="loss")
         for kind in ("straight", "bezier"):
             for split in ("train", "test"):
@@ -192,20 +202,20 @@ def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
     files = {"tuned_weights": tmp_path / "w", "run": tmp_path / "r", "epochs": tmp_path / "e"}
     files["feature_correlation"] = tmp_path / "f"
     finetune(
-        jobs.finetune(*wildcards),
+        jobs("finetune", *wildcards),
         **data["shapes"],
-        weights=weights["first"],
+        initial=weights["first"],
         checkpoint=folder / "c.pt",
         **files,
     )
     output = tmp_path / "o.parquet"
     whole = load_study(changed("minimisers", "sample", "test_images", None))
     probe_finetuned(
-        Jobs(whole).probe_finetuned(*wildcards),
+        job_of(whole, "probe_finetuned", *wildcards),
         **data["shapes"],
         weights=files["tuned_weights"],
         run=files["run"],
-        output=output,
+        minimisers=output,
     )
     table = read_table("minimisers", output)
     assert set(table["probe"]) == {"clean", "noise", "mask", "fgsm"}
@@ -220,14 +230,14 @@ def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
 @pytest.mark.parametrize("part_by", ["classes", "images"])
 def test_continual_evaluates_every_part_after_every_part(done, tmp_path, part_by):
     _, _, data, weights = done
-    jobs = Jobs(load_study(changed("minimisers", "continual", "part_by", part_by)))
+    jobs = partial(job_of, load_study(changed("minimisers", "continual", "part_by", part_by)))
     output = tmp_path / "f.parquet"
     continual(
-        jobs.continual("shapes", "first", "0"),
+        jobs("continual", "shapes", "first", "0"),
         **data["shapes"],
         weights=weights["first"],
         checkpoint=tmp_path / "c.pt",
-        output=output,
+        forgetting=output,
     )
     table = read_table("forgetting", output)
     train = table.filter(split="train")
@@ -244,7 +254,7 @@ def test_continual_evaluates_every_part_after_every_part(done, tmp_path, part_by
 
 def test_continual_killed_between_parts_ends_with_the_same_table(done, tmp_path, monkeypatch):
     _, jobs, data, weights = done
-    job = jobs.continual("shapes", "first", "0")
+    job = jobs("continual", "shapes", "first", "0")
 
     def run(name):
         continual(
@@ -252,12 +262,12 @@ def test_continual_killed_between_parts_ends_with_the_same_table(done, tmp_path,
             **data["shapes"],
             weights=weights["first"],
             checkpoint=tmp_path / "c.pt",
-            output=tmp_path / name,
+            forgetting=tmp_path / name,
         )
         return read_table("forgetting", tmp_path / name)
 
     undisturbed = run("a")
-    import xferpipe.minimisers.continual as module
+    import xferpipe.stages.continual as module
 
     real, calls = module.fit, []
 
@@ -320,20 +330,23 @@ def test_study_with_an_impossible_probe_is_refused(change, message):
 
 
 def test_minimiser_jobs_are_those_that_the_study_names():
-    every = load_study(STUDY).minimiser_jobs()
-    assert every["probe_finetuned"] == [("shapes", "full", "first", "sgd", "0")]
-    assert every["continual"] == [("shapes", m, "0") for m in ("first", "second", "wide")]
+    def jobs(study, stage):
+        return STAGES[stage].jobs(load_study(study))
+
+    assert jobs(STUDY, "probe_finetuned") == [("shapes", "full", "first", "sgd", "0")]
+    assert jobs(STUDY, "continual") == [("shapes", m, "0") for m in ("first", "second", "wide")]
     fewer = changed("minimisers", "finetuned", [])
     fewer["minimisers"]["continual"]["models"] = ["wide"]
-    jobs = load_study(fewer).minimiser_jobs()
-    assert jobs["probe_finetuned"] == []
-    assert jobs["continual"] == [("shapes", "wide", "0")]
+    assert jobs(fewer, "probe_finetuned") == []
+    assert jobs(fewer, "continual") == [("shapes", "wide", "0")]
 
 
 def test_path_job_does_not_depend_on_the_other_pairs():
-    one = Jobs(load_study(changed("minimisers", "paths", {"pairs": [["first", "second"]]})))
-    every = Jobs(load_study(changed("minimisers", "paths", {"pairs": "all"})))
-    assert one.path("first", "second") == every.path("first", "second")
+    one = partial(
+        job_of, load_study(changed("minimisers", "paths", {"pairs": [["first", "second"]]}))
+    )
+    every = partial(job_of, load_study(changed("minimisers", "paths", {"pairs": "all"})))
+    assert one("path", "first", "second") == every("path", "first", "second")
 
 
 @pytest.mark.parametrize(
@@ -348,12 +361,12 @@ def test_path_job_does_not_depend_on_the_other_pairs():
 )
 def test_changed_value_changes_the_slices_of_the_jobs_that_read_it_alone(change, again):
     def slices(study):
-        jobs = Jobs(load_study(study))
+        jobs = partial(job_of, load_study(study))
         return {
-            "probe": jobs.probe("first"),
-            "path": jobs.path("first", "second"),
-            "probe_finetuned": jobs.probe_finetuned("shapes", "full", "first", "sgd", "0"),
-            "continual": jobs.continual("shapes", "first", "0"),
+            "probe": jobs("probe", "first"),
+            "path": jobs("path", "first", "second"),
+            "probe_finetuned": jobs("probe_finetuned", "shapes", "full", "first", "sgd", "0"),
+            "continual": jobs("continual", "shapes", "first", "0"),
         }
 
     before, after = slices(STUDY), slices(changed("minimisers", *change))

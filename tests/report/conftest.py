@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from xferpipe.config import ReportJob
+from xferpipe.config.jobs import ReportJob
 from xferpipe.config.study import Selection
 from xferpipe.records import TABLES, empty, frame, write_table
 from xferpipe.seeding import numpy_generator

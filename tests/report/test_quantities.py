@@ -9,11 +9,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from xferpipe.config import ReportJob, load_study
+from xferpipe.config.jobs import ReportJob, load_study
 from xferpipe.config.load import StudyError
 from xferpipe.config.report import QUANTITIES, Report
 from xferpipe.config.study import Selection
-from xferpipe.records import write_table
+from xferpipe.records import result_files, write_table
 from xferpipe.report.evidence import load
 from xferpipe.report.quantities import (
     _MEASURES,
@@ -110,7 +110,7 @@ def test_epochs_of_a_run_that_never_gets_there_are_null(study_tables, tmp_path):
     table["figures"] = [RUN | {"model": "letters_resnet8", "value": 4.0}]
     block = {"published": [table]}
     job = ReportJob(study="s", selection=Selection(speed_train_accuracy=0.999), report=block)
-    assert published_table(load(job, folder))["ours"].to_list() == [None]
+    assert published_table(load(job, result_files(folder)))["ours"].to_list() == [None]
 
 
 def test_distance_over_norm_is_the_mean_over_pairs(published):
@@ -215,7 +215,7 @@ def test_run_speeds_give_the_first_epoch_there_and_where_weights_end(tables):
     """Training accuracies of the fixture are 0.5, 0.75, ..., 1 - 0.5^6 in six epochs."""
     for level, epochs in ((0.5, 1), (0.75, 2), (0.95, 5), (0.99, None)):
         job = ReportJob(study="s", selection=Selection(speed_train_accuracy=level))
-        found = run_speeds(load(job, tables))
+        found = run_speeds(load(job, result_files(tables)))
         assert found.height == 144
         row = found.row(0, named=True)
         assert (row["epochs"], row["shown"]) == (epochs, epochs or 6)
@@ -227,7 +227,7 @@ def test_speed_figure_counts_the_runs_that_never_get_there(tables):
 
     for level, reached in ((0.95, 72), (0.99, 0)):
         job = ReportJob(study="s", selection=Selection(speed_train_accuracy=level))
-        (figure,) = speed.figures(load(job, tables))
+        (figure,) = speed.figures(load(job, result_files(tables)))
         assert figure.data["epochs"].count() == reached
         assert {panel.label.split(" \u00b7 ")[1] for panel in figure.panels} == {"gentle"}
         assert f"{72 - reached} of 72 runs" in figure.caption

@@ -32,14 +32,15 @@ DESKTOP, PHONE = (1280, 900), (390, 844)
 @pytest.fixture(scope="module")
 def page(study_tables, tmp_path_factory):
     """Write the page of the fixture study."""
-    from xferpipe.config import ReportJob
+    from xferpipe.config.jobs import ReportJob
     from xferpipe.config.study import Selection
-    from xferpipe.report import report
+    from xferpipe.records import result_files
+    from xferpipe.stages.report import report
 
     folder = tmp_path_factory.mktemp("page")
     tables = study_tables().write(folder / "tables")
     job = ReportJob(study="fixture", selection=Selection())
-    report(job, tables=tables, output=folder / "report.html")
+    report(job, tables=result_files(tables), page=folder / "report.html")
     return folder / "report.html"
 
 

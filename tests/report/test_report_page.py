@@ -11,13 +11,14 @@ import sys
 import polars
 import pytest
 
-from xferpipe.config import ReportJob
+from xferpipe.config.jobs import ReportJob
 from xferpipe.config.report import FIGURES
 from xferpipe.config.study import Selection
-from xferpipe.records import empty, frame, write_table
-from xferpipe.report import figures, report
+from xferpipe.records import empty, frame, result_files, write_table
 from xferpipe.report.evidence import load
 from xferpipe.report.outcomes import answers, outcomes, share_best
+from xferpipe.stages.figures import figures
+from xferpipe.stages.report import report
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +26,18 @@ def full_tables(study_tables, tmp_path_factory):
     return study_tables().write(tmp_path_factory.mktemp("tables"))
 
 
+def draw(job, tables, folder):
+    files = {name: folder / f"{name}.svg" for name in FIGURES}
+    figures(job, tables=result_files(tables), figures=files)
+
+
 def page_of(job, tables, folder):
-    report(job, tables=tables, output=folder / "report.html")
+    report(job, tables=result_files(tables), page=folder / "report.html")
     return (folder / "report.html").read_text()
 
 
 def test_answers_full_study_name_the_best_model_of_every_target(job, full_tables):
-    found = {answer.place: answer for answer in answers(load(job, full_tables))}
+    found = {answer.place: answer for answer in answers(load(job, result_files(full_tables)))}
     assert list(found) == ["digits_high", "digits_few", "vehicles"]
     for answer in found.values():
         assert (answer.model, answer.recipe) == ("digits_low_resnet14", "gentle")
@@ -52,9 +58,9 @@ def test_outcomes_choose_on_validation_where_test_disagrees(job, tmp_path):
     ]
     rows.append(rows[0] | {"model": "b", "validation_accuracy": 0.8, "test_accuracy": 0.99})
     write_table("finetunes", frame("finetunes", rows), tmp_path / "finetunes.parquet")
-    table = outcomes(load(job, tmp_path))
+    table = outcomes(load(job, result_files(tmp_path)))
     assert table["model"].to_list() == ["a", "b"]
-    (answer,) = answers(load(job, tmp_path))
+    (answer,) = answers(load(job, result_files(tmp_path)))
     assert (answer.model, answer.value, answer.sureness) == ("a", 0.5, "single")
     assert answer.margin == pytest.approx(-0.49)
 
@@ -67,7 +73,7 @@ def test_outcomes_one_candidate_without_validation_choose_on_test(job, tmp_path)
         base | {"model": "b", "validation_accuracy": None, "test_accuracy": 0.6},
     ]
     write_table("finetunes", frame("finetunes", rows), tmp_path / "finetunes.parquet")
-    (answer,) = answers(load(job, tmp_path))
+    (answer,) = answers(load(job, result_files(tmp_path)))
     assert (answer.model, answer.chosen_on) == ("b", "test")
 
 
@@ -192,7 +198,7 @@ def test_page_unreadable_table_is_named(job, study_tables, tmp_path):
 def test_figures_are_all_written_even_without_anything_to_draw(job, tmp_path, full_tables):
     for tables in (full_tables, tmp_path / "nowhere"):
         output = tmp_path / tables.name
-        figures(job, tables=tables, output=output)
+        draw(job, tables, output)
         assert {path.stem for path in output.iterdir()} == set(FIGURES)
         assert all(path.read_text().startswith("<svg") for path in output.iterdir())
 
@@ -210,7 +216,7 @@ def test_rules_pair_runs_in_order_and_give_the_error_of_the_difference(full_tabl
         "better": {"models": ["letters_resnet8"], "recipes": ["gentle"]},
     }
     job = ReportJob(study="s", selection=Selection(), report={"comparisons": [comparison]})
-    table = rules_table(load(job, full_tables))
+    table = rules_table(load(job, result_files(full_tables)))
     assert table["place"].to_list() == ["digits_high", "digits_few", "vehicles"]
     runs = polars.read_parquet(full_tables / "finetunes.parquet").filter(
         target="digits_high", model="letters_resnet8"
@@ -271,7 +277,7 @@ def test_page_says_where_ours_is_not_what_was_published(full_tables, tmp_path):
     assert cautions["All findings"] == "1 layer in place of 8"
     assert cautions["All targets"].startswith(vehicles)
     assert cautions["All targets"].endswith(epochs)
-    figures(job, tables=full_tables, output=tmp_path / "svg")
+    draw(job, full_tables, tmp_path / "svg")
     picture = (tmp_path / "svg" / "published.svg").read_text()
     assert picture.count(">Not as published") == 1
 
@@ -286,7 +292,7 @@ def test_feature_correlation_picture_is_the_table_in_standard_deviations(full_ta
     from xferpipe.report.charts import correlation
 
     job = ReportJob(study="s", selection=Selection())
-    evidence = load(job, full_tables)
+    evidence = load(job, result_files(full_tables))
     (figure,) = correlation.figures(evidence)
     assert [panel.label for panel in figure.panels] == [
         "before fine-tuning · LFC 0.10",

@@ -7,9 +7,9 @@ from xferpipe.config.jobs import ManifestJob, ModelSpec, PackJob, RetrievalJob
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.datasets.generated.vehicles import write
-from xferpipe.datasets.manifest import manifest
-from xferpipe.datasets.pack import pack
-from xferpipe.retrieval.stage import retrieval
+from xferpipe.stages.manifest import manifest
+from xferpipe.stages.pack import pack
+from xferpipe.stages.retrieval import retrieval
 from xferpipe.zoo.build import build_model
 from xferpipe.zoo.weights import save_weights
 
@@ -33,12 +33,12 @@ def prepared(tmp_path_factory):
         root = folder / reader
         write(reader, BLOCK, root, 0)
         rows = folder / f"{reader}.parquet"
-        manifest(ManifestJob(name=reader, dataset=dataset, seed=0), root=root, output=rows)
+        manifest(ManifestJob(name=reader, dataset=dataset, seed=0), root=root, manifest=rows)
         pack(
             PackJob(dataset=dataset, seed=0),
             manifest=rows,
             root=root,
-            output=folder / f"{reader}.npy",
+            images=folder / f"{reader}.npy",
         )
     save_weights(build_model(SPEC, 3), folder / "weights.safetensors")
     return folder

@@ -46,12 +46,12 @@ def test_s000_is_a_study_with_every_cell(smoke):
     from pathlib import Path
 
     found = load_study(Path(__file__).parents[2] / "studies/s000.yaml", smoke=smoke)
-    recipes = {run.recipe for run in found.finetune_ids()}
+    recipes = {run.recipe for run in found.runs()}
     surgeries = [found.finetuning_recipes[name].surgery for name in recipes]
     cells = {(surgery.head, surgery.last_stride) for surgery in surgeries}
     assert cells >= {("linear", 1), ("linear", 2), ("fc512", 1), ("fc512", 2), ("bnneck", 1)}
     assert found.retrieval.rerank
     if not smoke:
-        runs = list(found.finetune_ids())
+        runs = found.runs()
         assert len([run for run in runs if not run.recipe.endswith("epochs15")]) >= 2 * 16 * 3
         assert {found.finetuning_recipes[name].epochs for name in recipes} == {10, 15, 60}

@@ -238,9 +238,9 @@ def write_inputs(folder: Path, *, head: bool = True) -> dict[str, Path]:
 
 
 def test_stage_writes_the_table_of_the_job(tmp_path: Path) -> None:
-    from xferpipe.scores.stage import scores as stage
+    from xferpipe.stages.scores import scores as stage
 
-    stage(job(), **write_inputs(tmp_path), output=tmp_path / "scores.parquet")
+    stage(job(), **write_inputs(tmp_path), scores=tmp_path / "scores.parquet")
     table = read_table("scores", tmp_path / "scores.parquet")
     assert table.select("target", "shots", "model").unique().rows() == [("t", "5", "m")]
     values = dict(table.filter(polars.col("variant") == "").select("method", "value").iter_rows())
@@ -253,9 +253,9 @@ def test_stage_writes_the_table_of_the_job(tmp_path: Path) -> None:
 
 
 def test_stage_without_a_source_head_has_no_leep(tmp_path: Path) -> None:
-    from xferpipe.scores.stage import scores as stage
+    from xferpipe.stages.scores import scores as stage
 
-    stage(job(), **write_inputs(tmp_path, head=False), output=tmp_path / "scores.parquet")
+    stage(job(), **write_inputs(tmp_path, head=False), scores=tmp_path / "scores.parquet")
     table = read_table("scores", tmp_path / "scores.parquet")
     leep = table.filter(polars.col("method") == "leep")
     assert leep["value"][0] is None
@@ -263,7 +263,7 @@ def test_stage_without_a_source_head_has_no_leep(tmp_path: Path) -> None:
 
 
 def test_stage_scores_a_sketch_of_two_halves_with_intervals(tmp_path: Path) -> None:
-    from xferpipe.scores.stage import scores as stage
+    from xferpipe.stages.scores import scores as stage
 
     n = len(DATA.labels)
     r = numpy.random.default_rng(0)
@@ -276,7 +276,7 @@ def test_stage_scores_a_sketch_of_two_halves_with_intervals(tmp_path: Path) -> N
     stage(
         job(methods=("lgc",), bootstrap_samples=20, probe_sizes=(2,)),
         **write_inputs(tmp_path),
-        output=tmp_path / "scores.parquet",
+        scores=tmp_path / "scores.parquet",
         gradients=tmp_path / "gradients.safetensors",
     )
     table = read_table("scores", tmp_path / "scores.parquet")
@@ -290,7 +290,7 @@ def test_stage_scores_a_sketch_of_two_halves_with_intervals(tmp_path: Path) -> N
 
 
 def test_stage_with_gradients_of_other_images_is_an_error(tmp_path: Path) -> None:
-    from xferpipe.scores.stage import scores as stage
+    from xferpipe.stages.scores import scores as stage
 
     n = len(DATA.labels)
     save_file(
@@ -301,7 +301,7 @@ def test_stage_with_gradients_of_other_images_is_an_error(tmp_path: Path) -> Non
         stage(
             job(methods=("lgc",)),
             **write_inputs(tmp_path),
-            output=tmp_path / "scores.parquet",
+            scores=tmp_path / "scores.parquet",
             gradients=tmp_path / "gradients.safetensors",
         )
 
@@ -344,13 +344,13 @@ def test_probe_never_takes_an_image_of_the_test_split() -> None:
 
 def test_scores_of_one_model_do_not_change_when_another_joins(tmp_path: Path) -> None:
     """A model's scores are a function of its own files and the study's seed alone."""
-    from xferpipe.scores.stage import scores as stage
+    from xferpipe.stages.scores import scores as stage
 
     inputs = write_inputs(tmp_path)
-    stage(job(), **inputs, output=tmp_path / "one.parquet")
+    stage(job(), **inputs, scores=tmp_path / "one.parquet")
     other = job().model_copy(update={"model": "other"})
-    stage(other, **inputs, output=tmp_path / "other.parquet")
-    stage(job(), **inputs, output=tmp_path / "two.parquet")
+    stage(other, **inputs, scores=tmp_path / "other.parquet")
+    stage(job(), **inputs, scores=tmp_path / "two.parquet")
     kept = ["method", "variant", "value", "reason", "low", "high", "probe_images"]
     one, two = (
         read_table("scores", tmp_path / f"{n}.parquet").select(kept) for n in ("one", "two")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from xferpipe.config.jobs import Job
 from xferpipe.config.load import load_study
-from xferpipe.config.resolve import Jobs
-from xferpipe.datasets.manifest import manifest
-from xferpipe.datasets.pack import pack
+from xferpipe.graph.stages import job_of
+from xferpipe.stages.manifest import manifest
+from xferpipe.stages.pack import pack
 
 STUDY: dict[str, Any] = {
     "name": "stages",
@@ -49,28 +51,28 @@ class Stages:
     study: dict[str, Any]
 
     @property
-    def jobs(self) -> Jobs:
-        return Jobs(load_study(self.study))
+    def jobs(self) -> partial[Job]:
+        return partial(job_of, load_study(self.study))
 
     def images(self, name: str) -> dict[str, Path | None]:
         """Return the arguments that name a data set; its files are made once."""
         listed, packed = self.data / f"{name}.parquet", self.data / f"{name}.npy"
         if not listed.exists():
-            manifest(self.jobs.manifest(name), root=None, output=listed)
-            pack(self.jobs.pack(name), manifest=listed, root=None, output=packed)
+            manifest(self.jobs("manifest", name), root=None, manifest=listed)
+            pack(self.jobs("pack", name), manifest=listed, root=None, images=packed)
         return {"manifest": listed, "images": packed, "root": None}
 
     def finetune(self, model: str = "drawn", shots: str = "full", *, where: str = "run") -> Path:
         """Fine-tune, drawing or taking the zoo entry's weights; return the folder written."""
-        from xferpipe.finetune import finetune
+        from xferpipe.stages.finetune import finetune
 
         out = self.folder / where
         finetune(
-            self.jobs.finetune("digits", shots, model, "sgd", "0"),
+            self.jobs("finetune", "digits", shots, model, "sgd", "0"),
             **self.images("digits"),
-            weights=self.weights(model),
+            initial=self.weights(model),
             checkpoint=out / "checkpoint.pt",
-            tuned_weights=out / "weights.safetensors",
+            weights=out / "weights.safetensors",
             run=out / "run.parquet",
             epochs=out / "epochs.parquet",
             feature_correlation=out / "feature_correlation.parquet",
@@ -78,11 +80,11 @@ class Stages:
         return out
 
     def pretrain(self, *, where: str = "zoo", initial: Path | None = None) -> Path:
-        from xferpipe.pretrain import pretrain
+        from xferpipe.stages.pretrain import pretrain
 
         out = self.folder / where
         pretrain(
-            self.jobs.pretrain("trained"),
+            self.jobs("pretrain", "trained"),
             **self.images("source"),
             initial=initial,
             checkpoint=out / "checkpoint.pt",
@@ -94,13 +96,13 @@ class Stages:
         return out
 
     def weights(self, model: str) -> Path:
-        from xferpipe.load_weights import load_weights
+        from xferpipe.stages.load_weights import load_weights
 
         if model == "trained":
             return self.pretrain() / "weights.safetensors"
         out = self.folder / model
         load_weights(
-            self.jobs.load_weights(model),
+            self.jobs("load_weights", model),
             weights=out / "weights.safetensors",
             card=out / "card.parquet",
             class_means=out / "class_means.safetensors",

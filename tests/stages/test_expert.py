@@ -7,21 +7,21 @@ import torch
 from safetensors.torch import load_file
 
 from xferpipe.config.jobs import ExpertJob
-from xferpipe.expert import expert
-from xferpipe.pretrain import PretrainingError
 from xferpipe.records import read_table
+from xferpipe.stages.expert import expert
+from xferpipe.stages.pretrain import PretrainingError
 from xferpipe.zoo.weights import load_model
 
 
 def run(stages, **options):
-    base = stages.jobs.pretrain("trained")
+    base = stages.jobs("pretrain", "trained")
     sources = ("source", "digits")
     given = {name: stages.images(name) for name in sources}
     job = ExpertJob(
         expert="both",
         spec=base.spec,
         models={name: f"both_{name}" for name in sources},
-        datasets={name: stages.jobs.pack(name).dataset for name in sources},
+        datasets={name: stages.jobs("pack", name).dataset for name in sources},
         images_per_domain=48,
         recipe_name="upstream",
         recipe=base.recipe,
@@ -37,7 +37,7 @@ def run(stages, **options):
         roots=dict.fromkeys(sources),
         initial=None,
         checkpoint=stages.folder / "checkpoint.pt",
-        outputs={name: stages.folder / name for name in sources},
+        domains=stages.folder,
         epochs=stages.folder / "epochs.parquet",
     )
     return job, sources

@@ -8,8 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from xferpipe.datasets.manifest import read_manifest
-from xferpipe.features import features
 from xferpipe.records import read_table
+from xferpipe.stages.features import features
 from xferpipe.zoo.architectures.cifar_resnet import CifarResNet
 from xferpipe.zoo.weights import save_weights
 
@@ -17,8 +17,8 @@ from xferpipe.zoo.weights import save_weights
 def probe(stages, model: str) -> dict:
     weights = stages.weights(model)
     out = stages.folder / f"{model}_features.safetensors"
-    job = stages.jobs.features("digits", "full", model)
-    features(job, **stages.images("digits"), weights=weights, output=out)
+    job = stages.jobs("features", "digits", "full", model)
+    features(job, **stages.images("digits"), weights=weights, features=out)
     with safe_open(out, framework="pt") as file:
         assert float(file.metadata()["seconds"]) > 0
     return load_file(out)
@@ -49,7 +49,7 @@ def test_random_entry_has_no_source_logits_and_no_class_means(stages):
 def test_entry_of_a_file_is_the_model_that_was_saved(stages):
     from xferpipe.zoo.build import build_model
 
-    spec = stages.jobs.load_weights("drawn").spec
+    spec = stages.jobs("load_weights", "drawn").spec
     model = build_model(spec, 4, seed=9)
     save_weights(model, stages.folder / "own.safetensors")
     stages.study["zoo"]["own"] = {
@@ -94,8 +94,8 @@ def test_entry_with_a_side_of_its_own_is_fed_at_it(stages, sides):
 def test_reference_network_is_fed_at_the_side_that_its_hyperrule_gives(stages, sides):
     stages.study["finetuning_recipes"]["rule"] = {"preset": "bit_hyperrule"}
     stages.study["scores"] = {"reference": {"model": "drawn", "recipe": "rule"}}
-    job = stages.jobs.reference("digits", "full")
+    job = stages.jobs("reference", "digits", "full")
     weights, output = stages.weights("drawn"), stages.folder / "reference.safetensors"
-    features(job, **stages.images("digits"), weights=weights, output=output)
+    features(job, **stages.images("digits"), weights=weights, features=output)
     # The rule's crop of small images.
     assert set(sides) == {128}

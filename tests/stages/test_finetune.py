@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats, integers
 from safetensors.torch import load_file
 
-from xferpipe.config.load import StudyError
+from xferpipe.config.load import StudyError, load_study
 from xferpipe.config.report import FeaturesTaken
 from xferpipe.config.scores import Probe
 from xferpipe.datasets import splits
@@ -33,7 +33,7 @@ def row(out) -> dict:
 def test_finetune_row_is_what_the_saved_weights_do_on_the_test_split(stages):
     out = stages.finetune()
     found = row(out)
-    job = stages.jobs.finetune("digits", "full", "drawn", "sgd", "0")
+    job = stages.jobs("finetune", "digits", "full", "drawn", "sgd", "0")
     files = stages.images("digits")
     rows = read_manifest(files["manifest"])
     opened = open_images(rows, files["images"], None, 16)
@@ -148,7 +148,7 @@ def test_finetune_with_every_kind_of_recipe_writes_plain_weights(stages, recipe)
     stages.study["finetuning_recipes"]["sgd"] = {"epochs": 2, "batch_size": 16, **recipe}
     out = stages.finetune()
     assert row(out)["status"] == "finished"
-    spec = stages.jobs.finetune("digits", "full", "drawn", "sgd", "0").spec
+    spec = stages.jobs("finetune", "digits", "full", "drawn", "sgd", "0").spec
     names = load_model(spec, out / "weights.safetensors").state_dict()
     assert not any("parametrizations" in name for name in names)
 
@@ -204,7 +204,7 @@ def test_finetune_compares_the_features_of_probe_images_before_during_and_after(
     tuned = load_file(out / "weights.safetensors")
     assert all(torch.equal(value, plain[name]) for name, value in tuned.items())
 
-    job = stages.jobs.finetune("digits", "full", "drawn", "sgd", "0")
+    job = stages.jobs("finetune", "digits", "full", "drawn", "sgd", "0")
     files = stages.images("digits")
     rows = read_manifest(files["manifest"])
     part = splits.probe_rows(rows, job.target, "full", Probe(images_per_class=4), 0)
@@ -276,7 +276,7 @@ def test_study_that_asks_for_features_nobody_takes_says_so(stages, asked, says):
 def test_shown_rows_are_probe_images_in_equal_parts_and_no_more_than_asked(stages):
     files = stages.images("digits")
     rows = read_manifest(files["manifest"])
-    target = stages.jobs.study.targets["digits"]
+    target = load_study(stages.study).targets["digits"]
     for images, probe, sizes in (
         (12, 25, [4, 4, 4]),
         (100, 5, [5, 5, 5]),

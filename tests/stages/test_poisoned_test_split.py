@@ -7,10 +7,10 @@ import pytest
 from safetensors.torch import load_file
 
 from xferpipe.datasets.manifest import read_manifest
-from xferpipe.features import features
-from xferpipe.gradients import gradients
 from xferpipe.records import read_table
-from xferpipe.scores.stage import scores
+from xferpipe.stages.features import features
+from xferpipe.stages.gradients import gradients
+from xferpipe.stages.scores import scores
 
 
 @pytest.fixture
@@ -55,31 +55,31 @@ def everything(stages, where: str) -> dict:
     paths = {name: out / f"{name}.safetensors" for name in ("features", "gradients", "small")}
     weights = zoo / "weights.safetensors"
     features(
-        jobs.features("digits", "full", "trained"),
+        jobs("features", "digits", "full", "trained"),
         **images,
         weights=weights,
-        output=paths["features"],
+        features=paths["features"],
     )
     gradients(
-        jobs.gradients("digits", "full", "trained"),
+        jobs("gradients", "digits", "full", "trained"),
         **images,
         weights=weights,
-        output=paths["gradients"],
+        gradients=paths["gradients"],
     )
     features(
-        jobs.features("digits", "full", "drawn"),
+        jobs("features", "digits", "full", "drawn"),
         **images,
         weights=small / "weights.safetensors",
-        output=paths["small"],
+        features=paths["small"],
     )
     scores(
-        jobs.scores("digits", "full", "trained"),
+        jobs("scores", "digits", "full", "trained"),
         features=paths["features"],
         card=zoo / "card.parquet",
         class_means=zoo / "class_means.safetensors",
         gradients=paths["gradients"],
         reference=paths["small"],
-        output=out / "scores.parquet",
+        scores=out / "scores.parquet",
     )
     tensors = {
         f"{name} {key}": value.numpy().tobytes()

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
-from xferpipe.pretrain import PretrainingError
 from xferpipe.records import read_table
+from xferpipe.stages.pretrain import PretrainingError
 from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed, evaluate
 from xferpipe.zoo.weights import load_model
@@ -18,7 +18,7 @@ from xferpipe.zoo.weights import load_model
 
 def test_pretrain_card_and_class_means_are_those_of_the_saved_weights(stages):
     out = stages.pretrain()
-    job = stages.jobs.pretrain("trained")
+    job = stages.jobs("pretrain", "trained")
     given = stages.images("source")
     rows = read_manifest(given["manifest"])
     opened = open_images(rows, given["images"], None, 16)

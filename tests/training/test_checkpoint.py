@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from xferpipe.config.recipes import Recipe
-from xferpipe.rebuild.ownership import Ownership, SupersededError
+from xferpipe.records.ownership import Ownership, SupersededError
 from xferpipe.records.stamp import Stamp, stamping
 from xferpipe.training.checkpoint import Checkpoint, identity_of
 

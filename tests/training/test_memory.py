@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xferpipe.config.recipes import Recipe
-from xferpipe.gradients import gradient_gram_of, layer_gram
+from xferpipe.stages.gradients import gradient_gram_of, layer_gram
 from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.evaluate import embed, evaluate
 from xferpipe.training.loop import fit

@@ -69,13 +69,6 @@ def test_bit_upstream_scales_its_rate_with_the_batch():
     assert (large.epochs, large.lr_milestones) == (40, (10, 23, 30, 37))
 
 
-@pytest.mark.parametrize("rate", ["0.01", "0.005", "0.001"])
-def test_s004_protocol_over_its_grid(rate):
-    recipe = Recipe(preset=f"s004_finetune_lr_{rate}")
-    assert (recipe.lr, recipe.opt, recipe.epochs) == (float(rate), "sgd_nesterov", 30)
-    assert (recipe.lr_milestones, recipe.batch_size, recipe.weight_decay) == ((15, 25), 32, 1e-4)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -141,7 +141,7 @@ def test_result_of_another_study_is_refused_where_it_is_read(finished, tmp_path)
     # pretraining that the fine-tune does not need is what the swap hides behind.
     script = (
         "import shutil, sys\n"
-        "from xferpipe.rebuild.rules import Rules\n"
+        "from xferpipe.graph.rules import Rules\n"
         "write_plan = Rules.write_plan\n"
         "def swapped(self):\n"
         "    write_plan(self)\n"
@@ -261,7 +261,7 @@ def test_image_edited_between_plan_and_job_is_refused_and_not_packed(photographs
     edited[-1] ^= 0xFF
     script = (
         "import pathlib, sys\n"
-        "from xferpipe.rebuild.rules import Rules\n"
+        "from xferpipe.graph.rules import Rules\n"
         "write_plan = Rules.write_plan\n"
         "def edit(self):\n"
         "    write_plan(self)\n"

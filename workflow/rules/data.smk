@@ -6,24 +6,20 @@ rule generate:
     input:
         unpack(RULES.inputs("generate")),
     output:
-        root=directory(RULES.outputs("generate")["root"]),
+        **RULES.outputs("generate"),
     log:
         RULES.log("generate"),
     benchmark:
         RULES.benchmark("generate")
-    wildcard_constraints:
-        dataset=matches(GENERATED),
     conda:
         "../envs/xferpipe.yaml"
-    threads: 1
+    threads: RULES.threads("generate")
     resources:
-        gpu=0,
-        mem_mb=grown(1000),
-        runtime=grown(10),
+        **RULES.resources("generate"),
     params:
-        key=RULES.key("generate"),
+        **RULES.params("generate"),
     script:
-        "../scripts/generate.py"
+        "../scripts/stage.py"
 
 
 rule manifest:
@@ -37,15 +33,13 @@ rule manifest:
         RULES.benchmark("manifest")
     conda:
         "../envs/xferpipe.yaml"
-    threads: 1
+    threads: RULES.threads("manifest")
     resources:
-        gpu=0,
-        mem_mb=grown(2000),
-        runtime=grown(30),
+        **RULES.resources("manifest"),
     params:
-        key=RULES.key("manifest"),
+        **RULES.params("manifest"),
     script:
-        "../scripts/manifest.py"
+        "../scripts/stage.py"
 
 
 rule pack:
@@ -59,12 +53,10 @@ rule pack:
         RULES.benchmark("pack")
     conda:
         "../envs/xferpipe.yaml"
-    threads: 1
+    threads: RULES.threads("pack")
     resources:
-        gpu=0,
-        mem_mb=grown(4000),
-        runtime=grown(120),
+        **RULES.resources("pack"),
     params:
-        key=RULES.key("pack"),
+        **RULES.params("pack"),
     script:
-        "../scripts/pack.py"
+        "../scripts/stage.py"

@@ -13,16 +13,13 @@ rule finetune:
         RULES.benchmark("finetune")
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("finetune")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(8000),
-        runtime=grown(720),
+        **RULES.resources("finetune"),
     params:
-        key=RULES.key("finetune"),
-        checkpoint=RULES.checkpoint("finetune"),
+        **RULES.params("finetune"),
     script:
-        "../scripts/finetune.py"
+        "../scripts/stage.py"
 
 
 rule retrieval:
@@ -51,12 +48,10 @@ rule retrieval:
         RULES.benchmark("retrieval")
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("retrieval")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(8000),
-        runtime=grown(120),
+        **RULES.resources("retrieval"),
     params:
-        key=RULES.key("retrieval"),
+        **RULES.params("retrieval"),
     script:
-        "../scripts/retrieval.py"
+        "../scripts/stage.py"

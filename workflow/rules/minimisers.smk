@@ -11,19 +11,15 @@ rule probe:
         RULES.log("probe"),
     benchmark:
         RULES.benchmark("probe")
-    wildcard_constraints:
-        model=matches(PRETRAINED),
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("probe")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(4000),
-        runtime=grown(240),
+        **RULES.resources("probe"),
     params:
-        key=RULES.key("probe"),
+        **RULES.params("probe"),
     script:
-        "../scripts/probe.py"
+        "../scripts/stage.py"
 
 
 rule probe_finetuned:
@@ -37,15 +33,13 @@ rule probe_finetuned:
         RULES.benchmark("probe_finetuned")
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("probe_finetuned")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(4000),
-        runtime=grown(120),
+        **RULES.resources("probe_finetuned"),
     params:
-        key=RULES.key("probe_finetuned"),
+        **RULES.params("probe_finetuned"),
     script:
-        "../scripts/probe_finetuned.py"
+        "../scripts/stage.py"
 
 
 rule path:
@@ -57,20 +51,15 @@ rule path:
         RULES.log("path"),
     benchmark:
         RULES.benchmark("path")
-    wildcard_constraints:
-        first=matches(PRETRAINED),
-        second=matches(PRETRAINED),
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("path")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(8000),
-        runtime=grown(240),
+        **RULES.resources("path"),
     params:
-        key=RULES.key("path"),
+        **RULES.params("path"),
     script:
-        "../scripts/path.py"
+        "../scripts/stage.py"
 
 
 rule continual:
@@ -84,13 +73,10 @@ rule continual:
         RULES.benchmark("continual")
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("continual")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(8000),
-        runtime=grown(720),
+        **RULES.resources("continual"),
     params:
-        key=RULES.key("continual"),
-        checkpoint=RULES.checkpoint("continual"),
+        **RULES.params("continual"),
     script:
-        "../scripts/continual.py"
+        "../scripts/stage.py"

@@ -13,15 +13,13 @@ rule features:
         RULES.benchmark("features")
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("features")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(4000),
-        runtime=grown(60),
+        **RULES.resources("features"),
     params:
-        key=RULES.key("features"),
+        **RULES.params("features"),
     script:
-        "../scripts/features.py"
+        "../scripts/stage.py"
 
 
 rule gradients:
@@ -35,15 +33,13 @@ rule gradients:
         RULES.benchmark("gradients")
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("gradients")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(8000),
-        runtime=grown(60),
+        **RULES.resources("gradients"),
     params:
-        key=RULES.key("gradients"),
+        **RULES.params("gradients"),
     script:
-        "../scripts/gradients.py"
+        "../scripts/stage.py"
 
 
 rule reference:
@@ -57,15 +53,13 @@ rule reference:
         RULES.benchmark("reference")
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("reference")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(4000),
-        runtime=grown(60),
+        **RULES.resources("reference"),
     params:
-        key=RULES.key("reference"),
+        **RULES.params("reference"),
     script:
-        "../scripts/reference.py"
+        "../scripts/stage.py"
 
 
 rule scores:
@@ -79,12 +73,10 @@ rule scores:
         RULES.benchmark("scores")
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("scores")
     resources:
-        gpu=0,
-        mem_mb=grown(4000),
-        runtime=grown(60),
+        **RULES.resources("scores"),
     params:
-        key=RULES.key("scores"),
+        **RULES.params("scores"),
     script:
-        "../scripts/scores.py"
+        "../scripts/stage.py"

@@ -13,15 +13,13 @@ rule aggregate:
         RULES.benchmark("aggregate")
     conda:
         "../envs/xferpipe.yaml"
-    threads: 1
+    threads: RULES.threads("aggregate")
     resources:
-        gpu=0,
-        mem_mb=grown(4000),
-        runtime=grown(60),
+        **RULES.resources("aggregate"),
     params:
-        key=RULES.key("aggregate"),
+        **RULES.params("aggregate"),
     script:
-        "../scripts/aggregate.py"
+        "../scripts/stage.py"
 
 
 rule report:
@@ -39,15 +37,13 @@ rule report:
         RULES.benchmark("report")
     conda:
         "../envs/xferpipe.yaml"
-    threads: 1
+    threads: RULES.threads("report")
     resources:
-        gpu=0,
-        mem_mb=grown(2000),
-        runtime=grown(30),
+        **RULES.resources("report"),
     params:
-        key=RULES.key("report"),
+        **RULES.params("report"),
     script:
-        "../scripts/report.py"
+        "../scripts/stage.py"
 
 
 rule figures:
@@ -69,12 +65,10 @@ rule figures:
         RULES.benchmark("figures")
     conda:
         "../envs/xferpipe.yaml"
-    threads: 1
+    threads: RULES.threads("figures")
     resources:
-        gpu=0,
-        mem_mb=grown(2000),
-        runtime=grown(30),
+        **RULES.resources("figures"),
     params:
-        key=RULES.key("figures"),
+        **RULES.params("figures"),
     script:
-        "../scripts/figures.py"
+        "../scripts/stage.py"

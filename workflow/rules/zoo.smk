@@ -12,45 +12,36 @@ rule pretrain:
     benchmark:
         RULES.benchmark("pretrain")
     wildcard_constraints:
-        model=matches(PRETRAINED),
+        model=RULES.models_of("pretrain"),
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("pretrain")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(8000),
-        runtime=grown(1440),
+        **RULES.resources("pretrain"),
     params:
-        key=RULES.key("pretrain"),
-        checkpoint=RULES.checkpoint("pretrain"),
+        **RULES.params("pretrain"),
     script:
-        "../scripts/pretrain.py"
+        "../scripts/stage.py"
 
 
 rule expert:
     input:
         unpack(RULES.inputs("expert")),
     output:
-        domains=directory(RULES.outputs("expert")["domains"]),
-        epochs=RULES.outputs("expert")["epochs"],
+        **RULES.outputs("expert"),
     log:
         RULES.log("expert"),
     benchmark:
         RULES.benchmark("expert")
-    wildcard_constraints:
-        expert=matches(list(STUDY.experts)),
     conda:
         "../envs/xferpipe.yaml"
-    threads: STUDY.compute_threads
+    threads: RULES.threads("expert")
     resources:
-        gpu=GPUS,
-        mem_mb=grown(16000),
-        runtime=grown(2880),
+        **RULES.resources("expert"),
     params:
-        key=RULES.key("expert"),
-        checkpoint=RULES.checkpoint("expert"),
+        **RULES.params("expert"),
     script:
-        "../scripts/expert.py"
+        "../scripts/stage.py"
 
 
 rule domain:
@@ -63,18 +54,16 @@ rule domain:
     benchmark:
         RULES.benchmark("domain")
     wildcard_constraints:
-        model=matches(DOMAINS),
+        model=RULES.models_of("domain"),
     conda:
         "../envs/xferpipe.yaml"
-    threads: 1
+    threads: RULES.threads("domain")
     resources:
-        gpu=0,
-        mem_mb=grown(1000),
-        runtime=grown(10),
+        **RULES.resources("domain"),
     params:
-        key=RULES.key("domain"),
+        **RULES.params("domain"),
     script:
-        "../scripts/domain.py"
+        "../scripts/stage.py"
 
 
 rule load_weights:
@@ -87,15 +76,13 @@ rule load_weights:
     benchmark:
         RULES.benchmark("load_weights")
     wildcard_constraints:
-        model=matches(LOADED),
+        model=RULES.models_of("load_weights"),
     conda:
         "../envs/xferpipe.yaml"
-    threads: 1
+    threads: RULES.threads("load_weights")
     resources:
-        gpu=0,
-        mem_mb=grown(4000),
-        runtime=grown(60),
+        **RULES.resources("load_weights"),
     params:
-        key=RULES.key("load_weights"),
+        **RULES.params("load_weights"),
     script:
-        "../scripts/load_weights.py"
+        "../scripts/stage.py"

@@ -18,24 +18,24 @@ def gather(
     paths: Sequence[Path],
     output: Path,
     *,
-    known: Mapping[str, Mapping[str, str | None]] | None = None,
+    known: Mapping[str, Mapping[str, str | None]] = {},
 ) -> None:
     """Write the rows of many files as one table.
 
     Args:
         table: Name in `TABLES`.
         paths: Files of that table, in the order their rows are to have.
-        output: Folder to write `<table>.parquet` to.
+        output: Written: the table.
         known: Column -> model -> text, for texts that are shown and that no job may read.
     Raises:
         RecordError: A file is not this table.
     """
-    with table_writer(table, output / f"{table}.parquet") as write:
+    with table_writer(table, output) as write:
         held: list[polars.DataFrame] = []
         rows = 0
         for path in paths:
             data = read_table(table, path, ours=True)
-            for column, texts in (known or {}).items():
+            for column, texts in known.items():
                 text = polars.col("model").replace_strict(
                     list(texts), list(texts.values()), default=None, return_dtype=polars.String
                 )

@@ -8,7 +8,7 @@ import polars
 
 from xferpipe.aggregate.gather import table_of
 from xferpipe.aggregate.oracle import by_model
-from xferpipe.config import AggregateJob
+from xferpipe.config.jobs import AggregateJob
 from xferpipe.records import empty
 
 

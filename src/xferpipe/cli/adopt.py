@@ -38,16 +38,15 @@ def adopt(
     """
     from xferpipe.config import load_study
     from xferpipe.datasets.user_files import check_user_files
-    from xferpipe.rebuild import adopt as adopting
-    from xferpipe.rebuild.environment import environment_of
-    from xferpipe.rebuild.keys import Keys
-    from xferpipe.rebuild.layout import results_of
+    from xferpipe.graph import adopt as adopting
+    from xferpipe.graph.environment import environment_of
+    from xferpipe.graph.keys import Keys
 
     root = (snakefile or find_snakefile()).resolve().parent
     if source is not None and not source.is_dir():
         raise ValueError(f"{source}: no such folder; give the results of a study, results/<study>")
     study = load_study(configfile or root / "config.yaml", smoke=smoke)
-    results = results_of(study.name, smoke=smoke)
+    results = study.results
     source = None if source is None else source.absolute()
     # Relative paths in a study count from where it runs.
     with look.progress("reading keys", quiet=as_json), contextlib.chdir(directory):

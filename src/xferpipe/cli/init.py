@@ -118,7 +118,7 @@ def init(
         "study": str(output),
         "task": task,
         "models": list(study["zoo"]),
-        "finetunes": sum(1 for _ in checked.finetune_ids()),
+        "finetunes": len(checked.runs()),
         **found,
     }
     if as_json:
@@ -153,13 +153,15 @@ def _check(study, target: str) -> dict:
     """List the images as the workflow will, so that what is wrong is said now."""
     import polars
 
-    from xferpipe.config.resolve import Jobs
-    from xferpipe.datasets.manifest import manifest, read_manifest
+    from xferpipe.datasets.manifest import read_manifest
+    from xferpipe.graph.stages import job_of
+    from xferpipe.graph.stages.parts import root
+    from xferpipe.stages.manifest import manifest
 
-    job = Jobs(study).manifest(target)
+    job = job_of(study, "manifest", target)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.parquet"
-        manifest(job, root=job.root(None), output=path)
+        manifest(job, root=root(study, target), manifest=path)
         rows = read_manifest(path)
     training = rows.filter(polars.col("split") == "train")
     sizes = training["class_name"].value_counts().sort("count", "class_name")

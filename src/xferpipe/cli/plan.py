@@ -28,7 +28,7 @@ def plan(
 
     Example: xferpipe plan --configfile studies/s000.yaml --cores 2
     """
-    from xferpipe.rebuild.plan import PlanError, planned_jobs, summarise
+    from xferpipe.graph.plan import PlanError, planned_jobs, summarise
 
     if configfile is not None and not configfile.is_file():
         raise ValueError(f"--configfile {configfile}: no such file; `xferpipe init` writes one")

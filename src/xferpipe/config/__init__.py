@@ -5,50 +5,10 @@
 Nothing here imports torch: Snakemake parses with this alone.
 """
 
-from xferpipe.config.jobs import (
-    AggregateJob,
-    ContinualJob,
-    DomainJob,
-    ExpertJob,
-    FeaturesJob,
-    FinetuneJob,
-    GenerateJob,
-    GradientsJob,
-    LoadWeightsJob,
-    ManifestJob,
-    PackJob,
-    PathJob,
-    PretrainJob,
-    ProbeFinetunedJob,
-    ProbeJob,
-    ReferenceJob,
-    ReportJob,
-    RetrievalJob,
-    ScoresJob,
-)
 from xferpipe.config.load import StudyError, load_study
 from xferpipe.config.study import Study
 
 __all__ = [
-    "AggregateJob",
-    "ContinualJob",
-    "DomainJob",
-    "ExpertJob",
-    "FeaturesJob",
-    "FinetuneJob",
-    "GenerateJob",
-    "GradientsJob",
-    "LoadWeightsJob",
-    "ManifestJob",
-    "PackJob",
-    "PathJob",
-    "PretrainJob",
-    "ProbeFinetunedJob",
-    "ProbeJob",
-    "ReferenceJob",
-    "ReportJob",
-    "RetrievalJob",
-    "ScoresJob",
     "Study",
     "StudyError",
     "load_study",

@@ -9,7 +9,7 @@ from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS
 
 if TYPE_CHECKING:
     from xferpipe.config.experts import Expert
-    from xferpipe.config.study import FinetuneId, Shots, Study
+    from xferpipe.config.study import Run, Study
 
 #: Keys of a recipe that the training of experts does nothing with: domains take turns in batches of
 #: their own, and the structure is that of the expert's mode. And what is allowed there.
@@ -124,9 +124,9 @@ def _finetunes_fit(study: Study) -> None:
             _known(f"{where}.models", name, study.zoo)
         for name in grid.recipes:
             _known(f"{where}.recipes", name, study.finetuning_recipes)
-    for run in study.finetune_ids():
+    for run in study.runs():
         _recipe_fits(study, run)
-    for target, shots in dict.fromkeys((run.target, run.shots) for run in study.finetune_ids()):
+    for target, shots in dict.fromkeys((run.target, run.shots) for run in study.runs()):
         _shots_fit(study, target, shots)
 
 
@@ -146,7 +146,7 @@ def _initial(study: Study, name: str) -> str | None:
     return entry.initial
 
 
-def _recipe_fits(study: Study, run: FinetuneId) -> None:
+def _recipe_fits(study: Study, run: Run) -> None:
     recipe = study.finetuning_recipes[run.recipe]
     target = study.targets[run.target]
     identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
@@ -168,10 +168,7 @@ def _features_are_taken(study: Study) -> None:
                 f"{where}.recipes: {name!r} caches features, which therefore do not change; "
                 "leave it out"
             )
-    if not any(
-        study.takes_features(run.target, run.shots, run.model, run.recipe, run.seed)
-        for run in study.finetune_ids()
-    ):
+    if not any(map(study.takes_features, study.runs())):
         raise ValueError(
             f"{where}: none of the study's fine-tunes is among these targets, shots, models, "
             "recipes and seeds; name some that `finetunes` has, or leave the block out"
@@ -181,7 +178,7 @@ def _features_are_taken(study: Study) -> None:
 def _crops_fit(study: Study) -> None:
     used = [
         ("finetuning_recipes", run.recipe, study.targets[run.target].dataset)
-        for run in study.finetune_ids()
+        for run in study.runs()
     ] + [
         ("pretraining_recipes", entry.recipe, entry.source)
         for entry in study.zoo.values()
@@ -200,13 +197,13 @@ def _crops_fit(study: Study) -> None:
             raise ValueError(f"{block}.{name} with data set {dataset!r}: {misfit}")
 
 
-def _shots_fit(study: Study, name: str, shots: Shots) -> None:
+def _shots_fit(study: Study, name: str, shots: str) -> None:
     target = study.targets[name]
     images = study.datasets[target.dataset].training_images(target.validation_fraction)
     if shots == "full" or images is None:
         return
     rarest = min(images, key=images.__getitem__)
-    if shots > images[rarest]:
+    if int(shots) > images[rarest]:
         raise ValueError(
             f"finetunes: shots {shots} asks target {name!r} for {shots} training "
             f"images of class {rarest!r}, which has {images[rarest]} after the test and "

@@ -7,8 +7,7 @@ not write.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
@@ -42,13 +41,7 @@ class ModelSpec(Block):
 
 
 class Job(Block):
-    """A resolved slice; `stage` names the rule, the entry point and the result folder."""
-
-    stage: ClassVar[str]
-
-    def root(self, generated: str | None) -> Path | None:
-        """Return the folder of manifest paths: the generated one, or the user's own."""
-        return Path(generated) if generated else getattr(self.dataset, "root", None)
+    """What one job may know of the study."""
 
 
 class ComputingJob(Job):
@@ -89,7 +82,6 @@ class TuningJob(TargetJob):
 class GenerateJob(Job):
     """Write a generated re-identification set in its layout."""
 
-    stage: ClassVar[str] = "generate"
     dataset: Dataset
     seed: int
 
@@ -97,7 +89,6 @@ class GenerateJob(Job):
 class ManifestJob(Job):
     """List a data set: one row an image, checked."""
 
-    stage: ClassVar[str] = "manifest"
     name: str
     dataset: Dataset
     seed: int
@@ -106,7 +97,6 @@ class ManifestJob(Job):
 class PackJob(Job):
     """Decode a data set's images once."""
 
-    stage: ClassVar[str] = "pack"
     dataset: Dataset
     seed: int
 
@@ -114,7 +104,6 @@ class PackJob(Job):
 class PretrainJob(SourceJob):
     """Train one zoo entry on its source."""
 
-    stage: ClassVar[str] = "pretrain"
     model: str
     recipe_name: str
 
@@ -126,7 +115,6 @@ class ExpertJob(ComputingJob):
     their own: the classifier (`shared`), batch norms too (`multi_bn`), adapters too (`adapter`).
     """
 
-    stage: ClassVar[str] = "expert"
     expert: str
     mode: Literal["shared", "multi_bn", "adapter"]
     spec: ModelSpec
@@ -141,7 +129,6 @@ class ExpertJob(ComputingJob):
 class DomainJob(Job):
     """Take one domain of a multi-domain expert as a zoo entry."""
 
-    stage: ClassVar[str] = "domain"
     expert: str
     source: str
 
@@ -149,7 +136,6 @@ class DomainJob(Job):
 class LoadWeightsJob(Job):
     """Bring one zoo entry's weights from where they lie (or draw them)."""
 
-    stage: ClassVar[str] = "load_weights"
     model: str
     spec: ModelSpec
     weights: Literal["random", "torchvision", "timm", "file"]
@@ -164,7 +150,6 @@ class LoadWeightsJob(Job):
 class FeaturesJob(TargetJob):
     """Pass the probe images of a target through one model."""
 
-    stage: ClassVar[str] = "features"
     target: Target
     shots: Shots
     probe: Probe
@@ -174,7 +159,6 @@ class FeaturesJob(TargetJob):
 class GradientsJob(FeaturesJob):
     """Take per-image gradients, and features of further layers, of a target's probe images."""
 
-    stage: ClassVar[str] = "gradients"
     gradients: Gradients
     layers: tuple[str, ...]
 
@@ -182,14 +166,12 @@ class GradientsJob(FeaturesJob):
 class ReferenceJob(FeaturesJob):
     """Pass the probe images through a small network fine-tuned on the target, for RSA."""
 
-    stage: ClassVar[str] = "reference"
     recipe: Recipe
 
 
 class ScoresJob(Job):
     """Compute every score of one (target, shots, model) from cached features."""
 
-    stage: ClassVar[str] = "scores"
     target: str
     shots: Shots
     model: str
@@ -201,7 +183,6 @@ class ScoresJob(Job):
 class FinetuneJob(TuningJob):
     """Fine-tune one model on one target with one recipe and seed, and evaluate it."""
 
-    stage: ClassVar[str] = "finetune"
     target: Target
     shots: Shots
     features_taken: FeaturesTaken | None = None
@@ -210,7 +191,6 @@ class FinetuneJob(TuningJob):
 class RetrievalJob(TuningJob):
     """Embed query and gallery with one fine-tuned model and rank."""
 
-    stage: ClassVar[str] = "retrieval"
     shots: Shots
     retrieval: Retrieval
 
@@ -218,7 +198,6 @@ class RetrievalJob(TuningJob):
 class ProbeJob(SourceJob):
     """Perturb one pretrained solution and its source's images."""
 
-    stage: ClassVar[str] = "probe"
     model: str
     sample: Sample
     inputs: InputProbes
@@ -229,7 +208,6 @@ class ProbeJob(SourceJob):
 class ProbeFinetunedJob(TuningJob):
     """Perturb the test images of one fine-tuned model."""
 
-    stage: ClassVar[str] = "probe_finetuned"
     shots: Shots
     sample: Sample
     inputs: InputProbes
@@ -239,7 +217,6 @@ class ProbeFinetunedJob(TuningJob):
 class PathJob(SourceJob):
     """Measure the distance and the ways between two pretrained solutions."""
 
-    stage: ClassVar[str] = "path"
     first: str
     second: str
     sample: Sample
@@ -249,7 +226,6 @@ class PathJob(SourceJob):
 class ContinualJob(TuningJob):
     """Fine-tune one model on a target part by part."""
 
-    stage: ClassVar[str] = "continual"
     target: Target
     parts: int
     part_by: Literal["classes", "images"]
@@ -258,7 +234,6 @@ class ContinualJob(TuningJob):
 class AggregateJob(Job):
     """Gather all rows into the result tables and judge the scores."""
 
-    stage: ClassVar[str] = "aggregate"
     study: str
     selection: Selection
     licences: dict[str, str | None]
@@ -271,7 +246,6 @@ class AggregateJob(Job):
 class ReportJob(Job):
     """Draw the report page from the tables."""
 
-    stage: ClassVar[str] = "report"
     study: str
     selection: Selection
     report: Report = Report()

@@ -145,37 +145,6 @@ _BIT_UPSTREAM: dict[str, Any] = {
     "select": "last",
 }
 
-# Model selection, arXiv 2102.00084: factor, momentum and decay of the upstream part are recalled.
-_S004_UPSTREAM: dict[str, Any] = {
-    **_IMAGENET_CROP,
-    "epochs": 90,
-    "batch_size": 512,
-    "opt": "sgd",
-    "lr": 0.1,
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
-    "lr_scheduler": "step",
-    "lr_step_size": 30,
-    "lr_gamma": 0.1,
-    "train_crop_size": 224,
-    "val_resize_size": 256,
-    "val_crop_size": 224,
-}
-_S004_FINETUNE: dict[str, Any] = {
-    **_IMAGENET_CROP,
-    "epochs": 30,
-    "batch_size": 32,
-    "opt": "sgd_nesterov",
-    "momentum": 0.9,
-    "weight_decay": 1e-4,
-    "lr_scheduler": "multistep",
-    "lr_milestones": [15, 25],
-    "lr_gamma": 0.1,
-    "train_crop_size": 224,
-    "val_resize_size": 256,
-    "val_crop_size": 224,
-}
-
 # Minimisers: epochs are a limit, training ends at 95 % training accuracy; lr is not printed.
 _S002: dict[str, Any] = {
     "epochs": 200,
@@ -235,10 +204,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "bit_upstream_large": _BIT_UPSTREAM | {"epochs": 40, "lr_milestones": [10, 23, 30, 37]},
     "bit_hyperrule": _BIT | {"hyperrule": "paper"},
     "bit_hyperrule_code": _BIT | {"hyperrule": "code"},
-    "s004_upstream": _S004_UPSTREAM,
-    "s004_finetune_lr_0.01": _S004_FINETUNE | {"lr": 0.01},
-    "s004_finetune_lr_0.005": _S004_FINETUNE | {"lr": 0.005},
-    "s004_finetune_lr_0.001": _S004_FINETUNE | {"lr": 0.001},
     "linear_probe": {
         "epochs": 50,
         "batch_size": 256,

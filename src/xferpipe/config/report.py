@@ -208,8 +208,8 @@ class FeatureCorrelation(Block):
         100, ge=4, le=400, description="Probe images that are compared, each class alike, at most."
     )
 
-    def covers(self, target: str, shots: int | str, model: str, recipe: str, seed: int) -> bool:
-        """Tell whether a run is among those that are looked at."""
+    def covers(self, target: str, shots: str, model: str, recipe: str, seed: str) -> bool:
+        """Tell whether a run is among those that are looked at; all are texts, as in its path."""
         asked = (
             (self.targets, target),
             (self.shots, shots),
@@ -217,7 +217,7 @@ class FeatureCorrelation(Block):
             (self.recipes, recipe),
             (self.seeds, seed),
         )
-        return all(names == "all" or name in names for names, name in asked)
+        return all(names == "all" or name in map(str, names) for names, name in asked)
 
 
 class Report(Block):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -19,6 +19,11 @@ from xferpipe.config.scores import Probe, Scores
 from xferpipe.config.zoo import ZooEntry
 
 Shots = Annotated[int, Field(ge=1)] | Literal["full"]
+
+
+def parse_shots(text: str) -> Shots:
+    """Turn the `shots` of a path into its value."""
+    return "full" if text == "full" else int(text)
 
 
 class Target(Block):
@@ -66,14 +71,14 @@ class Selection(Block):
     )
 
 
-class FinetuneId(Block):
-    """What names one fine-tuning run."""
+class Run(NamedTuple):
+    """What names one fine-tuning run: texts, in the order of its result path."""
 
-    target: Name
-    shots: Shots
-    model: Name
-    recipe: Name
-    seed: int
+    target: str
+    shots: str
+    model: str
+    recipe: str
+    seed: str
 
 
 class Study(Block):
@@ -123,78 +128,43 @@ class Study(Block):
         """The full form of the study where this is its smoke form, else None."""
         return self._whole
 
-    def finetune_ids(self) -> Iterator[FinetuneId]:
-        """Yield every fine-tuning run once, in the order the grids name them."""
-        seen = set()
-        for grid in self.finetunes:
-            targets = tuple(self.targets) if grid.targets == "all" else grid.targets
-            models = tuple(self.zoo) if grid.models == "all" else grid.models
-            for target in targets:
-                for shots in grid.shots:
-                    for model in models:
-                        for recipe in grid.recipes:
-                            for seed in grid.seeds:
-                                run = (target, shots, model, recipe, seed)
-                                if run not in seen:
-                                    seen.add(run)
-                                    yield FinetuneId.model_construct(
-                                        target=target,
-                                        shots=shots,
-                                        model=model,
-                                        recipe=recipe,
-                                        seed=seed,
-                                    )
+    @property
+    def results(self) -> Path:
+        """Folder of the study's results: each study, and its smoke form, has its own."""
+        return Path("results", self.name if self.whole is None else f"{self.name}-smoke")
+
+    def runs(self) -> list[Run]:
+        """Return every fine-tuning run once, in the order the grids name them."""
+        found = (
+            Run(target, str(shots), model, recipe, str(seed))
+            for grid in self.finetunes
+            for target in (self.targets if grid.targets == "all" else grid.targets)
+            for shots in grid.shots
+            for model in (self.zoo if grid.models == "all" else grid.models)
+            for recipe in grid.recipes
+            for seed in grid.seeds
+        )
+        return list(dict.fromkeys(found))
 
     def scored(self) -> list[tuple[str, str]]:
         """Return the (target, shots) pairs that every model is scored on."""
-        pairs = {(run.target, str(run.shots)): None for run in self.finetune_ids()}
+        pairs = {(run.target, run.shots): None for run in self.runs()}
         missing = [target for target in self.targets if not any(t == target for t, _ in pairs)]
         return [*pairs, *((target, "full") for target in missing)]
 
-    def reference_run(self, target: str, shots: str) -> tuple[str, str, str, str, str]:
-        """Return the wildcards of the fine-tune whose features RSA compares with."""
+    def reference_run(self, target: str, shots: str) -> Run:
+        """Return the fine-tune whose features RSA compares with."""
         reference = self.scores.reference
-        return target, shots, reference.model, reference.recipe, str(reference.seed)
+        return Run(target, shots, reference.model, reference.recipe, str(reference.seed))
 
-    def takes_features(self, target: str, shots: Shots, model: str, recipe: str, seed: int) -> bool:
+    def takes_features(self, run: Run) -> bool:
         """Tell whether a fine-tune takes features on the way, for the report."""
         asked = self.report.feature_correlation
         return (
             asked is not None
-            and asked.covers(target, shots, model, recipe, seed)
-            and not self.finetuning_recipes[recipe].cache_features
+            and asked.covers(*run)
+            and not self.finetuning_recipes[run.recipe].cache_features
         )
-
-    def minimiser_jobs(self) -> dict[str, list[tuple[str, ...]]]:
-        """Return the wildcards of every minimiser job by stage; empty lists where none is asked."""
-        jobs: dict[str, list[tuple[str, ...]]] = {
-            stage: [] for stage in ("probe", "path", "probe_finetuned", "continual")
-        }
-        asked = self.minimisers
-        if asked is None:
-            return jobs
-        probed = asked.probed(self.zoo)
-        classification = [
-            n for n, target in self.targets.items() if target.task == "classification"
-        ]
-        jobs["probe"] = [(model,) for model in probed]
-        jobs["path"] = asked.pairs(self.zoo, self.pretraining_recipes)
-        jobs["probe_finetuned"] = [
-            (run.target, str(run.shots), run.model, run.recipe, str(run.seed))
-            for run in self.finetune_ids()
-            if run.target in classification
-            and run.model in probed
-            and (asked.finetuned == "all" or run.recipe in asked.finetuned)
-        ]
-        if asked.continual is not None:
-            jobs["continual"] = [
-                (target, model, str(seed))
-                for target in classification
-                for model in probed
-                if asked.continual.models == "all" or model in asked.continual.models
-                for seed in asked.continual.seeds
-            ]
-        return jobs
 
     @model_validator(mode="after")
     def _blocks_agree(self) -> Study:

@@ -36,6 +36,10 @@ class LabelledRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def take(self, chosen: numpy.ndarray) -> LabelledRows:
+        """Return some of the images, by a mask (n) or by positions; the classes stay."""
+        return LabelledRows(self.rows[chosen], self.labels[chosen], self.class_names)
+
 
 def split_rows(manifest: polars.DataFrame, split: str) -> LabelledRows:
     """Return all images of one split; labels count the classes (identities) of the training split.
@@ -76,7 +80,7 @@ def training_rows(
         DatasetError: A class has fewer images than `shots`.
     """
     train, held_out = _validation_mask(manifest, target, seed)
-    kept = _take(train, ~held_out)
+    kept = train.take(~held_out)
     if shots == "full":
         return kept
     counts = numpy.bincount(kept.labels, minlength=len(kept.class_names))
@@ -86,7 +90,7 @@ def training_rows(
             f"of class {kept.class_names[counts.argmin()]!r}, which has {counts.min()} after the "
             f"validation part; allowed: 1 to {counts.min()}, or full"
         )
-    return _take(kept, _first_of_class(kept, shots, seed, "shots"))
+    return kept.take(_first_of_class(kept, shots, seed, "shots"))
 
 
 def validation_rows(manifest: polars.DataFrame, target: Target, seed: int) -> LabelledRows:
@@ -107,7 +111,7 @@ def validation_rows(manifest: polars.DataFrame, target: Target, seed: int) -> La
             f"data set {target.dataset!r}: no class has two training images, so none can be held "
             "out for validation; add images or a validation split"
         )
-    return _take(train, held_out)
+    return train.take(held_out)
 
 
 def test_rows(manifest: polars.DataFrame, target: Target) -> LabelledRows:
@@ -137,7 +141,7 @@ def probe_rows(
     rows = training_rows(manifest, target, shots, seed)
     if probe.images_per_class is None:
         return rows
-    return _take(rows, _first_of_class(rows, probe.images_per_class, seed, "probe"))
+    return rows.take(_first_of_class(rows, probe.images_per_class, seed, "probe"))
 
 
 def with_test_split(rows: polars.DataFrame, fraction: float, seed: int) -> polars.DataFrame:
@@ -221,7 +225,3 @@ def _members(names: Sequence[str]) -> dict[str, list[int]]:
     for i, name in enumerate(names):
         members.setdefault(name, []).append(i)
     return members
-
-
-def _take(rows: LabelledRows, mask: numpy.ndarray) -> LabelledRows:
-    return LabelledRows(rows.rows[mask], rows.labels[mask], rows.class_names)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from xferpipe.training.evaluate import classified
+from xferpipe.zoo.normalisation import own_modes
 
 
 class ProbeImages:
@@ -28,7 +30,7 @@ class ProbeImages:
         Args:
             images: uint8 (n, channels, h, w), or floating point pixels in [0, 1].
             labels: int64 (n).
-            batch_size: Images of one pass.
+            batch_size: Images of one pass; fewer where memory runs out.
             device: Where batches are given out.
         Raises:
             ValueError: The two differ in length, or there is no image.
@@ -90,18 +92,6 @@ def outcomes_of(logits: Tensor, labels: Tensor) -> Outcomes:
     return Outcomes(logits.argmax(1) == labels, loss.double())
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put every layer in evaluation mode, and each back in its own mode afterwards."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-
-
 @torch.inference_mode()
 def evaluate(classifier: nn.Module, images: ProbeImages) -> Outcomes:
     """Classify every image in evaluation mode.
@@ -112,8 +102,9 @@ def evaluate(classifier: nn.Module, images: ProbeImages) -> Outcomes:
     Returns:
         Outcomes (n) on the CPU, in the order of the images.
     """
-    with evaluation_mode(classifier):
-        parts = [outcomes_of(classifier(pixels), labels) for pixels, labels in images]
+    with own_modes(classifier):
+        classifier.eval()
+        parts = [outcomes_of(*batch) for batch in classified(classifier, images)]
     return Outcomes(*(torch.cat(part).cpu() for part in zip(*parts, strict=True)))
 
 

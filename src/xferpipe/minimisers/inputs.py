@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xferpipe.config.minimisers import InputProbes
-from xferpipe.minimisers.images import Outcomes, ProbeImages, evaluation_mode, outcomes_of
+from xferpipe.minimisers.images import Outcomes, ProbeImages, outcomes_of
 from xferpipe.minimisers.readings import Reading, over_images, over_repeats
 from xferpipe.seeding import numpy_generator
+from xferpipe.training.memory import Pieces
+from xferpipe.zoo.normalisation import own_modes
 
 #: A perturbation: probe, intensity, repeat.
 _Key = tuple[str, float, int]
@@ -48,17 +50,27 @@ def black_square(pixels: Tensor, places: Tensor, side: float) -> Tensor:
     return pixels.masked_fill(inside[:, None], 0)
 
 
-def loss_gradient(classifier: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[Outcomes, Tensor]:
+def loss_gradient(
+    classifier: nn.Module, pixels: Tensor, labels: Tensor, pieces: Pieces
+) -> tuple[Outcomes, Tensor]:
     """Return the outcomes of the images as they are, and the gradient of each one's loss.
 
     The loss is summed, so that an image's gradient does not depend on its batch.
     """
-    with torch.enable_grad():
-        pixels = pixels.detach().requires_grad_(True)
-        logits = classifier(pixels)
-        loss = functional.cross_entropy(logits, labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, pixels)
-    return outcomes_of(logits.detach(), labels), gradient
+
+    def one(pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            pixels = pixels.detach().requires_grad_(True)
+            logits = classifier(pixels)
+            loss = functional.cross_entropy(logits, labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, pixels)
+        return logits.detach(), gradient
+
+    passed = pieces.retry(
+        lambda: [one(*piece) for piece in pieces.split(pixels, labels)], len(pixels)
+    )
+    logits, gradient = (torch.cat(parts) for parts in zip(*passed, strict=True))
+    return outcomes_of(logits, labels), gradient
 
 
 def gradient_sign_step(pixels: Tensor, gradient: Tensor, epsilon: float) -> Tensor:
@@ -91,10 +103,11 @@ def input_probes(
         its interval. Clean and FGSM draw nothing: their interval is over images.
     """
     found: dict[_Key, list[Outcomes]] = {}
-    draws = _Draws(probes, seed)
-    with evaluation_mode(classifier):
+    draws, pieces = _Draws(probes, seed), Pieces()
+    with own_modes(classifier):
+        classifier.eval()
         for pixels, labels in images:
-            for key, outcomes in _perturbed(classifier, pixels, labels, probes, draws):
+            for key, outcomes in _perturbed(classifier, pixels, labels, probes, draws, pieces):
                 found.setdefault(key, []).append(Outcomes(*(part.cpu() for part in outcomes)))
     whole = {
         key: Outcomes(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -145,27 +158,32 @@ class _Draws:
 
 
 def _perturbed(
-    classifier: nn.Module, pixels: Tensor, labels: Tensor, probes: InputProbes, draws: _Draws
+    classifier: nn.Module,
+    pixels: Tensor,
+    labels: Tensor,
+    probes: InputProbes,
+    draws: _Draws,
+    pieces: Pieces,
 ) -> Iterator[tuple[_Key, Outcomes]]:
     """Yield the outcomes of one batch under everything."""
+
+    @torch.inference_mode()
+    def classify(pixels: Tensor) -> Outcomes:
+        return outcomes_of(torch.cat(pieces.map(classifier, pixels)), labels)
+
     if probes.fgsm_epsilons:
-        clean, gradient = loss_gradient(classifier, pixels, labels)
+        clean, gradient = loss_gradient(classifier, pixels, labels, pieces)
     else:
-        clean, gradient = _classify(classifier, pixels, labels), pixels
+        clean, gradient = classify(pixels), pixels
     yield ("clean", 0.0, 0), clean
     for epsilon in probes.fgsm_epsilons:
         stepped = gradient_sign_step(pixels, gradient, epsilon)
-        yield ("fgsm", epsilon, 0), _classify(classifier, stepped, labels)
+        yield ("fgsm", epsilon, 0), classify(stepped)
     for repeat, noise in enumerate(draws.noise(pixels)):
         for level in probes.noise_levels:
             noisy = add_noise(pixels, noise, level)
-            yield ("noise", level, repeat), _classify(classifier, noisy, labels)
+            yield ("noise", level, repeat), classify(noisy)
     for repeat, places in enumerate(draws.places(pixels)):
         for side in probes.mask_sides:
             masked = black_square(pixels, places, side)
-            yield ("mask", side, repeat), _classify(classifier, masked, labels)
-
-
-@torch.inference_mode()
-def _classify(classifier: nn.Module, pixels: Tensor, labels: Tensor) -> Outcomes:
-    return outcomes_of(classifier(pixels), labels)
+            yield ("mask", side, repeat), classify(masked)

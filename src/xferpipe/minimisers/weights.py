@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from xferpipe.zoo.normalisation import own_modes, renew_statistics
+
 #: A solution: every parameter and buffer by its name.
 State = dict[str, Tensor]
 
@@ -48,13 +50,11 @@ def load_state(model: nn.Module, state: State) -> None:
 def restored(model: nn.Module) -> Iterator[State]:
     """Give the model's state; put weights and modes back bit for bit when the block ends."""
     state = state_of(model)
-    training = {module: module.training for module in model.modules()}
-    try:
-        yield state
-    finally:
-        load_state(model, state)
-        for module, mode in training.items():
-            module.training = mode
+    with own_modes(model):
+        try:
+            yield state
+        finally:
+            load_state(model, state)
 
 
 def use_batch_statistics(model: nn.Module) -> list[_BatchNorm]:
@@ -70,35 +70,14 @@ def use_batch_statistics(model: nn.Module) -> list[_BatchNorm]:
     return [layer for layer in layers if layer.track_running_stats]
 
 
-@torch.no_grad()
 def refresh_batch_norm(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """Recompute batch-norm statistics by one pass in training mode, every batch weighing the same.
-
-    Without dropout this is torch's `update_bn`; dropout is left off here.
+    """Take the statistics of all batch norms anew, without dropout.
 
     Args:
         model: Its running statistics are replaced; parameters and modes stay.
         batches: Pixels and labels; the statistics depend on the size of these batches.
     Raises:
         ValueError: There is no batch.
-    Source:
-        Izmailov et al., UAI 2018, section 3.2.
     """
-    training = {module: module.training for module in model.modules()}
-    layers = use_batch_statistics(model)
-    momenta = [layer.momentum for layer in layers]
-    seen = not layers
-    try:
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # torch's cumulative mean
-        for pixels, _ in batches if layers else ():
-            model(pixels)
-            seen = True
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        for module, mode in training.items():
-            module.training = mode
-    if not seen:
-        raise ValueError("no batch to recompute batch-norm statistics from; give some images")
+    with own_modes(model):
+        renew_statistics(model, use_batch_statistics(model), (pixels for pixels, _ in batches))

@@ -93,8 +93,8 @@ def _srht(pieces, n, k, seed, device):
     folded = torch.zeros((n, size), dtype=torch.float32, device=device)
     for first, piece in pieces:
         call("gradient_sketch_fold", piece, seed, first, folded)
-    keys = philox.words(seed, philox.HADAMARD_ROWS, range(size))[:, 0]
-    chosen = torch.from_numpy(keys.argsort(kind="stable")[:k].copy()).to(device)
+    keys = philox.words(seed, philox.HADAMARD_ROWS, torch.arange(size))[:, 0]
+    chosen = keys.argsort(stable=True)[:k].to(device)
     return call("gradient_sketch_hadamard", folded, chosen, 1 / math.sqrt(k))
 
 

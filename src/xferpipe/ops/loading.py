@@ -1,6 +1,5 @@
 """Find the native extension, or say why the torch twins are used instead."""
 
-import hashlib
 import importlib.machinery
 import importlib.util
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ..native_sources import source_hash
 from . import reference
 
 HERE = Path(__file__).resolve().parent
@@ -39,15 +39,6 @@ class NativeStatus:
     cuda: dict[str, str] = field(default_factory=dict)
 
 
-def _source_hash(sources):
-    digest = hashlib.sha256()
-    for path in sorted(sources.rglob("*")):
-        if path.suffix in {".cpp", ".cu", ".h", ".cuh"}:
-            digest.update(path.relative_to(sources).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def _missing_reason():
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         return "the extension was not built: no C++ compiler here (apt install g++), then reinstall"
@@ -67,7 +58,7 @@ def _load():
         return None, f"torch is {torch.__version__} but the extension needs 2.11 or later"
     # The name tells the sources it was built from. Others may declare other ops.
     if SOURCES.is_dir():
-        wanted = f"_native_{_source_hash(SOURCES)}."
+        wanted = f"_native_{source_hash(SOURCES)}."
         found = [path for path in found if path.name.startswith(wanted)]
         if not found:
             return None, "the extension was built from other sources than csrc/: run `make install`"

@@ -25,7 +25,7 @@ def gradient_sketch_sparse(gradients, seed, first, out):
     for start in range(0, gradients.shape[1], step):
         block = gradients[:, start : start + step].float()
         drawn = philox.bucket_and_sign(seed, first + start, block.shape[1], out.shape[1])
-        bucket, sign = (torch.from_numpy(part).to(out.device) for part in drawn)
+        bucket, sign = (part.to(out.device) for part in drawn)
         out.index_add_(1, bucket, block * sign)
 
 
@@ -37,7 +37,7 @@ def gradient_sketch_fold(gradients, seed, first, folded):
         block = gradients[:, start : start + step].float()
         sign = philox.coordinate_signs(seed, first + start, block.shape[1])
         position = (first + start + torch.arange(block.shape[1])) % size
-        signed = block * torch.from_numpy(sign).to(folded.device)
+        signed = block * sign.to(folded.device)
         folded.index_add_(1, position.to(folded.device), signed)
 
 
@@ -57,17 +57,14 @@ def gradient_sketch_dense(gradients, seed, first, p_total, normal, scale, out):
     k, p = out.shape[1], gradients.shape[1]
     for row in range(k):
         if normal:
-            index = (
-                row * (-(-p_total // 4)) + torch.arange(first // 4, (first + p + 3) // 4).numpy()
-            )
-            drawn = philox.words(seed, philox.DENSE, index).reshape(-1)
+            blocks = torch.arange(first // 4, (first + p + 3) // 4)
+            drawn = philox.words(seed, philox.DENSE, row * (-(-p_total // 4)) + blocks).reshape(-1)
             values = philox.gaussian(drawn[first % 4 :][:p])
         else:
-            blocks = torch.arange(first // 128, (first + p + 127) // 128).numpy()
-            index = row * (-(-p_total // 128)) + blocks
-            drawn = philox.words(seed, philox.DENSE, index)
-            values = philox._to_signs(drawn).reshape(-1)[first % 128 :][:p]
-        column = torch.from_numpy(values).to(out.device)
+            blocks = torch.arange(first // 128, (first + p + 127) // 128)
+            drawn = philox.words(seed, philox.DENSE, row * (-(-p_total // 128)) + blocks)
+            values = philox.to_signs(drawn).reshape(-1)[first % 128 :][:p]
+        column = values.to(out.device)
         out[:, row] += scale * (gradients.double() @ column.double()).float()
 
 
@@ -76,6 +73,6 @@ def gradient_sketch_kronecker(outputs, inputs, k1, k2, k, seed):
     device = outputs.device
     left = philox.sign_matrix(seed, philox.LEFT_FACTOR, k1, outputs.shape[1])
     right = philox.sign_matrix(seed, philox.RIGHT_FACTOR, k2, inputs.shape[1])
-    small = torch.from_numpy(left).to(device) @ outputs
-    wide = torch.from_numpy(right).to(device) @ inputs
+    small = left.to(device) @ outputs
+    wide = right.to(device) @ inputs
     return (small @ wide.transpose(1, 2)).flatten(1)[:, :k] / k**0.5

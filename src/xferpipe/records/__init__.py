@@ -17,10 +17,11 @@ from xferpipe.records.parquet import (
     version,
     write_table,
 )
-from xferpipe.records.schemas import TABLES, Column, markdown
+from xferpipe.records.schemas import RESULT_TABLES, TABLES, Column, markdown, result_files
 from xferpipe.records.tensors import read_metadata, read_tensors
 
 __all__ = [
+    "RESULT_TABLES",
     "TABLES",
     "UNREADABLE",
     "ArrayFileError",
@@ -36,6 +37,7 @@ __all__ = [
     "read_metadata",
     "read_table",
     "read_tensors",
+    "result_files",
     "table_writer",
     "version",
     "write_table",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars
@@ -360,6 +361,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("peak_mib", REAL, "MiB", "Peak resident memory."),
     ),
 }
+
+#: All that `aggregate` writes: a manifest is of one data set.
+RESULT_TABLES = tuple(name for name in TABLES if name != "manifest")
+
+
+def result_files(folder: Path) -> dict[str, Path]:
+    """Return the files of the result tables in a folder, by table."""
+    return {name: folder / f"{name}.parquet" for name in RESULT_TABLES}
 
 
 def markdown() -> str:

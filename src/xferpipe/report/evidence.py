@@ -9,8 +9,8 @@ from pathlib import Path
 import polars
 import pyarrow.parquet
 
-from xferpipe.config import ReportJob
-from xferpipe.records import TABLES, RecordError, empty, read_table
+from xferpipe.config.jobs import ReportJob
+from xferpipe.records import RecordError, empty, read_table
 
 #: Tables that only some studies ask for: their absence is nothing to warn of.
 _ON_DEMAND = (
@@ -98,20 +98,17 @@ class Evidence:
         )
 
 
-def load(job: ReportJob, tables: Path) -> Evidence:
+def load(job: ReportJob, tables: Mapping[str, Path]) -> Evidence:
     """Read the tables of a study.
 
     Args:
         job: What the report is of.
-        tables: Folder that holds `<table>.parquet`.
+        tables: File of each result table.
     Returns:
         The tables. One that is absent or unreadable is empty and named in `missing`.
     """
     read, missing, provenance = {}, {}, {}
-    for name in TABLES:
-        if name == "manifest":
-            continue
-        path = Path(tables) / f"{name}.parquet"
+    for name, path in tables.items():
         try:
             read[name] = read_table(name, path, ours=True)
             metadata = pyarrow.parquet.read_metadata(path).metadata or {}

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from xferpipe.config.base import Block
-from xferpipe.rebuild.ownership import check_ownership
 from xferpipe.records import atomic_path
+from xferpipe.records.ownership import check_ownership
 from xferpipe.records.stamp import stamp_of_job
 
 log = logging.getLogger(__name__)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from xferpipe.training.data import Labelled
+from xferpipe.training.data import Batch, Labelled
 from xferpipe.training.memory import Pieces
 from xferpipe.zoo.features import features_and_logits
 
@@ -24,14 +25,20 @@ class Evaluation(NamedTuple):
 
 
 @torch.inference_mode()
+def classified(model: nn.Module, batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield the logits (b, c) and labels (b) of batches, passed in the modes that layers are in."""
+    pieces = Pieces()
+    for images, labels in batches:
+        yield torch.cat(pieces.map(model, images)), labels
+
+
+@torch.inference_mode()
 def evaluate(model: nn.Module, split: Labelled, batch: int = BATCH) -> Evaluation:
     """Evaluate a model on a split, in evaluation mode."""
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.device)
     right = torch.zeros((), dtype=torch.int64, device=split.device)
-    pieces = Pieces()
-    for images, labels in split.evaluation(batch):
-        logits = torch.cat(pieces.map(model, images))
+    for logits, labels in classified(model, split.evaluation(batch)):
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
         right += (logits.argmax(1) == labels).sum()
     return Evaluation(loss.item() / len(split), right.item() / len(split))

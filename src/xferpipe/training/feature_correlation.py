@@ -37,8 +37,7 @@ def shown_rows(
     classes = len(splits.training_rows(manifest, target, shots, seed).class_names)
     each = min(most, max(2, taken.images // classes))
     rows = splits.probe_rows(manifest, target, shots, Probe(images_per_class=each), seed)
-    order = numpy.argsort(rows.labels, kind="stable")[: taken.images]
-    return splits.LabelledRows(rows.rows[order], rows.labels[order], rows.class_names)
+    return rows.take(numpy.argsort(rows.labels, kind="stable")[: taken.images])
 
 
 class FeatureWatcher:

@@ -14,7 +14,7 @@ from pathlib import Path
 from xferpipe.config.jobs import FinetuneJob, PretrainJob
 from xferpipe.records.stamp import Stamp, stamp_of_job, stamping
 
-_JOBS = {job.stage: job for job in (FinetuneJob, PretrainJob)}
+_JOBS = {"finetune": FinetuneJob, "pretrain": PretrainJob}
 
 
 class LaunchError(RuntimeError):
@@ -26,10 +26,11 @@ def must_launch(processes: int) -> bool:
     return processes > 1 and "WORLD_SIZE" not in os.environ
 
 
-def launch(job: FinetuneJob | PretrainJob, paths: dict[str, Path | None]) -> None:
+def launch(stage: str, job: FinetuneJob | PretrainJob, paths: dict[str, Path | None]) -> None:
     """Run a stage in `job.recipe.processes` processes and wait for them.
 
     Args:
+        stage: Name of the stage.
         job: The resolved slice.
         paths: The other arguments of the stage's function.
     Raises:
@@ -37,7 +38,7 @@ def launch(job: FinetuneJob | PretrainJob, paths: dict[str, Path | None]) -> Non
     """
     stamp = stamp_of_job()
     content = {
-        "stage": job.stage,
+        "stage": stage,
         "job": job.model_dump(mode="json"),
         "paths": {name: None if path is None else str(path) for name, path in paths.items()},
         "stamp": stamp and asdict(stamp),
@@ -50,7 +51,7 @@ def launch(job: FinetuneJob | PretrainJob, paths: dict[str, Path | None]) -> Non
         code = subprocess.run(command, check=False).returncode
     if code:
         raise LaunchError(
-            f"stage {job.stage} failed in one of {job.recipe.processes} processes (exit code "
+            f"stage {stage} failed in one of {job.recipe.processes} processes (exit code "
             f"{code}); its error is above. processes: 1 runs it in one"
         )
 
@@ -61,9 +62,9 @@ def main() -> None:
     job = _JOBS[content["stage"]].model_validate(content["job"])
     paths = {name: None if path is None else Path(path) for name, path in content["paths"].items()}
     stamp = content["stamp"] and Stamp(**content["stamp"])
-    stage = importlib.import_module(f"xferpipe.{job.stage}")
+    module = importlib.import_module(f"xferpipe.stages.{content['stage']}")
     with stamping(stamp):
-        getattr(stage, job.stage)(job, **paths)
+        getattr(module, content["stage"])(job, **paths)
 
 
 if __name__ == "__main__":

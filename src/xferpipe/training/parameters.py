@@ -13,7 +13,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from xferpipe.config.recipes import Recipe
 from xferpipe.training.schedules import learning_rate
 from xferpipe.zoo.build import anatomy_of
-from xferpipe.zoo.normalisation import normalisation_parameters
+from xferpipe.zoo.normalisation import (
+    normalisation_parameters,
+    own_modes,
+    renew_statistics,
+)
 
 #: Part of the names of low-rank and parallel updates; see zoo.updates.
 UPDATES = ".parametrizations."
@@ -100,30 +104,17 @@ def moving_batch_norms(model: nn.Module, recipe: Recipe) -> list[_BatchNorm]:
     return norms if recipe.freeze_bn == "none" else [norm for norm in norms if not frozen(norm)]
 
 
-@torch.no_grad()
 def refresh_statistics(model: nn.Module, recipe: Recipe, images: Iterable[torch.Tensor]) -> None:
-    """Take the statistics of batch norms anew from images, as torch's `update_bn`.
-
-    That one renews those of every norm; here the ones that the recipe freezes stay as they are.
+    """Take the statistics of batch norms anew, but those that the recipe freezes.
 
     Args:
-        model: Its weights changed otherwise than by training, as an average does.
+        model: Its weights changed otherwise than by training, as an average does; modes stay.
         recipe: The resolved recipe.
         images: Normalised batches, float (b, 3, h, w), on the model's device.
     """
-    norms = moving_batch_norms(model, recipe)
-    if not norms:
-        return
-    before, momenta = model.training, [norm.momentum for norm in norms]
-    training_mode(model, recipe)
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-    for batch in images:
-        model(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    model.train(before)
+    with own_modes(model):
+        training_mode(model, recipe)
+        renew_statistics(model, moving_batch_norms(model, recipe), images)
 
 
 def laid_out(values: dict[str, Any], parameter: nn.Parameter) -> dict[str, Any]:

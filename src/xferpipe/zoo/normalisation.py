@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 #: Layers whose weights are scales and shifts, for weight decay and freezing.
 NORMALISATIONS = (
@@ -23,6 +26,52 @@ def normalisation_parameters(model: nn.Module) -> frozenset[str]:
         if isinstance(module, NORMALISATIONS)
         for name, _ in module.named_parameters(recurse=False)
     )
+
+
+@contextmanager
+def own_modes(model: nn.Module) -> Iterator[None]:
+    """Put every layer back into its own mode, training or evaluation, when the block ends."""
+    training = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+@torch.no_grad()
+def renew_statistics(
+    model: nn.Module, norms: Sequence[_BatchNorm], batches: Iterable[torch.Tensor]
+) -> None:
+    """Take the statistics of batch norms anew from one pass, every batch weighing the same.
+
+    torch's `update_bn` does so with every batch norm and with dropout.
+
+    Args:
+        model: Its layers pass the batches in the modes that they are in.
+        norms: Batch norms of it, in training mode.
+        batches: Inputs of the model; the statistics depend on the size of these batches.
+    Raises:
+        ValueError: There are batch norms and no batch.
+    Source:
+        Izmailov et al., UAI 2018, section 3.2.
+    """
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    seen = False
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's cumulative mean
+        for batch in batches:
+            model(batch)
+            seen = True
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    if not seen:
+        raise ValueError("no batch to recompute batch-norm statistics from; give some images")
 
 
 class StandardisedConvolution(nn.Conv2d):

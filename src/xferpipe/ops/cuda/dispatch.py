@@ -112,7 +112,6 @@ class Dispatcher:
         self.describe = describe
         self.verdicts = {}
         self._lock = threading.RLock()
-        self._checking = threading.local()
 
     def run(self, name, *arguments):
         """Run a registered op on its kernel or its twin."""

@@ -1,0 +1,119 @@
+"""Hash the code that computes a stage's numbers, and no other code.
+
+A stage's code is its entry module, every `xferpipe` module that one imports (function-level imports
+included), and the registered modules (reader, architecture, score) that its job names. Of `config`
+and `records` only the functions, methods and constants that those modules use count, and the
+columns of the stage's own tables. Comments, docstrings, help texts and log lines change no number
+and do not count. The command line, `devices` and this package are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from xferpipe.graph.code.closure import Closure
+from xferpipe.graph.code.kernels import kernel_hash
+from xferpipe.graph.code.package import CodeError, Package, is_left_out
+from xferpipe.graph.code.plugins import facts_below, plugin_code
+from xferpipe.graph.code.tables import columns, tables_of
+
+__all__ = [
+    "CodeError",
+    "clear",
+    "code_of",
+    "is_left_out",
+    "kernels",
+    "modules_of",
+    "plugin_code",
+    "tables_of",
+]
+
+PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def modules_of(stage: str, entries: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """List the modules whose code counts whole for a stage.
+
+    Args:
+        stage: Name of the stage.
+        entries: Registered modules that the job uses.
+    Returns:
+        Module names, sorted; parents of a module are included, as importing it runs them.
+    """
+    return tuple(sorted(_closure(stage, entries).modules))
+
+
+@functools.cache
+def code_of(stage: str, entries: tuple[str, ...] = ()) -> str:
+    """Hash the code that computes a stage, with the kernels where it calls them.
+
+    Args:
+        stage: Name of the stage.
+        entries: Registered modules that the job uses, never their siblings. Those of other
+            distributions count for what they use of this one; `plugin_code` hashes the rest.
+    Returns:
+        Hexadecimal SHA-256.
+    Raises:
+        CodeError: An entry is no module.
+    """
+    package, closure = _package(), _closure(stage, entries)
+    parts = [f"{name}\0{package.module(name).digest}" for name in sorted(closure.modules)]
+    parts += ["\0".join([*name, text]) for name, text in sorted(closure.names.items())]
+    parts += [f"{table}\0{columns(package, table)}" for table in tables_of(stage)]
+    if any(name == "xferpipe.ops" or name.startswith("xferpipe.ops.") for name in closure.modules):
+        parts.append(kernels())
+    return hashlib.sha256("\0\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@functools.cache
+def kernels() -> str:
+    """Hash the C++ and CUDA sources; an installed wheel's built extension stands for them."""
+    return kernel_hash(PACKAGE.parent.parent / "csrc", PACKAGE / "ops")
+
+
+def state_of_sources() -> frozenset[tuple[str, int, int, int]]:
+    """Return path, size, inode and time of change of every source: equal while none was edited."""
+    sources = (PACKAGE, PACKAGE.parent.parent / "csrc")
+    files = (path for folder in sources for path in folder.rglob("*") if path.suffix != ".pyc")
+    states = ((str(path), path.stat()) for path in files if path.is_file())
+    return frozenset((name, s.st_size, s.st_ino, s.st_ctime_ns) for name, s in states)
+
+
+def drop_stale_bytecode() -> None:
+    """Delete compiled modules that are older than the last change of their source.
+
+    Python compares dates of modification, which an unpacked archive or a synchronised folder sets
+    back; it would then run other code than the source that the key is made of.
+    """
+    for path in PACKAGE.rglob("*.py"):
+        compiled = Path(importlib.util.cache_from_source(str(path)))
+        with contextlib.suppress(OSError):
+            if path.stat().st_ctime_ns > compiled.stat().st_mtime_ns:
+                compiled.unlink()
+
+
+def clear() -> None:
+    """Forget what was read, so that the next hash is of the files as they are then."""
+    for cached in (_package, _closure, code_of, kernels, plugin_code):
+        cached.cache_clear()
+
+
+@functools.cache
+def _package() -> Package:
+    return Package(PACKAGE)
+
+
+@functools.cache
+def _closure(stage: str, entries: tuple[str, ...]) -> Closure:
+    package = _package()
+    ours = [entry for entry in entries if entry.split(".")[0] == "xferpipe"]
+    for entry in ours:
+        package.module(entry)
+    starts = [f"xferpipe.stages.{stage}", *ours]
+    others = [entry for entry in entries if entry not in ours]
+    outside = [package.outside(facts) for entry in others for facts in facts_below(entry)]
+    return Closure(package, starts, outside)

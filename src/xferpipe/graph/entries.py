@@ -1,0 +1,27 @@
+"""The registered modules that a job names: its reader, architecture, algorithm, origin, scores."""
+
+from __future__ import annotations
+
+from xferpipe.config.jobs import Job, LoadWeightsJob, ScoresJob
+from xferpipe.config.scores import module_of
+from xferpipe.config.zoo import architecture_family
+
+
+def entries_of(job: Job) -> tuple[str, ...]:
+    """Name the registered modules that a job uses, and none of their siblings."""
+    entries = set()
+    datasets = list(getattr(job, "datasets", {}).values())
+    if hasattr(job, "dataset"):
+        datasets.append(job.dataset)
+    entries.update(f"xferpipe.datasets.readers.{dataset.reader}" for dataset in datasets)
+    spec = getattr(job, "spec", None)
+    if spec is not None:
+        entries.add(f"xferpipe.zoo.architectures.{architecture_family(spec.architecture)}")
+    recipe = getattr(job, "recipe", None)
+    if recipe is not None:
+        entries.add(f"xferpipe.training.algorithms.{recipe.algorithm}")
+    if isinstance(job, LoadWeightsJob) and job.weights != "random":
+        entries.add(f"xferpipe.zoo.origins.{job.weights}_weights")
+    if isinstance(job, ScoresJob):
+        entries.update(module_of(method) for method in job.scores.methods)
+    return tuple(sorted(entries))

@@ -1,0 +1,96 @@
+"""Records of the stages that fine-tune, and that rank with what was fine-tuned."""
+
+from __future__ import annotations
+
+from xferpipe.config import jobs
+from xferpipe.config.report import FeaturesTaken
+from xferpipe.config.study import Run, Study, parse_shots
+from xferpipe.graph.stage import Artifact, Needs
+from xferpipe.graph.stages.parts import RUN, FinetunedStage, ImageStage, entry, tuning
+
+
+class Finetune(ImageStage):
+    """Fine-tune one model on one target with one recipe and seed, and evaluate it."""
+
+    name = "finetune"
+    does = "fine-tune {model} on {target}: {shots}, {recipe}, seed {seed}"
+    place = RUN
+    outputs = {
+        "weights": "weights.safetensors",
+        "run": "run.parquet",
+        "epochs": "epochs.parquet",
+        "feature_correlation": "feature_correlation.parquet",
+    }
+    tables = {
+        "run": "finetunes",
+        "epochs": "epochs",
+        "feature_correlation": "feature_correlation",
+    }
+    kept = ("run",)
+    trains = True
+    memory_mb, minutes = 8000, 720
+
+    def jobs(self, study: Study) -> list[tuple[str, ...]]:
+        return study.runs()
+
+    def job(
+        self, study: Study, target: str, shots: str, model: str, recipe: str, seed: str
+    ) -> jobs.FinetuneJob:
+        taken = None
+        if study.takes_features(Run(target, shots, model, recipe, seed)):
+            asked = study.report.feature_correlation
+            taken = FeaturesTaken(epochs=asked.epochs, images=asked.images, probe=study.probe)
+        return jobs.FinetuneJob(
+            **tuning(study, target, model, recipe, seed),
+            target=study.targets[target],
+            shots=parse_shots(shots),
+            features_taken=taken,
+        )
+
+    def needs(
+        self, study: Study, target: str, shots: str, model: str, recipe: str, seed: str
+    ) -> Needs:
+        return {**super().needs(study, target), "initial": entry(study, model)}
+
+    def rows(self, study: Study) -> dict[str, list[Artifact]]:
+        found = super().rows(study)
+        # Of the other runs the file is empty.
+        found["feature_correlation"] = [
+            Artifact(self.name, run, "feature_correlation")
+            for run in self.jobs(study)
+            if study.takes_features(run)
+        ]
+        return found
+
+
+class Retrieval(FinetunedStage):
+    """Embed query and gallery with one fine-tuned model and rank."""
+
+    name = "retrieval"
+    does = "rank the gallery of {target} with {model}: {shots}, {recipe}, seed {seed}"
+    outputs = {
+        "retrieval": "retrieval.parquet",
+        "queries": "queries.parquet",
+        "ranked_lists": "ranked_lists.parquet",
+        "camera_pairs": "camera_pairs.parquet",
+        "picture": "ranked_lists.png",
+    }
+    tables = {
+        "retrieval": "retrieval",
+        "queries": "retrieval_queries",
+        "ranked_lists": "ranked_lists",
+        "camera_pairs": "camera_pairs",
+    }
+    memory_mb, minutes = 8000, 120
+
+    def jobs(self, study: Study) -> list[tuple[str, ...]]:
+        return [run for run in study.runs() if study.targets[run.target].task == "retrieval"]
+
+    def job(
+        self, study: Study, target: str, shots: str, model: str, recipe: str, seed: str
+    ) -> jobs.RetrievalJob:
+        return jobs.RetrievalJob(
+            **tuning(study, target, model, recipe, seed),
+            shots=parse_shots(shots),
+            retrieval=study.retrieval,
+        )

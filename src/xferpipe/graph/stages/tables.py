@@ -1,0 +1,110 @@
+"""Records of the stages that gather all rows and draw them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xferpipe.config import jobs
+from xferpipe.config.datasets import Dataset
+from xferpipe.config.report import FIGURES
+from xferpipe.config.stand_ins import StandIns, stand_ins
+from xferpipe.config.study import Study
+from xferpipe.graph.stage import BENCHMARK, Artifact, Needs, Stage, artifacts
+from xferpipe.records import RESULT_TABLES
+
+_PAGE = ("altair", "polars", "vl-convert-python")
+
+
+class Aggregate(Stage):
+    """Gather all rows into the result tables and judge the scores."""
+
+    name = "aggregate"
+    does = "gather the tables and judge the scores"
+    folder = "tables"
+    outputs = {"tables": {name: f"{name}.parquet" for name in RESULT_TABLES}}
+    reads = RESULT_TABLES
+    libraries = ("numpy", "polars", "scikit-learn", "scipy")
+    kept = RESULT_TABLES
+
+    def jobs(self, study: Study) -> list[tuple[str, ...]]:
+        return [()]
+
+    def job(self, study: Study) -> jobs.AggregateJob:
+        zoo, datasets = study.zoo, study.datasets
+        return jobs.AggregateJob(
+            study=study.name,
+            selection=study.selection,
+            licences={name: listed.licence for name, listed in zoo.items()},
+            source_licences={
+                name: datasets[listed.source].licence
+                for name, listed in zoo.items()
+                if listed.source in datasets
+            },
+            targets=study.targets,
+            target_licences={
+                name: datasets[target.dataset].licence for name, target in study.targets.items()
+            },
+            seed=study.seed,
+        )
+
+    def needs(self, study: Study) -> Needs:
+        from xferpipe.graph.graph import with_above
+        from xferpipe.graph.stages import STAGES
+
+        rows: dict[str, Any] = {}
+        for stage in STAGES.values():
+            for table, files in stage.rows(study).items():
+                rows.setdefault(table, []).extend(files)
+        order = {model: place for place, model in enumerate(study.zoo)}
+        rows["zoo"].sort(key=lambda card: order[card.wildcards[0]])
+        above = dict.fromkeys((need.stage, *need.wildcards) for need in artifacts(rows))
+        timed = with_above(study, above)
+        return {
+            "rows": rows,
+            "benchmarks": [Artifact(stage, tuple(job), BENCHMARK) for stage, *job in timed],
+        }
+
+    def user_files(self, study: Study) -> list[Dataset | Path]:
+        own = study.selection.own_results
+        return [] if own is None else [own]
+
+
+class Report(Stage):
+    """Draw the report page from the tables."""
+
+    name = "report"
+    does = "draw the report page"
+    folder = ""
+    outputs = {"page": "report.html"}
+    reads = RESULT_TABLES
+    libraries = _PAGE
+    kept = ("page",)
+    memory_mb, minutes = 2000, 30
+
+    def jobs(self, study: Study) -> list[tuple[str, ...]]:
+        return [()]
+
+    def job(self, study: Study) -> jobs.ReportJob:
+        # Which fine-tunes take features is their business; the report shows those it finds.
+        shown = study.report.model_copy(update={"feature_correlation": None})
+        beside = shown.published or shown.orders or shown.comparisons
+        return jobs.ReportJob(
+            study=study.name,
+            selection=study.selection,
+            report=shown,
+            stand_ins=stand_ins(study) if beside else StandIns(),
+        )
+
+    def needs(self, study: Study) -> Needs:
+        return {"tables": {name: Artifact("aggregate", (), name) for name in RESULT_TABLES}}
+
+
+class Figures(Report):
+    """Draw the report's figures one by one, for Snakemake's own report."""
+
+    name = "figures"
+    does = "draw the figures as files"
+    folder = None
+    outputs = {"figures": {name: f"{name}.svg" for name in FIGURES}}
+    kept = tuple(FIGURES)

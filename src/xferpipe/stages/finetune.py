@@ -1,0 +1,150 @@
+"""The fine-tuning stage: one model, one target, one recipe, one seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from xferpipe.config.jobs import FinetuneJob
+from xferpipe.datasets import splits
+from xferpipe.datasets.images import open_images
+from xferpipe.datasets.manifest import read_manifest
+from xferpipe.records import frame, write_table
+from xferpipe.training.compute import device_name, prepare
+from xferpipe.training.data import LabelledImages
+from xferpipe.training.evaluate import evaluate
+from xferpipe.training.feature_correlation import FeatureWatcher, correlation_table, shown_rows
+from xferpipe.training.launch import launch, must_launch
+from xferpipe.training.loop import Fit
+from xferpipe.training.overfitting import overfitting
+from xferpipe.training.processes import processes, rank
+from xferpipe.training.stage import checkpoint_of, resolved, train
+from xferpipe.zoo.surgery import operate
+from xferpipe.zoo.weights import load_model, save_weights
+
+
+def finetune(
+    job: FinetuneJob,
+    *,
+    manifest: Path,
+    images: Path | None,
+    root: Path | None,
+    initial: Path,
+    checkpoint: Path,
+    weights: Path,
+    run: Path,
+    epochs: Path,
+    feature_correlation: Path,
+) -> None:
+    """Fine-tune a model, choose its epoch on the validation split and test it.
+
+    Args:
+        job: The resolved slice.
+        manifest: Table `manifest` of the target.
+        images: Packed images, or None to decode files.
+        root: Folder that manifest paths start from.
+        initial: Weights of the zoo entry.
+        checkpoint: Written at intervals, read by a restarted run, removed at the end.
+        weights: Written: weights of the chosen epoch.
+        run: Written: one row of table `finetunes`.
+        epochs: Written: table `epochs`.
+        feature_correlation: Written: table `feature_correlation`; empty where the study asks this
+            run for none.
+    Raises:
+        DatasetError: The images cannot be used.
+        WeightsError: The weights do not fit the architecture.
+    """
+    if must_launch(job.recipe.processes):
+        paths = {name: value for name, value in locals().items() if name != "job"}
+        launch("finetune", job, paths)
+        return
+    with processes(prepare(job.device, job.compute_threads)) as device:
+        rows = read_manifest(manifest)
+        opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+        chosen = splits.training_rows(rows, job.target, job.shots, job.study_seed)
+        recipe = resolved(job.recipe, chosen, job.dataset.image_px)
+
+        def labelled(part: splits.LabelledRows) -> LabelledImages:
+            return LabelledImages(opened, part.rows, part.labels, job.spec, device, recipe)
+
+        model = load_model(job.spec, initial)
+        operate(model, recipe.surgery, outputs=len(chosen.class_names), seed=job.seed)
+        model.to(device)
+        watcher = None
+        if (taken := job.features_taken) is not None:
+            shown = shown_rows(rows, job.target, job.shots, taken, job.study_seed)
+            watcher = FeatureWatcher(labelled(shown), taken.epochs)
+            before = watcher.of(model)
+        saved = checkpoint_of(job, checkpoint)
+        result = train(
+            job,
+            model,
+            recipe,
+            labelled(chosen),
+            labelled(splits.validation_rows(rows, job.target, job.study_seed)),
+            checkpoint=saved,
+            name=f"{job.target_name} {job.model} {job.recipe_name}",
+            watcher=watcher,
+        )
+        figures = _figures(result, job)
+        if job.target.task == "classification" and result.diverged is None:
+            test = evaluate(model, labelled(splits.test_rows(rows, job.target)))
+            figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        compared: list[dict[str, object]] = []
+        if watcher is not None:
+            moments = [("before", 0, before)]
+            moments += [("during", *one) for one in sorted(watcher.features.items())]
+            if result.diverged is None:
+                moments.append(("after", result.kept_epoch, watcher.of(model)))
+            compared = correlation_table(moments, shown.labels, shown.class_names)
+        if rank() > 0:
+            return
+        save_weights(model, weights)
+        name = {
+            "target": job.target_name,
+            "shots": str(job.shots),
+            "model": job.model,
+            "recipe": job.recipe_name,
+            "seed": job.seed,
+        }
+        about = {
+            "task": job.target.task,
+            "train_images": len(chosen),
+            "compute_threads": job.compute_threads,
+            "device": device_name(device),
+            "torch_version": torch.__version__,
+        }
+        lines = [{"stage": "finetune", **name, **epoch} for epoch in result.rows]
+        write_table("epochs", frame("epochs", lines), epochs)
+        write_table("finetunes", frame("finetunes", [name | figures | about]), run)
+        lines = [name | line for line in compared]
+        write_table("feature_correlation", frame("feature_correlation", lines), feature_correlation)
+        saved.remove()
+
+
+def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
+    """Return the measured columns; a run that diverged has no accuracy."""
+    figures: dict[str, object] = {
+        "status": "finished" if result.diverged is None else "diverged",
+        "reason": result.diverged,
+        "epochs": len(result.rows),
+        "seconds": result.seconds,
+        "images_per_second": (
+            result.images / result.training_seconds if result.training_seconds else None
+        ),
+        "micro_batch_size": result.rows[-1]["micro_batch_size"] if result.rows else None,
+    }
+    if result.diverged is None:
+        kept = result.rows[result.kept_epoch - 1]
+        accuracies = [epoch["validation_accuracy"] for epoch in result.rows]
+        losses = [epoch["validation_loss"] for epoch in result.rows]
+        figures |= {
+            "kept_epoch": result.kept_epoch,
+            "selected_on": "validation" if job.recipe.select == "best" else "none",
+            "validation_accuracy": kept["validation_accuracy"],
+            "validation_loss": kept["validation_loss"],
+            "train_accuracy": result.rows[-1]["train_accuracy"],
+            **overfitting(accuracies, losses),
+        }
+    return figures
