@@ -1,4 +1,4 @@
-"""Build the native extension; everything else about the package is in pyproject.toml.
+"""Build the native extension and put the workflow into wheels; all else is in pyproject.toml.
 
 The extension is optional at every step: without torch, pybind11 or a compiler the package installs
 and runs on its torch twins, and both the build and `xferpipe doctor` print why. nvcc adds the CUDA
@@ -17,9 +17,12 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "csrc"
+#: What a run needs beside the package. A wheel holds it as `xferpipe/workflow`.
+WORKFLOW = ("Snakefile", "config.yaml", "requirements.lock", "profiles", "studies", "workflow")
 # The package is not installed yet where this runs.
 SOURCE_HASH = runpy.run_path(str(ROOT / "src/xferpipe/native_sources.py"))["source_hash"](SOURCES)
 TORCH_ABI_FLOOR = "0x020b000000000000"  # 2.11
@@ -47,6 +50,25 @@ def find_nvcc():
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     nvcc = shutil.which("nvcc", path=f"{home}/bin") if home else shutil.which("nvcc")
     return None if os.environ.get("XFERPIPE_NO_CUDA") else nvcc
+
+
+class BuildPackage(build_py):
+    """Copy the workflow beside the modules; an editable install uses it where it lies."""
+
+    def run(self):
+        """Copy the modules, then the workflow."""
+        super().run()
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / "xferpipe" / "workflow"
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for name in WORKFLOW:
+            if (ROOT / name).is_dir():
+                skip = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(ROOT / name, target / name, ignore=skip)
+            else:
+                shutil.copy(ROOT / name, target)
 
 
 class BuildNative(build_ext):
@@ -188,5 +210,5 @@ setup(
     ext_modules=[
         Extension(f"xferpipe.ops._native_{SOURCE_HASH}", sources=[], optional=True),
     ],
-    cmdclass={"build_ext": BuildNative},
+    cmdclass={"build_ext": BuildNative, "build_py": BuildPackage},
 )

@@ -21,7 +21,8 @@ from xferpipe.config import load_study
 from xferpipe.datasets.user_files import missing_files
 from xferpipe.records import TABLES, frame, write_table
 
-COMMANDS = ("init", "doctor", "plan", "adopt", "tables", "score", "recommend", "retrieve")
+COMMANDS = ("init", "doctor", "plan", "adopt", "snakefile", "tables", "score")
+COMMANDS += ("recommend", "retrieve")
 SUBCOMMANDS = ("list", "schema", "head", "export")
 
 
@@ -342,6 +343,32 @@ def test_init_flags_write_a_study_that_loads_and_explains_itself(run, photos, tm
     assert "# Data sets by name." in text
     assert f"snakemake --cores all --configfile {study}" in text
     assert "The report is then results/photos/report.html." in text
+
+
+def test_init_outside_a_checkout_names_the_snakefile_to_run(run, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--images", photos, "--task", "classification", "--models", "small")
+    code, _, err = run("init", "s.yaml", *arguments)
+    assert code == DONE
+    command = 'snakemake --cores all --configfile s.yaml --snakefile "$(xferpipe snakefile)"'
+    assert command in err
+    assert command in Path("s.yaml").read_text()
+
+
+def test_snakefile_of_the_working_folder_comes_first(run, tmp_path, monkeypatch):
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.chdir(tmp_path)
+    assert run("snakefile")[:2] == (DONE, f"{root / 'Snakefile'}\n")
+    (tmp_path / "Snakefile").touch()
+    assert run("snakefile")[:2] == (DONE, f"{tmp_path / 'Snakefile'}\n")
+
+
+def test_snakefile_that_is_nowhere_is_one_message(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xferpipe.cli.snakefile._PLACES", (tmp_path / "a", tmp_path / "b"))
+    code, _, err = run("plan")
+    assert code == WRONG_INPUT
+    assert err.startswith(f"error: no Snakefile in {tmp_path}, {tmp_path / 'a'} or ")
 
 
 @pytest.mark.parametrize("given", ["photos", "./photos", "absolute", "~/photos"])

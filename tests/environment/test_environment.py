@@ -17,6 +17,7 @@ import yaml
 from conda_channel import local_channel
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from repository import borrowed_prefix, repository_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ROOT / "workflow" / "envs"
@@ -79,19 +80,6 @@ def test_gpu_environment_adds_the_toolkit_of_the_locked_torch():
     assert gpu["cuda-version"] == runtime.split(".")[0]
 
 
-def repository_copy(folder, native):
-    """Copy what is installed from; without the kernels' sources nothing is compiled."""
-    folder.mkdir()
-    for name in ("pyproject.toml", "setup.py", "requirements.lock", "LICENSE", "README.md"):
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, folder)
-    skip = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info")
-    shutil.copytree(ROOT / "src", folder / "src", ignore=skip)
-    if native:
-        shutil.copytree(ROOT / "csrc", folder / "csrc", ignore=skip)
-    return folder
-
-
 def deploy(prefix, where, **variables):
     """Run the script as Snakemake does: a copy beside the prefix, the prefix first on PATH."""
     script = Path(f"{prefix}.post-deploy.sh")
@@ -125,11 +113,7 @@ def import_in(prefix, where):
 def test_post_deploy_in_its_own_prefix_installs_the_lock_and_the_package(tmp_path):
     """The prefix borrows the installed packages, pip included: pip has to find every pin met."""
     root = repository_copy(tmp_path / "repository with space", native=False)
-    prefix = tmp_path / "prefix"
-    venv.create(prefix, with_pip=False, symlinks=True)
-    library = prefix / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    borrowed = next(path for path in sys.path if path.endswith("site-packages"))
-    (library / "site-packages" / "borrowed.pth").write_text(borrowed + "\n")
+    prefix = borrowed_prefix(tmp_path / "prefix")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     done = deploy(prefix, elsewhere, XFERPIPE_ROOT=str(root), PIP_NO_INDEX="1")
@@ -195,9 +179,6 @@ def test_use_conda_builds_the_environment_and_runs_a_study_in_it(tmp_path):
         pytest.skip("no conda on PATH: install Miniforge to run this test")
     reached = conda_forge_answers()
     root = repository_copy(tmp_path / "repository", native=reached)
-    shutil.copy(ROOT / "Snakefile", root)
-    for name in ("workflow", "profiles"):
-        shutil.copytree(ROOT / name, root / name)
     variables = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     if not reached:
         settings = tmp_path / "condarc"

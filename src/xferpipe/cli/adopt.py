@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from xferpipe.cli import NOT_IN_ORDER, look
-from xferpipe.cli.plan import find_snakefile
+from xferpipe.cli.snakefile import find_snakefile
 
 
 def adopt(

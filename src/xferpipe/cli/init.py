@@ -17,7 +17,7 @@ _HEAD = """\
 # A study of your own images, written by `xferpipe init`; docs/configuration.md explains every key.
 #
 #   xferpipe plan --configfile {path}                     what would run, and how long
-#   snakemake --cores all --configfile {path}             run it
+#   {run}             run it
 #
 # The report is then results/{name}/report.html.
 #
@@ -108,8 +108,12 @@ def init(
     checked = load_study(study)
     with look.progress("reading the images", quiet=as_json):
         found = _check(checked, study["name"])
+    run = f"snakemake --cores all --configfile {output}"
+    if not Path("Snakefile").exists():
+        run += ' --snakefile "$(xferpipe snakefile)"'
+    head = _HEAD.format(path=output, name=study["name"], run=run)
     with atomic_path(output) as temporary:
-        temporary.write_text(commented_yaml(study, _HEAD.format(path=output, name=study["name"])))
+        temporary.write_text(commented_yaml(study, head))
     facts = {
         "study": str(output),
         "task": task,
@@ -120,7 +124,7 @@ def init(
     if as_json:
         look.print_json(facts)
         return
-    _tell(facts)
+    _tell(facts, run)
 
 
 def _ask(option: str, question: str, default: str | None = None) -> str:
@@ -170,7 +174,7 @@ def _check(study, target: str) -> dict:
     }
 
 
-def _tell(facts: dict) -> None:
+def _tell(facts: dict, run: str) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in facts["splits"].items())
     kind = "identities" if facts["task"] == "retrieval" else "classes"
     typer.echo(f"images     {facts['images']} ({splits})")
@@ -182,7 +186,4 @@ def _tell(facts: dict) -> None:
     if facts["task"] == "classification" and few < _FEW_IMAGES:
         smallest = f"class {facts['smallest_class']!r} has {few} training images"
         look.say(f"note: {smallest}, so answers will be unsure")
-    look.say(
-        f"\nNext:\n  xferpipe plan --configfile {facts['study']}\n"
-        f"  snakemake --cores all --configfile {facts['study']}"
-    )
+    look.say(f"\nNext:\n  xferpipe plan --configfile {facts['study']}\n  {run}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from xferpipe.cli import WRONG_INPUT, look
+from xferpipe.cli.snakefile import find_snakefile
 
 
 def plan(
@@ -55,18 +56,6 @@ def plan(
         look.print_json([{name: getattr(rule, name) for name in columns} for rule in rules])
         return
     _tell(rules, cores)
-
-
-def find_snakefile() -> Path:
-    """Return the Snakefile of the working directory, or of the checkout this package runs from."""
-    checkout = Path(__file__).resolve().parents[3]
-    for folder in (Path.cwd(), checkout):
-        if (folder / "Snakefile").is_file():
-            return folder / "Snakefile"
-    typer.echo(
-        "no Snakefile here; run this in a checkout of xferpipe, or give --snakefile", err=True
-    )
-    raise typer.Exit(WRONG_INPUT)
 
 
 def _tell(rules: list, cores: int) -> None:
