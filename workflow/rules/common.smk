@@ -19,6 +19,7 @@ if workflow.local_exec and "gpu" not in workflow.global_resources:
     if slots := gpu_slots():
         workflow.register_resource("gpu", len(slots))
 
+
 # Not the study's own names: Snakemake goes through a constraint's text for every path of every job,
 # which with 1,600 models was a sixth of the time of a plan.
 wildcard_constraints:
