@@ -199,7 +199,7 @@ def test_path_ends_are_the_probed_figures_and_every_kind_is_there(done, tmp_path
 def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
     folder, jobs, data, weights = done
     wildcards = ("shapes", "full", "first", "sgd", "0")
-    files = {"tuned_weights": tmp_path / "w", "run": tmp_path / "r", "epochs": tmp_path / "e"}
+    files = {"weights": tmp_path / "w", "run": tmp_path / "r", "epochs": tmp_path / "e"}
     files["feature_correlation"] = tmp_path / "f"
     finetune(
         jobs("finetune", *wildcards),
@@ -213,7 +213,7 @@ def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
     probe_finetuned(
         job_of(whole, "probe_finetuned", *wildcards),
         **data["shapes"],
-        weights=files["tuned_weights"],
+        weights=files["weights"],
         run=files["run"],
         minimisers=output,
     )

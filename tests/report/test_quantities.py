@@ -40,7 +40,7 @@ def published(tables):
     def run(quantity: str, *figures: dict, folder=tables) -> polars.DataFrame:
         table = {"title": "t", "quantity": quantity, "comparable": "in part"}
         block = {"published": [table | {"figures": list(figures)}]}
-        return published_table(load(_job(block), folder))
+        return published_table(load(_job(block), result_files(folder)))
 
     return run
 
@@ -51,7 +51,7 @@ def ordered(tables):
 
     def run(*models, of: str, folder=tables, **more) -> polars.DataFrame:
         order = {"finding": "f", "property": of, "models": models} | more
-        return orders_table(load(_job({"orders": [order]}), folder))
+        return orders_table(load(_job({"orders": [order]}), result_files(folder)))
 
     return run
 

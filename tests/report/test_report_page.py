@@ -329,7 +329,8 @@ def test_feature_correlation_of_several_runs_names_each(full_tables, tmp_path):
     write_table("feature_correlation", both, tmp_path / "feature_correlation.parquet")
     from xferpipe.report.charts import correlation
 
-    (figure,) = correlation.figures(load(ReportJob(study="s", selection=Selection()), tmp_path))
+    job = ReportJob(study="s", selection=Selection())
+    (figure,) = correlation.figures(load(job, result_files(tmp_path)))
     assert len(figure.panels) == 6
     assert figure.panels[3].label.startswith("digits_high · other · gentle · before")
     # A constant matrix has no spread to divide by.
