@@ -23,7 +23,7 @@ rule generate:
     params:
         key=RULES.key("generate"),
     script:
-        "../scripts/generate.py"
+        "../scripts/stage.py"
 
 
 rule manifest:
@@ -45,7 +45,7 @@ rule manifest:
     params:
         key=RULES.key("manifest"),
     script:
-        "../scripts/manifest.py"
+        "../scripts/stage.py"
 
 
 rule pack:
@@ -67,4 +67,4 @@ rule pack:
     params:
         key=RULES.key("pack"),
     script:
-        "../scripts/pack.py"
+        "../scripts/stage.py"

@@ -22,7 +22,7 @@ rule finetune:
         key=RULES.key("finetune"),
         checkpoint=RULES.checkpoint("finetune"),
     script:
-        "../scripts/finetune.py"
+        "../scripts/stage.py"
 
 
 rule retrieval:
@@ -59,4 +59,4 @@ rule retrieval:
     params:
         key=RULES.key("retrieval"),
     script:
-        "../scripts/retrieval.py"
+        "../scripts/stage.py"

@@ -23,7 +23,7 @@ rule probe:
     params:
         key=RULES.key("probe"),
     script:
-        "../scripts/probe.py"
+        "../scripts/stage.py"
 
 
 rule probe_finetuned:
@@ -45,7 +45,7 @@ rule probe_finetuned:
     params:
         key=RULES.key("probe_finetuned"),
     script:
-        "../scripts/probe_finetuned.py"
+        "../scripts/stage.py"
 
 
 rule path:
@@ -70,7 +70,7 @@ rule path:
     params:
         key=RULES.key("path"),
     script:
-        "../scripts/path.py"
+        "../scripts/stage.py"
 
 
 rule continual:
@@ -93,4 +93,4 @@ rule continual:
         key=RULES.key("continual"),
         checkpoint=RULES.checkpoint("continual"),
     script:
-        "../scripts/continual.py"
+        "../scripts/stage.py"

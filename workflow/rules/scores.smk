@@ -21,7 +21,7 @@ rule features:
     params:
         key=RULES.key("features"),
     script:
-        "../scripts/features.py"
+        "../scripts/stage.py"
 
 
 rule gradients:
@@ -43,7 +43,7 @@ rule gradients:
     params:
         key=RULES.key("gradients"),
     script:
-        "../scripts/gradients.py"
+        "../scripts/stage.py"
 
 
 rule reference:
@@ -65,7 +65,7 @@ rule reference:
     params:
         key=RULES.key("reference"),
     script:
-        "../scripts/reference.py"
+        "../scripts/stage.py"
 
 
 rule scores:
@@ -87,4 +87,4 @@ rule scores:
     params:
         key=RULES.key("scores"),
     script:
-        "../scripts/scores.py"
+        "../scripts/stage.py"

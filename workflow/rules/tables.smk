@@ -21,7 +21,7 @@ rule aggregate:
     params:
         key=RULES.key("aggregate"),
     script:
-        "../scripts/aggregate.py"
+        "../scripts/stage.py"
 
 
 rule report:
@@ -47,7 +47,7 @@ rule report:
     params:
         key=RULES.key("report"),
     script:
-        "../scripts/report.py"
+        "../scripts/stage.py"
 
 
 rule figures:
@@ -77,4 +77,4 @@ rule figures:
     params:
         key=RULES.key("figures"),
     script:
-        "../scripts/figures.py"
+        "../scripts/stage.py"

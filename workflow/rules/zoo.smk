@@ -24,7 +24,7 @@ rule pretrain:
         key=RULES.key("pretrain"),
         checkpoint=RULES.checkpoint("pretrain"),
     script:
-        "../scripts/pretrain.py"
+        "../scripts/stage.py"
 
 
 rule expert:
@@ -50,7 +50,7 @@ rule expert:
         key=RULES.key("expert"),
         checkpoint=RULES.checkpoint("expert"),
     script:
-        "../scripts/expert.py"
+        "../scripts/stage.py"
 
 
 rule domain:
@@ -74,7 +74,7 @@ rule domain:
     params:
         key=RULES.key("domain"),
     script:
-        "../scripts/domain.py"
+        "../scripts/stage.py"
 
 
 rule load_weights:
@@ -98,4 +98,4 @@ rule load_weights:
     params:
         key=RULES.key("load_weights"),
     script:
-        "../scripts/load_weights.py"
+        "../scripts/stage.py"

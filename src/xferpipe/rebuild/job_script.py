@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import logging
 import os
 import shutil
@@ -18,20 +19,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xferpipe.config.jobs import Job
-from xferpipe.config.resolve import entries_of
 from xferpipe.devices import leased
-from xferpipe.rebuild.code import (
-    drop_stale_bytecode,
-    is_left_out,
-    modules_of,
-    state_of_sources,
-)
+from xferpipe.rebuild.code import STAGE_MODULES, is_left_out
 from xferpipe.rebuild.environment import differing
 from xferpipe.rebuild.graph import artifacts
-from xferpipe.rebuild.keys import JobId, forget_code, has_plugins
-from xferpipe.rebuild.layout import BENCHMARK, results_of
+from xferpipe.rebuild.keys import JobId, has_plugins
+from xferpipe.rebuild.layout import BENCHMARK, Artifact, results_of
 from xferpipe.rebuild.ownership import Ownership, SupersededError
 from xferpipe.rebuild.snapshot import OWN, PlannedKeys, planned_keys
+from xferpipe.rebuild.sources import drop_stale_bytecode, state_at_start, state_of_sources
+from xferpipe.rebuild.usage import processor_seconds, write_usage
 from xferpipe.records.stamp import Stamp, read_stamp, stamping, write_sidecar
 
 J = TypeVar("J", bound=Job)
@@ -91,11 +88,11 @@ def _redirected(file: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
+    sources = state_at_start()
     keys = planned_keys()
     job, stamp = keys(*name)
     limit_threads(getattr(job, "compute_threads", snakemake.threads))
     drop_stale_bytecode()
-    sources = state_of_sources()
     keys.check_current(stamp.job)
     _check_parts(keys, name, stamp)
     _check_inputs(keys, name, snakemake.input)
@@ -105,17 +102,25 @@ def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
     with _owned(owner), _unfinished(places, stamp) as unfinished, stamping(stamp), _device(job):
         snakemake.output = _moved(snakemake.output, unfinished)
         before = _loaded()
+        # Here and not in the block, so that the time there is that of computing.
+        importlib.import_module(STAGE_MODULES[job.stage])
+        started = processor_seconds()
         yield job
-        _check_imports(job, before)
+        computing = processor_seconds() - started
+        _check_imports(keys, job, before)
         # The modules were imported since the first check: were their files edited meanwhile?
         if state_of_sources() != sources or has_plugins(job):
-            forget_code()
+            keys.hash_anew()
         _check_parts(keys, name, stamp)
         _check_stamps(unfinished, stamp)
         with owner.held():
             keys.check_current(stamp.job)
             for written, place in zip(unfinished, places, strict=True):
                 _put(written, place)
+    write_usage(results / Artifact(name[0], name[1:], BENCHMARK).path)
+    logging.getLogger("xferpipe").info(
+        "%.2f s of processor time, %.2f of them computing", processor_seconds(), computing
+    )
 
 
 def limit_threads(threads: int) -> None:
@@ -128,6 +133,9 @@ def limit_threads(threads: int) -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     threadpool_limits(threads)
+    # Loaded only where the job was forked from a warm process; the call counts for all its threads.
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
@@ -231,14 +239,15 @@ def _loaded() -> set[str]:
     return {name for name in sys.modules if name.startswith("xferpipe.")}
 
 
-def _check_imports(job: Job, before: set[str]) -> None:
+def _check_imports(keys: PlannedKeys, job: Job, before: set[str]) -> None:
     """A module that ran but is not in the key would make a later change of it go unseen.
 
     Args:
+        keys: The plan.
         job: The job.
         before: Modules that this frame itself loaded, to make keys with.
     """
-    covered = set(modules_of(job.stage, entries_of(job)))
+    covered = set(keys.modules(job))
     extra = sorted(
         name
         for name in _loaded() - covered - before

@@ -11,6 +11,7 @@ from typing import Any
 from xferpipe.config.load import StudyError, study_of_workflow
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.user_files import check_user_files, datasets_in_use
+from xferpipe.rebuild import warm
 from xferpipe.rebuild.environment import environment_of
 from xferpipe.rebuild.graph import artifacts
 from xferpipe.rebuild.interpreter import make_interpreter_callable
@@ -27,6 +28,7 @@ from xferpipe.rebuild.layout import (
     results_of,
 )
 from xferpipe.rebuild.snapshot import VARIABLE, PlannedKeys, write_snapshot
+from xferpipe.rebuild.sources import state_at_start
 from xferpipe.records.stamp import Stamp, read_stamp
 
 #: Key of Snakemake's configuration that hands the plan to the processes of an executor.
@@ -48,6 +50,7 @@ class Rules:
 
     def __init__(self, workflow: Any, config: dict[str, Any], root: Path) -> None:
         make_interpreter_callable()
+        state_at_start()
         self._workflow = workflow
         #: Job -> what its outputs say of themselves, where that is not what it would write now.
         self.stale: dict[JobId, Stamp | None] = {}
@@ -158,6 +161,7 @@ class Rules:
                 "allow writing to the results, or run elsewhere"
             ) from None
         os.environ[VARIABLE] = str(path)
+        warm.allow(self._workflow)
         settings = self._workflow.config_settings
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
         settings.config_args = [*own, f"{_HANDED_ON}={_HEX}{str(path).encode().hex()}"]

@@ -1,0 +1,55 @@
+"""Jobs that are forked from a warm process write what cold ones write, and nothing outlives a run."""
+
+import polars
+import psutil
+import pytest
+
+from xferpipe.rebuild.warm import VARIABLE
+from xferpipe.records import read_table
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("warm")]
+
+ENDS = [
+    "results/tiny/finetune/digits/full/trained/sgd/seed0/weights.safetensors",
+    "results/tiny/finetune/digits/full/trained/head/seed0/weights.safetensors",
+    "results/tiny/scores/digits/full/trained.parquet",
+]
+#: Files without times in them.
+EQUAL = (".safetensors", ".npy")
+
+
+def contents(folder):
+    """Return the bytes of every file that must not differ from run to run."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.suffix in EQUAL or path.name in ("manifest.parquet", "card.parquet")
+    }
+
+
+def test_warm_and_cold_jobs_write_the_same_bytes(finished_run, tiny_study, tmp_path, new_workflow):
+    cold = new_workflow(tmp_path, tiny_study, environment={VARIABLE: "off"})
+    cold.run(*ENDS)
+    assert not list(cold.results.glob("benchmarks/**/*.json"))
+    assert list(finished_run.results.glob("benchmarks/**/*.json"))
+    written, expected = contents(cold.results), contents(finished_run.results)
+    assert len(written) > 10
+    assert [name for name in written if written[name] != expected[name]] == []
+
+
+def test_runtime_of_forked_jobs_is_theirs_and_not_that_of_who_waits_for_them(finished_run):
+    runtime = read_table("runtime", finished_run.results / "tables" / "runtime.parquet")
+    trainings = runtime.filter(polars.col("stage").is_in(["pretrain", "finetune"]))
+    assert trainings.height == 5
+    assert trainings["cpu_seconds"].min() > 0.3
+    assert trainings["peak_mib"].min() > 200
+    assert (trainings["seconds"] > 0).all()
+
+
+def test_nothing_of_a_run_is_left_when_it_has_ended(finished_run):
+    left = [
+        process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if process.info["cwd"] == str(finished_run.directory)
+    ]
+    assert left == []

@@ -1,0 +1,5 @@
+"""Run the stage of the rule."""
+
+from xferpipe.rebuild.warm import run
+
+run(snakemake)
