@@ -1,4 +1,7 @@
-"""Jobs that are forked from a warm process write what cold ones write, and nothing outlives a run."""
+"""Forked jobs write what cold ones write, and nothing outlives a run."""
+
+import subprocess
+import sys
 
 import polars
 import psutil
@@ -12,7 +15,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("warm")]
 ENDS = [
     "results/tiny/finetune/digits/full/trained/sgd/seed0/weights.safetensors",
     "results/tiny/finetune/digits/full/trained/head/seed0/weights.safetensors",
-    "results/tiny/scores/digits/full/trained.parquet",
+    "results/tiny/scores/digits/full/trained/scores.parquet",
 ]
 #: Files without times in them.
 EQUAL = (".safetensors", ".npy")
@@ -33,7 +36,7 @@ def test_warm_and_cold_jobs_write_the_same_bytes(finished_run, tiny_study, tmp_p
     assert not list(cold.results.glob("benchmarks/**/*.json"))
     assert list(finished_run.results.glob("benchmarks/**/*.json"))
     written, expected = contents(cold.results), contents(finished_run.results)
-    assert len(written) > 10
+    assert len(written) >= 10
     assert [name for name in written if written[name] != expected[name]] == []
 
 
@@ -53,3 +56,37 @@ def test_nothing_of_a_run_is_left_when_it_has_ended(finished_run):
         if process.info["cwd"] == str(finished_run.directory)
     ]
     assert left == []
+
+
+EDITED = """
+import pathlib, sys
+from xferpipe.rebuild.rules import Rules
+write_plan = Rules.write_plan
+def edit(self):
+    write_plan(self)
+    if pathlib.Path({written!r}).exists() and "ADDED" not in (text := source.read_text()):
+        source.write_text(text + "\\nADDED = 1\\n")
+source = pathlib.Path({source!r})
+Rules.write_plan = edit
+from snakemake.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_code_edited_while_the_warm_process_runs_is_refused(tiny_study, tmp_path, new_workflow):
+    workflow = new_workflow(tmp_path / "run", tiny_study)
+    source = workflow.copy_source(tmp_path / "copy") / "features.py"
+    target = "results/tiny/features/digits/full/drawn/features.safetensors"
+    written = workflow.results / "pack" / "digits" / "images.npy"
+    script = EDITED.format(source=str(source), written=str(written))
+    done = subprocess.run(
+        [sys.executable, "-c", script, *workflow.command(target)[3:]],
+        env=workflow.variables(),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert list(workflow.results.glob("benchmarks/pack/*.json"))
+    assert "the code of stage features changed after the workflow" in done.stdout + done.stderr
+    assert not (workflow.directory / target).exists()

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,9 +105,9 @@ def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
         before = _loaded()
         # Here and not in the block, so that the time there is that of computing.
         importlib.import_module(STAGE_MODULES[job.stage])
-        started = processor_seconds()
+        began, used = time.monotonic(), processor_seconds()
         yield job
-        computing = processor_seconds() - started
+        computing, used = time.monotonic() - began, processor_seconds() - used
         _check_imports(keys, job, before)
         # The modules were imported since the first check: were their files edited meanwhile?
         if state_of_sources() != sources or has_plugins(job):
@@ -119,7 +120,8 @@ def _planned(snakemake: Any, name: JobId) -> Iterator[Any]:
                 _put(written, place)
     write_usage(results / Artifact(name[0], name[1:], BENCHMARK).path)
     logging.getLogger("xferpipe").info(
-        "%.2f s of processor time, %.2f of them computing", processor_seconds(), computing
+        "computing took %.2f s, %.2f s of processor time; with all around it %.2f s",
+        *(computing, used, processor_seconds()),
     )
 
 
