@@ -127,7 +127,8 @@ def _send(parent: socket.socket, snakemake: Any) -> None:
 
 def _status(parent: socket.socket) -> int:
     """Wait for the job's end; an interrupt is the job's."""
-    signal.signal(signal.SIGINT, lambda *_: parent.send(INTERRUPT))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: parent.send(INTERRUPT))
     answer = b""
     with contextlib.suppress(ConnectionError):
         while len(answer) < STATUS.size and (more := parent.recv(STATUS.size)):
