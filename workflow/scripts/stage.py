@@ -1,5 +1,5 @@
 """Run the job of a rule, whichever: the stage's name is among its parameters."""
 
-from xferpipe.graph.job import run
+from xferpipe.graph.warm import run
 
 run(snakemake)

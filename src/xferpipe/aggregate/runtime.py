@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from xferpipe.records import frame
 
 
 def runtime(benchmarks: Sequence[Path]) -> polars.DataFrame:
-    """Read Snakemake's benchmark files.
+    """Read Snakemake's benchmark files, and what jobs in other processes measured themselves.
 
     Args:
         benchmarks: Files `.../benchmarks/<stage>/<wildcards>.tsv`.
@@ -25,7 +26,7 @@ def runtime(benchmarks: Sequence[Path]) -> polars.DataFrame:
         data = polars.read_csv(
             path, glob=False, separator="\t", null_values=["NA", "-"], infer_schema=False, n_rows=1
         )
-        row = data.row(0, named=True)
+        row = data.row(0, named=True) | _own_figures(path)
         rows.append(
             {
                 "stage": Path(below[0]).stem,
@@ -38,5 +39,13 @@ def runtime(benchmarks: Sequence[Path]) -> polars.DataFrame:
     return frame("runtime", rows)
 
 
-def _number(text: str | None) -> float | None:
+def _own_figures(benchmark: Path) -> dict[str, float]:
+    """Return what a job measured that ran in another process than the one Snakemake measured."""
+    try:
+        return json.loads(benchmark.with_suffix(".json").read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def _number(text: str | float | None) -> float | None:
     return None if text is None else float(text)

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,19 +21,15 @@ from typing import Any
 
 from xferpipe.config.jobs import Job
 from xferpipe.devices import leased
-from xferpipe.graph.code import (
-    drop_stale_bytecode,
-    is_left_out,
-    modules_of,
-    state_of_sources,
-)
-from xferpipe.graph.entries import entries_of
+from xferpipe.graph.code import is_left_out
 from xferpipe.graph.environment import differing
 from xferpipe.graph.graph import JobId, above, needs_of
-from xferpipe.graph.keys import forget_code, has_plugins
+from xferpipe.graph.keys import has_plugins
 from xferpipe.graph.snapshot import OWN, PlannedKeys, planned_keys
+from xferpipe.graph.sources import drop_stale_bytecode, state_at_start, state_of_sources
 from xferpipe.graph.stage import BENCHMARK, SIDECAR, Artifact, Need, Needs, artifacts
 from xferpipe.graph.stages import STAGES
+from xferpipe.graph.usage import processor_seconds, write_usage
 from xferpipe.records.ownership import Ownership, SupersededError
 from xferpipe.records.stamp import Stamp, read_stamp, stamping, write_sidecar
 
@@ -83,11 +80,11 @@ def _redirected(file: Any) -> Iterator[None]:
 
 def _run(name: JobId, snakemake: Any) -> None:
     stage = STAGES[name[0]]
+    sources = state_at_start()
     keys = planned_keys()
     job, stamp = keys(*name)
     limit_threads(getattr(job, "compute_threads", snakemake.threads))
     drop_stale_bytecode()
-    sources = state_of_sources()
     keys.check_current(stamp.job)
     _check_parts(keys, name, stamp)
     needs = needs_of(keys.study, name)
@@ -100,17 +97,24 @@ def _run(name: JobId, snakemake: Any) -> None:
         files = {**_inputs(needs, snakemake.input), **_outputs(stage.outputs, unfinished)}
         if stage.trains:
             files["checkpoint"] = Path(snakemake.params.checkpoint)
+        began, used = time.monotonic(), processor_seconds()
         function(job, **files)
-        _check_imports(stage.name, job, before)
+        computing, used = time.monotonic() - began, processor_seconds() - used
+        _check_imports(keys, stage.name, job, before)
         # The modules were imported since the first check: were their files edited meanwhile?
         if state_of_sources() != sources or has_plugins(job):
-            forget_code()
+            keys.hash_anew()
         _check_parts(keys, name, stamp)
         _check_stamps(unfinished, stamp)
         with owner.held():
             keys.check_current(stamp.job)
             for written, place in zip(unfinished, places, strict=True):
                 _put(written, place)
+    write_usage(keys.study.results / stage.path(name[1:], BENCHMARK))
+    logging.getLogger("xferpipe").info(
+        "computing took %.2f s, %.2f s of processor time; with all around it %.2f s",
+        *(computing, used, processor_seconds()),
+    )
 
 
 def _inputs(needs: Needs, given: Any) -> dict[str, Any]:
@@ -158,6 +162,12 @@ def limit_threads(threads: int) -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     threadpool_limits(threads)
+    # Loaded only where the job was forked from a warm process; the call counts for all its threads.
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(threads)
+    # Loaded only where the job was forked from a warm process; the call counts for all its threads.
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
@@ -253,15 +263,16 @@ def _loaded() -> set[str]:
     return {name for name in sys.modules if name.startswith("xferpipe.")}
 
 
-def _check_imports(stage: str, job: Job, before: set[str]) -> None:
+def _check_imports(keys: PlannedKeys, stage: str, job: Job, before: set[str]) -> None:
     """A module that ran but is not in the key would make a later change of it go unseen.
 
     Args:
+        keys: The plan.
         stage: Name of the stage.
         job: The job.
         before: Modules that this frame itself loaded, to make keys with.
     """
-    covered = set(modules_of(stage, entries_of(job)))
+    covered = set(keys.modules(stage, job))
     extra = sorted(
         name
         for name in _loaded() - covered - before

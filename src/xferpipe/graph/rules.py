@@ -12,11 +12,13 @@ from typing import Any
 from xferpipe.config.load import StudyError, study_of_workflow
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.user_files import check_user_files, datasets_in_use
+from xferpipe.graph import warm
 from xferpipe.graph.environment import environment_of
 from xferpipe.graph.graph import JobId, above, kept, needs_of
 from xferpipe.graph.interpreter import make_interpreter_callable
 from xferpipe.graph.keys import Keys
 from xferpipe.graph.snapshot import VARIABLE, PlannedKeys, write_snapshot
+from xferpipe.graph.sources import state_at_start
 from xferpipe.graph.stage import BENCHMARK, Artifact, Need, artifacts
 from xferpipe.graph.stages import STAGES, job_name, path_of
 from xferpipe.records.stamp import Stamp, read_stamp
@@ -40,6 +42,7 @@ class Rules:
 
     def __init__(self, workflow: Any, config: dict[str, Any], root: Path) -> None:
         make_interpreter_callable()
+        state_at_start()
         self._workflow = workflow
         #: Job -> what its outputs say of themselves, where that is not what it would write now.
         self.stale: dict[JobId, Stamp | None] = {}
@@ -182,6 +185,7 @@ class Rules:
                 "allow writing to the results, or run elsewhere"
             ) from None
         os.environ[VARIABLE] = str(path)
+        warm.allow(self._workflow)
         settings = self._workflow.config_settings
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
         settings.config_args = [*own, f"{_HANDED_ON}={_HEX}{str(path).encode().hex()}"]

@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
+from xferpipe.config.jobs import Job
 from xferpipe.config.study import Study
+from xferpipe.graph.code import modules_of
+from xferpipe.graph.entries import entries_of
 from xferpipe.graph.environment import Environment
 from xferpipe.graph.graph import JobId
-from xferpipe.graph.keys import Keyed, Keys
+from xferpipe.graph.keys import Keyed, Keys, forget_code, has_plugins
+from xferpipe.graph.sources import digest, state_at_start, state_of_sources
 from xferpipe.graph.stages import job_name
 from xferpipe.records import atomic_path
 from xferpipe.records.stamp import Stamp
@@ -42,17 +47,19 @@ def write_snapshot(keys: Keys, jobs: list[JobId], results: Path) -> Path:
     Returns:
         The file, absolute: jobs may run in another folder.
     """
-    codes: dict[str, int] = {}
+    codes: dict[tuple[str, str, tuple[str, ...]], int] = {}
     listed = {}
-    for job in jobs:
-        stamp = keys(*job).stamp
-        listed[stamp.job] = [stamp.key, codes.setdefault(stamp.code, len(codes))]
+    for name in jobs:
+        job, stamp = keys(*name)
+        code = (stamp.code, name[0], entries_of(job))
+        listed[stamp.job] = [stamp.key, codes.setdefault(code, len(codes))]
     whole = keys.study.whole
     content = {
         "study": keys.study.model_dump(mode="json"),
         "whole": whole and whole.model_dump(mode="json"),
         "environment": asdict(keys.environment),
-        "codes": list(codes),
+        "sources": _sources(),
+        "codes": [[*code, modules_of(*code[1:])] for code in codes],
         "jobs": listed,
     }
     # Not sorted: the rows of the tables follow the order of the study.
@@ -66,6 +73,12 @@ def write_snapshot(keys: Keys, jobs: list[JobId], results: Path) -> Path:
         temporary.write_text(name)
     _forget_old(folder)
     return path
+
+
+def _sources() -> str | None:
+    """Name the state of the sources that was hashed; None where one was edited meanwhile."""
+    state = state_at_start()
+    return digest(state) if state_of_sources() == state else None
 
 
 def _forget_old(folder: Path) -> None:
@@ -96,7 +109,14 @@ class PlannedKeys(Keys):
             study._whole = Study.model_validate_json(json.dumps(content["whole"]))
         super().__init__(study, Environment(**content["environment"]))
         self._path = path
-        self._codes: list[str] = content["codes"]
+        self._codes: list[str] = [code for code, *_ in content["codes"]]
+        #: Code and modules of a stage and entries: where no source was edited since the plan.
+        self._hashed: dict[tuple[str, tuple[str, ...]], tuple[str, list[str]]] = {}
+        if content["sources"] == digest(state_at_start()):
+            self._hashed = {
+                (stage, tuple(entries)): (code, modules)
+                for code, stage, entries, modules in content["codes"]
+            }
         self._planned: dict[str, tuple[str, int]] = content["jobs"]
 
     def __call__(self, stage: str, *wildcards: str) -> Keyed:
@@ -108,6 +128,21 @@ class PlannedKeys(Keys):
         job = self.job((stage, *wildcards))
         slice_, versions = job.canonical_json(), self.environment.of_stage(stage)
         return Keyed(job, Stamp(key, name, slice_, self._codes[code], versions))
+
+    def code(self, stage: str, job: Job) -> str:
+        """Return the hash of a job's code as it is: the planned one while no source was edited."""
+        known = self._hashed.get((stage, entries_of(job)))
+        return super().code(stage, job) if known is None or has_plugins(job) else known[0]
+
+    def modules(self, stage: str, job: Job) -> Collection[str]:
+        """Return the modules that a job's key covers whole."""
+        part = (stage, entries_of(job))
+        return self._hashed[part][1] if part in self._hashed else modules_of(*part)
+
+    def hash_anew(self) -> None:
+        """Have code hashed from its files as they are now."""
+        self._hashed = {}
+        forget_code()
 
     def check_current(self, name: str) -> None:
         """Refuse a job that a later run of the same results has planned otherwise.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from xferpipe.graph import code
+from xferpipe.graph.sources import drop_stale_bytecode
 from xferpipe.graph.stage import Stage
 from xferpipe.graph.stages import STAGES
 
@@ -196,11 +197,11 @@ def test_bytecode_older_than_the_last_change_of_its_source_is_dropped(package, t
     """Python itself is deceived where an archive sets the date of a source back."""
     source = tmp_path / "src" / "xferpipe" / "helper.py"
     compiled = Path(py_compile.compile(str(source)))
-    code.drop_stale_bytecode()
+    drop_stale_bytecode(source.parent)
     assert compiled.exists()
     state = source.stat()
     time.sleep(0.02)
     source.write_text(source.read_text().replace("+", "-"))
     os.utime(source, ns=(state.st_atime_ns, state.st_mtime_ns))
-    code.drop_stale_bytecode()
+    drop_stale_bytecode(source.parent)
     assert not compiled.exists()

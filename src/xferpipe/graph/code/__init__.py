@@ -9,19 +9,18 @@ and do not count. The command line, `devices`, `native_sources` and this package
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import importlib.util
-from pathlib import Path
 
 from xferpipe.graph.code.closure import Closure
 from xferpipe.graph.code.kernels import kernel_hash
 from xferpipe.graph.code.package import CodeError, Package, is_left_out
 from xferpipe.graph.code.plugins import facts_below, plugin_code
 from xferpipe.graph.code.tables import columns, tables_of
+from xferpipe.graph.sources import PACKAGE
 
 __all__ = [
+    "PACKAGE",
     "CodeError",
     "clear",
     "code_of",
@@ -31,8 +30,6 @@ __all__ = [
     "plugin_code",
     "tables_of",
 ]
-
-PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def modules_of(stage: str, entries: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -73,27 +70,6 @@ def code_of(stage: str, entries: tuple[str, ...] = ()) -> str:
 def kernels() -> str:
     """Hash the C++ and CUDA sources; an installed wheel's built extension stands for them."""
     return kernel_hash(PACKAGE.parent.parent / "csrc", PACKAGE / "ops")
-
-
-def state_of_sources() -> frozenset[tuple[str, int, int, int]]:
-    """Return path, size, inode and time of change of every source: equal while none was edited."""
-    sources = (PACKAGE, PACKAGE.parent.parent / "csrc")
-    files = (path for folder in sources for path in folder.rglob("*") if path.suffix != ".pyc")
-    states = ((str(path), path.stat()) for path in files if path.is_file())
-    return frozenset((name, s.st_size, s.st_ino, s.st_ctime_ns) for name, s in states)
-
-
-def drop_stale_bytecode() -> None:
-    """Delete compiled modules that are older than the last change of their source.
-
-    Python compares dates of modification, which an unpacked archive or a synchronised folder sets
-    back; it would then run other code than the source that the key is made of.
-    """
-    for path in PACKAGE.rglob("*.py"):
-        compiled = Path(importlib.util.cache_from_source(str(path)))
-        with contextlib.suppress(OSError):
-            if path.stat().st_ctime_ns > compiled.stat().st_mtime_ns:
-                compiled.unlink()
 
 
 def clear() -> None:
