@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
 import shutil
 import sys
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from xferpipe.config.jobs import Job
 from xferpipe.config.resolve import entries_of
 from xferpipe.devices import leased
+from xferpipe.rebuild import job_log
 from xferpipe.rebuild.code import (
     drop_stale_bytecode,
     is_left_out,
@@ -62,7 +62,8 @@ def job_script(snakemake: Any, kind: type[J], stage: str | None = None) -> Itera
     Yields:
         The job. Everything the stage may know is in it.
     Raises:
-        SystemExit: The stage failed; the message is in the log and on standard error.
+        SystemExit: The stage failed; the message is in the log, and on standard error where no
+            console tells it.
     """
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -70,16 +71,13 @@ def job_script(snakemake: Any, kind: type[J], stage: str | None = None) -> Itera
     log.unlink(missing_ok=True)
     terminal = sys.stderr
     with log.open("w", buffering=1) as file, _redirected(file):
-        logging.basicConfig(
-            stream=file, level=logging.INFO, format="%(asctime)s %(message)s", force=True
-        )
+        job_log.write_to(file)
         try:
             name = (stage or kind.stage, *map(str, snakemake.wildcards))
             with _planned(snakemake, name) as job:
                 yield job
         except Exception as error:
-            logging.getLogger("xferpipe").exception("%s failed", kind.stage)
-            print(f"{kind.stage}: {error}\n(whole log: {log})", file=terminal)
+            job_log.write_failure(kind.stage, error, log, file, terminal)
             raise SystemExit(1) from None
 
 

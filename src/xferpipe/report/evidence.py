@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pyarrow.parquet
 
 from xferpipe.config import ReportJob
 from xferpipe.records import TABLES, RecordError, empty, read_table
+
+METRIC_WORDS = {"accuracy": "test accuracy", "map": "mAP"}
 
 #: Tables that only some studies ask for: their absence is nothing to warn of.
 _ON_DEMAND = (
@@ -98,17 +100,18 @@ class Evidence:
         )
 
 
-def load(job: ReportJob, tables: Path) -> Evidence:
+def load(job: ReportJob, tables: Path, names: Iterable[str] = TABLES) -> Evidence:
     """Read the tables of a study.
 
     Args:
         job: What the report is of.
         tables: Folder that holds `<table>.parquet`.
+        names: Tables to read.
     Returns:
         The tables. One that is absent or unreadable is empty and named in `missing`.
     """
     read, missing, provenance = {}, {}, {}
-    for name in TABLES:
+    for name in names:
         if name == "manifest":
             continue
         path = Path(tables) / f"{name}.parquet"
@@ -129,3 +132,10 @@ def load(job: ReportJob, tables: Path) -> Evidence:
         missing=missing,
         provenance={key: provenance[key] for key in keys if key in provenance},
     )
+
+
+def method_names(data: polars.DataFrame) -> polars.DataFrame:
+    """Add the column `score`: the method, and its variant where it has one."""
+    named = polars.format("{} ({})", "method", "variant")
+    plain = polars.col("variant").fill_null("") == ""
+    return data.with_columns(score=polars.when(plain).then("method").otherwise(named))

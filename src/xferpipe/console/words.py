@@ -1,0 +1,71 @@
+"""What each job does, in the words of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_PAIR = "{target}: {shots}"
+_RUN = "{target}: {shots}, {recipe}, seed {seed}"
+
+#: Stage -> what a job of it does; the names in braces are its wildcards.
+STAGE_WORDS = {
+    "generate": "draw the images of {dataset}",
+    "manifest": "list and check the images of {dataset}",
+    "pack": "decode the images of {dataset}",
+    "pretrain": "pretrain {model}",
+    "expert": "train expert {expert} on all of its sources",
+    "domain": "take {model} out of its expert",
+    "load_weights": "load the weights of {model}",
+    "features": f"compute the features of {{model}} on {_PAIR}",
+    "gradients": f"compute the gradients of {{model}} on {_PAIR}",
+    "reference": f"compute the reference features of {_PAIR}",
+    "scores": f"score {{model}} on {_PAIR}",
+    "finetune": f"fine-tune {{model}} on {_RUN}",
+    "retrieval": f"rank the gallery with {{model}} on {_RUN}",
+    "probe": "probe the minimiser of {model}",
+    "path": "measure the path from {first} to {second}",
+    "probe_finetuned": f"probe the fine-tuned {{model}} on {_RUN}",
+    "continual": "measure what {model} forgets on {target}: seed {seed}",
+    "aggregate": "gather the tables and judge the scores",
+    "report": "write the report page",
+    "figures": "draw the figures",
+}
+
+
+def job_words(rule: str, wildcards: Mapping[str, str]) -> str:
+    """Say what a job does.
+
+    Args:
+        rule: Its rule; one of another workflow, which may have our rules under other names, is
+            told by its name.
+        wildcards: Its wildcards by name.
+    """
+    words = dict(wildcards)
+    if "shots" in words:
+        words["shots"] = shots_words(words["shots"])
+    try:
+        return STAGE_WORDS[rule].format_map(words)
+    except KeyError:
+        return " ".join([rule, *map(str, wildcards.values())])
+
+
+def shots_words(shots: str) -> str:
+    """Say how many training images there are: `all images`, or `5 a class`."""
+    return "all images" if shots == "full" else f"{shots} a class"
+
+
+def job_line(rule: str, wildcards: Mapping[str, str], reason: str) -> str:
+    """Say what a job does and why it runs, in one line: the same in a plan and in a run."""
+    return f"{job_words(rule, wildcards)}   ({reason})"
+
+
+def duration(seconds: float) -> str:
+    """Write a time for a person: `12 s`, `5 min`, `2.5 h`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def shortened(line: str, longest: int = 160) -> str:
+    """Cut a line that is longer than a person reads."""
+    return line if len(line) <= longest else line[: longest - 1] + "…"
