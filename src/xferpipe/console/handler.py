@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from snakemake.logging import DefaultFilter
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -17,7 +18,6 @@ from xferpipe.console.screen import Screen, indented
 from xferpipe.console.words import duration, job_line, job_words, shortened
 from xferpipe.rebuild.job_log import CONSOLE, failure_in
 
-NOTHING_TO_DO = "Nothing to do: every result is up to date."
 #: Warnings of the jobs that are told at the end; the logs have all.
 WARNINGS = 10
 
@@ -52,9 +52,17 @@ class LogHandler(LogHandlerBase):
         self._screen = Screen(stream, colours=not settings.nocolor)
         self._quiet = {quiet.name for quiet in settings.quiet or ()}
         self._run = Run()
-        self._begun = self._nothing = self._stopped = self._broken = False
+        #: What was seen: a run, nothing to do, Ctrl-C, a run that did not end well, an error.
+        self._begun = self._nothing = self._stopped = self._incomplete = self._broken = False
         self._statistics = ""
         self._held: list[str] = []
+        self._own = DefaultFilter(
+            settings.quiet,
+            settings.debug_dag,
+            settings.verbose,
+            settings.dryrun,
+            settings.printshellcmds,
+        )
         if not settings.dryrun:
             os.environ[CONSOLE] = "1"
 
@@ -81,7 +89,7 @@ class LogHandler(LogHandlerBase):
         }.get(event)
         if take is not None:
             take(record)
-        if self.common_settings.verbose and event != LogEvent.ERROR:
+        if self.common_settings.verbose and event != LogEvent.ERROR and self._own.filter(record):
             text = self.format(record)
             if text not in ("", "None"):  # which is what becomes of no text on its way here
                 self._screen.line(text)
@@ -96,7 +104,7 @@ class LogHandler(LogHandlerBase):
         self._run.plan({rule: n for rule, n in record.stats.items() if rule != "total"})
         rules = _rules()
         if rules is not None and "PROGRESS" not in self._quiet:
-            self._screen.line(f"{rules.study.name}: {self._run.total} jobs, into {rules.results}/")
+            self._screen.line(f"{rules.study.name}: {self._run.jobs}, into {rules.results}/")
             if self._screen.is_terminal:
                 from xferpipe.rebuild.plan import earlier_seconds
 
@@ -142,10 +150,12 @@ class LogHandler(LogHandlerBase):
             self._tell_failure(job["jobid"], job["rule_name"], logs, job["rule_msg"])
 
     def _tell_failure(self, number: int, rule: str, logs: list[str], otherwise: str | None) -> None:
-        job = self._run.fail(number)
         held = self._held.pop(0) if self._held else ""
+        if self._stopped:
+            return
+        job = self._run.fail(number)
         messages = [message for message in map(failure_in, logs) if message]
-        message = "\n".join(messages) or otherwise or held
+        message = "\n".join(messages) or otherwise or _cause_of_end(held)
         self._screen.line(shortened(f"FAILED  {job.words if job else rule}"), "bold red")
         if message:
             self._screen.line(indented(message))
@@ -159,6 +169,7 @@ class LogHandler(LogHandlerBase):
     def _error(self, record: Any) -> None:
         text = record.getMessage()
         if text.startswith(_TOLD):
+            self._incomplete = True
             return
         if record.exception == "RuleException" and self._begun:
             # Of a job whose failure is the next record.
@@ -181,7 +192,9 @@ class LogHandler(LogHandlerBase):
         elif self.common_settings.verbose:
             return
         elif record.levelno >= logging.WARNING:
-            if not text.startswith(_TOLD):
+            if text.startswith(_TOLD):
+                self._incomplete = True
+            else:
                 self._screen.line(text, "red" if record.levelno >= logging.ERROR else "yellow")
         elif record.levelno == logging.INFO:
             # Installing environments takes minutes. Beside runs, as with --unlock, all is wanted.
@@ -202,38 +215,41 @@ class LogHandler(LogHandlerBase):
         super().close()
 
     def _end(self) -> None:
-        for text in self._held:
-            self._screen.line(text, "red")
         rules, run = _rules(), self._run
         whole = rules is not None and rules.asks_for_all
-        if self.common_settings.dryrun:
-            self._screen.line(self._statistics if not self._nothing else NOTHING_TO_DO)
-            return
-        for warning in list(run.warnings)[:WARNINGS]:
-            self._screen.line(f"warning: {warning}", "yellow")
-        if len(run.warnings) > WARNINGS:
-            rest = len(run.warnings) - WARNINGS
-            self._screen.line(f"and {rest} more warnings, in the logs", "yellow")
+        for text in self._held:
+            if not self._stopped:
+                self._screen.line(text, "red")
+        self._tell_warnings()
         if self._nothing:
             what = "every result" if whole else "what was asked for"
             self._screen.line(f"Nothing to do: {what} is up to date.")
-        elif self._broken or not run.total:
-            return
-        elif run.done < run.total:
+        if self.common_settings.dryrun:
+            if self._statistics:
+                self._screen.line(self._statistics.rstrip())
+        elif self._incomplete:
             failed = f"{len(run.failed)} failed, " if run.failed else ""
-            self._screen.line(
-                f"{run.done} of {run.total} jobs done, {failed}"
-                f"{duration(run.seconds)}; the same command goes on from here",
-                "bold red",
-            )
-            return
-        else:
-            self._screen.line(f"{run.total} jobs done, {duration(run.seconds)}")
-        if whole:
-            from xferpipe.console.verdict import verdict_lines
+            done = f"{run.done} of {run.jobs} done, {failed}{duration(run.seconds)}"
+            self._screen.line(f"{done}; the same command goes on from here", "bold red")
+        elif not self._broken:
+            if run.total:
+                self._screen.line(f"{run.jobs} done, {duration(run.seconds)}")
+            if whole:
+                self._tell_verdict(rules)
 
-            for line in verdict_lines(rules, self._here):
-                self._screen.line(line, "bold")
+    def _tell_warnings(self) -> None:
+        warnings = list(self._run.warnings)
+        for warning in warnings[:WARNINGS]:
+            self._screen.line(shortened(f"warning: {warning}"), "yellow")
+        if len(warnings) > WARNINGS:
+            rest = len(warnings) - WARNINGS
+            self._screen.line(f"and {rest} more warnings, in the logs", "yellow")
+
+    def _tell_verdict(self, rules: Any) -> None:
+        from xferpipe.console.verdict import verdict_lines
+
+        for line in verdict_lines(rules, self._here):
+            self._screen.line(shortened(line), "bold")
 
     def _shown(self, path: str) -> str:
         from xferpipe.console.verdict import shown_path
@@ -246,3 +262,13 @@ def _rules() -> Any:
     from xferpipe.rebuild.rules import latest
 
     return latest()
+
+
+def _cause_of_end(text: str) -> str:
+    """Shorten what Snakemake says of a process that ended without a message of ours."""
+    if signal := re.search(r"died with <Signals\.(\w+): \d+>", text):
+        memory = "; perhaps the memory ran out" if signal[1] == "SIGKILL" else ""
+        return f"its process was ended by {signal[1]}{memory}"
+    if code := re.search(r"returned non-zero exit status (\d+)", text):
+        return f"its process ended with exit code {code[1]} and left no message"
+    return text

@@ -77,6 +77,11 @@ class Run:
         return self.running.pop(number, None)
 
     @property
+    def jobs(self) -> str:
+        """The number of jobs in words."""
+        return "1 job" if self.total == 1 else f"{self.total} jobs"
+
+    @property
     def seconds(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self.began
@@ -85,7 +90,8 @@ class Run:
         """Estimate the time that is left.
 
         A job takes the mean of its rule's earlier jobs, else of those in this run, else of all jobs
-        in this run; as many run at once as did until now.
+        in this run; as many run at once as did until now. None where nothing is known, and where
+        the jobs take longer than was thought.
         """
         known = {rule: sum(times) / len(times) for rule, times in self._seconds.items()}
         known |= self.earlier
@@ -98,7 +104,7 @@ class Run:
         left = sum(count * known.get(rule, other) for rule, count in self.left.items())
         left -= sum(min(job.seconds, known.get(job.rule, other)) for job in running)
         at_once = max(1.0, (sum(every) + spent) / max(self.seconds, 1.0))
-        return max(0.0, left) / at_once
+        return left / at_once if left > 0 else None
 
 
 def _benchmarked(path: str | None, otherwise: float) -> float:

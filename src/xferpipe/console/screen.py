@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import threading
 from typing import Any, TextIO
 
 from xferpipe.console.run import Run
@@ -10,6 +11,8 @@ from xferpipe.console.words import duration, shortened
 
 #: Running jobs that are named below the bar.
 NAMED = 4
+#: In a file, after so long without a line, the running jobs are named.
+SILENCE_SECONDS = 600
 
 
 class Screen:
@@ -24,6 +27,8 @@ class Screen:
         self._stream = stream
         self._colours = colours
         self._live: Any = None
+        self._written = 0
+        self._ended = threading.Event()
 
     @property
     def is_terminal(self) -> bool:
@@ -32,6 +37,7 @@ class Screen:
 
     def line(self, text: str, style: str = "") -> None:
         """Write one line, or several, above the bar."""
+        self._written += 1
         if not self.is_terminal:
             self._stream.write(f"{text}\n")
             self._stream.flush()
@@ -41,8 +47,9 @@ class Screen:
         self._console().print(Text(text, style=style), soft_wrap=True)
 
     def follow(self, run: Run) -> None:
-        """Draw a bar for a run from now on, where there is a terminal."""
-        if not self.is_terminal or self._live is not None or self._console().is_dumb_terminal:
+        """Draw a bar for a run from now on; where there is no terminal, name jobs that are long."""
+        if not self.is_terminal or self._console().is_dumb_terminal:
+            threading.Thread(target=self._break_silence, args=(run,), daemon=True).start()
             return
         from rich.live import Live
 
@@ -56,8 +63,20 @@ class Screen:
         )
         self._live.start()
 
+    def _break_silence(self, run: Run) -> None:
+        """Name the running jobs where nothing else was written for long."""
+        written = self._written
+        while not self._ended.wait(SILENCE_SECONDS):
+            if self._written == written and run.running:
+                jobs = list(run.running.values())
+                named = "; ".join(f"{job.words}, {duration(job.seconds)}" for job in jobs[:NAMED])
+                more = f"; and {len(jobs) - NAMED} more" if len(jobs) > NAMED else ""
+                self.line(shortened(f"running: {named}{more}"))
+            written = self._written
+
     def end(self) -> None:
         """Take the bar away."""
+        self._ended.set()
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -79,6 +79,9 @@ def job_script(snakemake: Any, kind: type[J], stage: str | None = None) -> Itera
         except Exception as error:
             job_log.write_failure(kind.stage, error, log, file, terminal)
             raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C", file=file)
+            raise SystemExit(130) from None
 
 
 @contextlib.contextmanager
