@@ -29,8 +29,6 @@ install: .venv/package ## Install the locked dependencies and the package with i
 
 demo: install ## Run the default study: data, zoo, scores, fine-tunes, tables, report
 	$(BIN)/snakemake --cores all
-	@$(BIN)/xferpipe tables head selection --folder results/digits/tables
-	@echo "The report: $(CURDIR)/results/digits/report.html"
 
 test: install ## Run the tests (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"

@@ -153,7 +153,7 @@ def profiled(folder: Path) -> dict[str, Any]:
     keys = sum(
         total
         for (file, _, function), (_, _, _, total, _) in costs.items()
-        if file.endswith("rebuild/keys.py") and function == "__call__"
+        if file.endswith("graph/keys.py") and function == "__call__"
     )
     functions = []
     for (file, _, function), (_, calls, own, total, _) in sorted(

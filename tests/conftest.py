@@ -202,9 +202,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     workflow = Workflow(base / "finished_run", TINY)
     with FileLock(base / "finished_run.lock"):
         if not (base / "finished_run.done").exists():
-            workflow.run()
-            (base / "finished_run.done").touch()
+            (base / "finished_run.done").write_text(workflow.run().stderr)
     return workflow
+
+
+@pytest.fixture(scope="session")
+def finished_console(finished_run: Workflow) -> list[str]:
+    """The lines that the finished run of the tiny study told."""
+    return finished_run.directory.with_suffix(".done").read_text().splitlines()
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_job_that_waits_in_a_queue_follows_the_study_as_it_was_submitted(pbs, st
     assert '"image_px":16' in found.slice
     assert "manifest" in jobs_planned(study, PACKED)
     study.write_text(before)
-    assert "Nothing to be done" in jobs_planned(study, PACKED)
+    assert "Nothing to do" in jobs_planned(study, PACKED)
 
 
 @pytest.mark.workflow
@@ -204,7 +204,7 @@ def test_job_of_a_killed_run_that_starts_after_the_next_run_stores_nothing(pbs, 
     assert "a later run of this study planned it with" in output
     assert read_stamp(study.parent / PACKED) == stored
     assert read_stamp(study.parent / MANIFEST), "the job that came too late removed it"
-    assert "Nothing to be done" in jobs_planned(other, PACKED)
+    assert "Nothing to do" in jobs_planned(other, PACKED)
 
 
 @pytest.mark.slow
@@ -236,7 +236,7 @@ def test_job_of_a_killed_run_that_ends_after_the_next_run_leaves_its_outputs(pbs
         time.sleep(0.1)
     said = "".join(path.read_text() for path in pbs.glob("*.out"))
     assert "was started again by a later run" in said
-    assert "Nothing to be done" in jobs_planned(other, run)
+    assert "Nothing to do" in jobs_planned(other, run)
     for name in ("run.parquet", "epochs.parquet", "weights.safetensors"):
         found = read_stamp(study.parent / run).slice
         assert (study.parent / run).with_name(name).exists()

@@ -236,7 +236,7 @@ def test_profile_keeps_the_rebuild_rules_of_one_machine():
         yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
         for name in ("slurm", "default")
     )
-    for key in ("rerun-triggers", "keep-going", "rerun-incomplete", "printshellcmds"):
+    for key in ("rerun-triggers", "keep-going", "rerun-incomplete", "logger"):
         assert slurm[key] == default[key]
 
 

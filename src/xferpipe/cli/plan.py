@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xferpipe.cli import WRONG_INPUT, look
 from xferpipe.cli.snakefile import find_snakefile
+from xferpipe.console.words import job_line, job_words
+
+if TYPE_CHECKING:
+    from xferpipe.graph.plan import PlannedJob
 
 
 def plan(
@@ -20,6 +24,9 @@ def plan(
     snakefile: Annotated[Path | None, typer.Option(help="The workflow's Snakefile.")] = None,
     smoke: Annotated[bool, typer.Option(help="Plan the study's smoke form.")] = False,
     cores: Annotated[int, typer.Option(min=1, help="Cores that the run will have.")] = 1,
+    list_jobs: Annotated[
+        bool, typer.Option("--jobs", help="List every job and why it runs, as a run does.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Show the jobs of a run by rule, why each runs, and the time and disk they will take.
@@ -53,9 +60,21 @@ def plan(
     rules = summarise(jobs, directory / results)
     if as_json:
         columns = ("rule", "jobs", "reasons", "seconds", "disk_bytes")
-        look.print_json([{name: getattr(rule, name) for name in columns} for rule in rules])
+        found = [{name: getattr(rule, name) for name in columns} for rule in rules]
+        if list_jobs:
+            look.print_json({"rules": found, "jobs": [_as_dict(job) for job in jobs]})
+        else:
+            look.print_json(found)
         return
+    if list_jobs:
+        for job in jobs:
+            typer.echo(job_line(job.rule, job.wildcards, job.reason))
     _tell(rules, cores)
+
+
+def _as_dict(job: PlannedJob) -> dict[str, Any]:
+    words = job_words(job.rule, job.wildcards)
+    return {"rule": job.rule, "wildcards": job.wildcards, "words": words, "reason": job.reason}
 
 
 def _tell(rules: list, cores: int) -> None:

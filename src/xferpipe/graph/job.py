@@ -21,6 +21,7 @@ from typing import Any
 
 from xferpipe.config.jobs import Job
 from xferpipe.devices import leased
+from xferpipe.graph import job_log
 from xferpipe.graph.code import is_left_out
 from xferpipe.graph.environment import differing
 from xferpipe.graph.graph import JobId, above, needs_of
@@ -51,7 +52,8 @@ def run(snakemake: Any) -> None:
     Args:
         snakemake: The object that Snakemake puts into a script.
     Raises:
-        SystemExit: The stage failed; the message is in the log and on standard error.
+        SystemExit: The stage failed; the message is in the log, and on standard error where no
+            console tells it.
     """
     # Not the rule's name: as part of another workflow it may have another one.
     stage = snakemake.params.stage
@@ -61,15 +63,15 @@ def run(snakemake: Any) -> None:
     log.unlink(missing_ok=True)
     terminal = sys.stderr
     with log.open("w", buffering=1) as file, _redirected(file):
-        logging.basicConfig(
-            stream=file, level=logging.INFO, format="%(asctime)s %(message)s", force=True
-        )
+        job_log.write_to(file)
         try:
             _run((stage, *map(str, snakemake.wildcards)), snakemake)
         except Exception as error:
-            logging.getLogger("xferpipe").exception("%s failed", stage)
-            print(f"{stage}: {error}\n(whole log: {log})", file=terminal)
+            job_log.write_failure(stage, error, log, file, terminal)
             raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            print("stopped by Ctrl-C", file=file)
+            raise SystemExit(130) from None
 
 
 @contextlib.contextmanager

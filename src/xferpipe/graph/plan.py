@@ -58,15 +58,7 @@ class _Listener(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if str(getattr(record, "event", "")) == "job_info":
-            fields: Any = record
-            self.jobs.append(
-                PlannedJob(
-                    fields.rule_name,
-                    {name: str(value) for name, value in (fields.wildcards or {}).items()},
-                    fields.reason,
-                    tuple(str(output) for output in fields.output or ()),
-                )
-            )
+            self.jobs.append(planned_job(record))
         elif record.levelno >= logging.ERROR:
             self.errors.append(record.getMessage())
         return False
@@ -103,15 +95,31 @@ def planned_jobs(arguments: list[str]) -> tuple[list[PlannedJob], Path]:
     if code not in (0, None) or latest is None:
         raise PlanError("\n".join(listener.errors) or f"snakemake ended with code {code}")
     jobs = [job for job in listener.jobs if job.rule != "all"]
-    return [replace(job, reason=_reason(job, latest)) for job in jobs], latest.results
+    reasoned = [replace(job, reason=reason_of(job, latest)) for job in jobs]
+    return reasoned, latest.results
 
 
-def _reason(job: PlannedJob, rules: Rules) -> str:
-    """Say in the study's words why a job runs; of a stale key Snakemake says that it forces."""
+def reason_of(job: PlannedJob, rules: Rules | None) -> str:
+    """Say in the study's words why a job runs; of a stale key Snakemake says that it forces.
+
+    Args:
+        job: A job with Snakemake's own reason.
+        rules: The study's rules; None where Snakemake runs another workflow.
+    """
     name = (job.rule, *job.wildcards.values())
-    if name in rules.stale:
+    if rules is not None and name in rules.stale:
         return stale_words(rules.stale[name], rules.keys(*name).stamp)
     return short_reason(job.reason)
+
+
+def planned_job(record: Any) -> PlannedJob:
+    """Return the job of one of Snakemake's records of jobs, with Snakemake's reason."""
+    return PlannedJob(
+        record.rule_name,
+        {name: str(value) for name, value in (record.wildcards or {}).items()},
+        record.reason,
+        tuple(str(output) for output in record.output or ()),
+    )
 
 
 class _Discard:

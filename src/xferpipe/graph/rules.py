@@ -190,6 +190,13 @@ class Rules:
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
         settings.config_args = [*own, f"{_HANDED_ON}={_HEX}{str(path).encode().hex()}"]
 
+    @property
+    def asks_for_all(self) -> bool:
+        """Whether the run is for everything, as when no target is named."""
+        asked = self._workflow.dag_settings
+        part = asked.until or asked.omit_from or asked.batch or asked.target_jobs
+        return not part and set(asked.targets) <= {"all"}
+
     def _check_current(self, name: JobId) -> None:
         """End an executor's process here where a later run has replaced its plan for the job.
 

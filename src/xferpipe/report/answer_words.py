@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import polars
 
 from xferpipe.aggregate.choice import NO_SCORES
-from xferpipe.report.charts.common import METRIC_WORDS, method_names
-from xferpipe.report.evidence import Evidence
+from xferpipe.report.evidence import METRIC_WORDS, Evidence, method_names
 from xferpipe.report.outcomes import Answer
 
 _LABELS = {
@@ -42,6 +41,17 @@ def words_of(answer: Answer, evidence: Evidence) -> AnswerWords:
         _sureness(answer),
         _scores(answer, evidence),
         _licences(answer, evidence),
+    )
+
+
+def in_one_line(answer: Answer) -> str:
+    """Say an answer where there is one line for it."""
+    if answer.sureness == "none":
+        guess = f"; by score alone, {answer.hint}" if answer.hint else ""
+        return f"{answer.place}: {_LABELS['none'].lower()}, {answer.reason}{guess}"
+    return (
+        f"{answer.place}: fine-tune {answer.model} with recipe {answer.recipe}: "
+        f"{_figure(answer)} ({_LABELS[answer.sureness].lower()})"
     )
 
 

@@ -12,6 +12,8 @@ import pyarrow.parquet
 from xferpipe.config.jobs import ReportJob
 from xferpipe.records import RecordError, empty, read_table
 
+METRIC_WORDS = {"accuracy": "test accuracy", "map": "mAP"}
+
 #: Tables that only some studies ask for: their absence is nothing to warn of.
 _ON_DEMAND = (
     "camera_pairs",
@@ -126,3 +128,10 @@ def load(job: ReportJob, tables: Mapping[str, Path]) -> Evidence:
         missing=missing,
         provenance={key: provenance[key] for key in keys if key in provenance},
     )
+
+
+def method_names(data: polars.DataFrame) -> polars.DataFrame:
+    """Add the column `score`: the method, and its variant where it has one."""
+    named = polars.format("{} ({})", "method", "variant")
+    plain = polars.col("variant").fill_null("") == ""
+    return data.with_columns(score=polars.when(plain).then("method").otherwise(named))

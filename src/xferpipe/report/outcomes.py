@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -127,10 +128,11 @@ class Answer:
     hint: str = ""
 
 
-def answers(evidence: Evidence) -> list[Answer]:
-    """Return the answer for every target and shots of the study."""
+def answers(evidence: Evidence, places: Sequence[tuple[str, str]] | None = None) -> list[Answer]:
+    """Return the answer for some (target, shots) of the study; unset: for all."""
     table = outcomes(evidence)
-    return [_answer(evidence, table, *place) for place in evidence.places()]
+    wanted = evidence.places() if places is None else places
+    return [_answer(evidence, table, *place) for place in wanted]
 
 
 def _answer(evidence: Evidence, table: polars.DataFrame, target: str, shots: str) -> Answer:

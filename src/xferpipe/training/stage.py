@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 
 from torch import nn
@@ -20,11 +20,13 @@ from xferpipe.zoo.anatomy import Anatomy
 from xferpipe.zoo.build import classifier_of
 from xferpipe.zoo.updates import merge
 
+_logger = logging.getLogger(__name__)
+
 
 def resolved(recipe: Recipe, rows: LabelledRows, image_px: int) -> Recipe:
     """Return the recipe for a data set, and warn of what its loss and sampler will not find."""
     for warning in samplers.warnings(recipe, rows.labels, rows.class_names):
-        print(f"warning: {warning}", file=sys.stderr)
+        _logger.warning("%s", warning)
     return resolve(recipe, images=len(rows), image_px=image_px)
 
 

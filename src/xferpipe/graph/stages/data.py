@@ -15,7 +15,7 @@ class Generate(Stage):
     """Write a generated re-identification set in its layout."""
 
     name = "generate"
-    does = "draw data set {dataset}"
+    does = "draw the images of {dataset}"
     place = "{dataset}"
     outputs = {"root": ""}
     memory_mb, minutes = 1000, 10
@@ -28,7 +28,7 @@ class Manifest(Stage):
     """List a data set: one row an image, checked."""
 
     name = "manifest"
-    does = "list the images of {dataset}"
+    does = "list and check the images of {dataset}"
     place = "{dataset}"
     outputs = {"manifest": "manifest.parquet"}
     reads = ("manifest",)

@@ -67,7 +67,7 @@ class Retrieval(FinetunedStage):
     """Embed query and gallery with one fine-tuned model and rank."""
 
     name = "retrieval"
-    does = "rank the gallery of {target} with {model}: {shots}, {recipe}, seed {seed}"
+    does = "rank the gallery with {model} on {target}: {shots}, {recipe}, seed {seed}"
     outputs = {
         "retrieval": "retrieval.parquet",
         "queries": "queries.parquet",

@@ -12,7 +12,7 @@ class Probe(ImageStage):
     """Perturb one pretrained solution and its source's images."""
 
     name = "probe"
-    does = "perturb {model} and its source's images"
+    does = "probe the minimiser of {model}"
     place = "{model}"
     outputs = {"minimisers": "minimisers.parquet"}
     tables = {"minimisers": "minimisers"}
@@ -43,7 +43,7 @@ class Paths(ImageStage):
     """Measure the distance and the ways between two pretrained solutions."""
 
     name = "path"
-    does = "go from {first} to {second}"
+    does = "measure the path from {first} to {second}"
     place = "{first}/{second}"
     outputs = {"distances": "distances.parquet", "paths": "paths.parquet"}
     tables = {"distances": "distances", "paths": "paths"}
@@ -76,7 +76,7 @@ class ProbeFinetuned(FinetunedStage):
     """Perturb the test images of one fine-tuned model."""
 
     name = "probe_finetuned"
-    does = "perturb the images of {target} under {model}: {shots}, {recipe}, seed {seed}"
+    does = "probe the fine-tuned {model} on {target}: {shots}, {recipe}, seed {seed}"
     outputs = {"minimisers": "minimisers.parquet"}
     tables = {"minimisers": "minimisers"}
     reads = ("manifest", "finetunes")
@@ -112,7 +112,7 @@ class Continual(ImageStage):
     """Fine-tune one model on a target part by part."""
 
     name = "continual"
-    does = "fine-tune {model} on {target} part by part: seed {seed}"
+    does = "measure what {model} forgets on {target}: seed {seed}"
     place = "{target}/{model}/seed{seed}"
     outputs = {"forgetting": "forgetting.parquet"}
     tables = {"forgetting": "forgetting"}

@@ -12,7 +12,7 @@ class Features(ImageStage):
     """Pass the probe images of a target through one model."""
 
     name = "features"
-    does = "take features of {target} under {model}: {shots}"
+    does = "compute the features of {model} on {target}: {shots}"
     place = PAIR
     outputs = {"features": "features.safetensors"}
 
@@ -27,7 +27,7 @@ class Gradients(Features):
     """Take per-image gradients, and features of further layers, of a target's probe images."""
 
     name = "gradients"
-    does = "take gradients of {target} under {model}: {shots}"
+    does = "compute the gradients of {model} on {target}: {shots}"
     outputs = {"gradients": "gradients.safetensors"}
     memory_mb = 8000
 
@@ -46,7 +46,7 @@ class Reference(ImageStage):
     """Pass the probe images through the small network fine-tuned on the target, for RSA."""
 
     name = "reference"
-    does = "take features of {target} under the network trained on it: {shots}"
+    does = "compute the reference features of {target}: {shots}"
     place = "{target}/{shots}"
     outputs = {"reference": "features.safetensors"}
 

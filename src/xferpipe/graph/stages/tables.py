@@ -74,7 +74,7 @@ class Report(Stage):
     """Draw the report page from the tables."""
 
     name = "report"
-    does = "draw the report page"
+    does = "write the report page"
     folder = ""
     outputs = {"page": "report.html"}
     reads = RESULT_TABLES
@@ -104,7 +104,7 @@ class Figures(Report):
     """Draw the report's figures one by one, for Snakemake's own report."""
 
     name = "figures"
-    does = "draw the figures as files"
+    does = "draw the figures"
     folder = None
     outputs = {"figures": {name: f"{name}.svg" for name in FIGURES}}
     kept = tuple(FIGURES)

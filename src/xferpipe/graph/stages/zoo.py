@@ -63,7 +63,7 @@ class Expert(Stage):
     """Train one network on several sources."""
 
     name = "expert"
-    does = "train expert {expert}"
+    does = "train expert {expert} on all of its sources"
     place = "{expert}"
     outputs = {"domains": "domains", "epochs": "epochs.parquet"}
     tables = {"epochs": "epochs"}
@@ -110,7 +110,7 @@ class Domain(ZooStage):
     """Take one domain of a multi-domain expert as a zoo entry."""
 
     name = "domain"
-    does = "take {model} from its expert"
+    does = "take {model} out of its expert"
     memory_mb, minutes = 1000, 10
 
     def job(self, study: Study, model: str) -> jobs.DomainJob:

@@ -6,12 +6,10 @@ import altair
 import polars
 
 from xferpipe.report.drawing import INK, palette
-from xferpipe.report.evidence import Evidence
+from xferpipe.report.evidence import METRIC_WORDS, Evidence
 
 #: Vega expression: the clicked entry of the legend, or all before any click.
 LIT = "highlight === null || datum.{} === highlight"
-
-METRIC_WORDS = {"accuracy": "test accuracy", "map": "mAP"}
 
 
 def origins(evidence: Evidence) -> dict[str, str]:
@@ -76,13 +74,6 @@ def reference_line(x: float, **axis: object) -> altair.Chart:
 def metric_words(metrics: polars.Series) -> str:
     """Name what an axis shows, for one metric or several."""
     return " / ".join(METRIC_WORDS.get(name, name) for name in metrics.unique(maintain_order=True))
-
-
-def method_names(data: polars.DataFrame) -> polars.DataFrame:
-    """Add the column `score`: the method, and its variant where it has one."""
-    named = polars.format("{} ({})", "method", "variant")
-    plain = polars.col("variant").fill_null("") == ""
-    return data.with_columns(score=polars.when(plain).then("method").otherwise(named))
 
 
 def widest_recipe(data: polars.DataFrame) -> polars.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
-from xferpipe.report.charts.common import METRIC_WORDS, count_axis, fraction_scale, method_names
+from xferpipe.report.charts.common import count_axis, fraction_scale
 from xferpipe.report.drawing import (
     COLOURS,
     FAINT,
@@ -17,7 +17,7 @@ from xferpipe.report.drawing import (
     palette,
     values,
 )
-from xferpipe.report.evidence import Evidence
+from xferpipe.report.evidence import METRIC_WORDS, Evidence, method_names
 
 GAIN, COST, EFFICIENCY = (
     "Best of the first k",

@@ -10,7 +10,6 @@ from xferpipe.report.charts.common import (
     count_axis,
     fraction_scale,
     listed,
-    method_names,
     metric_words,
     origin_colours,
     reference_line,
@@ -28,7 +27,7 @@ from xferpipe.report.drawing import (
     coloured,
     values,
 )
-from xferpipe.report.evidence import Evidence
+from xferpipe.report.evidence import Evidence, method_names
 from xferpipe.report.outcomes import outcomes
 
 SCATTER, AGREEMENT, TRIALS = (

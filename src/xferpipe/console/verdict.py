@@ -1,0 +1,47 @@
+"""The last lines of a run: which model to fine-tune, and where the report is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from xferpipe.graph.rules import Rules
+
+#: Answers that are shown; the page has the others.
+SHOWN = 6
+
+
+def verdict_lines(rules: Rules, here: Path) -> list[str]:
+    """Return the report's answers, one line each, and the path of the page.
+
+    Args:
+        rules: The study, and where its results lie below the working directory.
+        here: Folder that Snakemake was started in; the page's path starts from there.
+    Returns:
+        Lines; none where the results have no page.
+    """
+    page = rules.results / "report.html"
+    if not page.is_file():
+        return []
+    # Late: a run that fails, and every dry run, does without these imports.
+    from xferpipe.records import result_files
+    from xferpipe.report.answer_words import in_one_line
+    from xferpipe.report.evidence import load
+    from xferpipe.report.outcomes import answers
+
+    # The other tables may be large, and the answer does not need them.
+    needed = ("finetunes", "retrieval", "scores")
+    files = result_files(rules.results / "tables")
+    tables = {name: files[name] for name in needed}
+    evidence = load(rules.keys.job(("report",)), tables)
+    places = evidence.places()
+    lines = [in_one_line(answer) for answer in answers(evidence, places[:SHOWN])]
+    if len(places) > SHOWN:
+        lines.append(f"and {len(places) - SHOWN} more targets")
+    return [*lines, f"Report: {shown_path(page, here)}"]
+
+
+def shown_path(path: Path, here: Path) -> str:
+    """Write a path from the folder a person is in, or whole where it lies outside of that."""
+    whole = os.path.abspath(path)
+    return os.path.relpath(whole, here) if Path(whole).is_relative_to(here) else whole
