@@ -93,9 +93,9 @@ def test_study_with_an_error_is_told_by_its_message_alone(tiny_study, new_workfl
 
 def test_quiet_tells_of_failures_alone_and_verbose_adds_snakemakes_own_text(finished):
     target = "results/tiny/manifest/digits/manifest.parquet"
-    quiet = finished.run("--quiet", "rules", "--forcerun", "manifest", "--", target)
+    quiet = finished.run(target, "--quiet", "rules", "--forcerun", "manifest")
     assert jobs_told(quiet.stderr.splitlines()) == []
-    verbose = finished.run("--verbose", "--forcerun", "manifest", "--", target).stderr
+    verbose = finished.run(target, "--verbose", "--forcerun", "manifest").stderr
     assert "rule manifest:" in verbose
     assert len(jobs_told(verbose.splitlines())) == 1
-    assert finished.run("--quiet", "all", "--", target).stderr.count("\n") == 1
+    assert finished.run(target, "--quiet", "all").stderr.count("\n") == 1
