@@ -25,9 +25,9 @@ from torch.nn import functional
 
 from xferpipe.config.minimisers import InputProbes, LocalEnergy
 from xferpipe.minimisers.energy import local_energy
-from xferpipe.minimisers.images import PixelClassifier, ProbeImages, figures_of
-from xferpipe.minimisers.inputs import input_probes
-from xferpipe.minimisers.weights import refresh_batch_norm, restored, use_batch_statistics
+from xferpipe.minimisers.perturbations import input_probes
+from xferpipe.minimisers.probe_images import PixelClassifier, ProbeImages, figures_of
+from xferpipe.minimisers.solution import refresh_batch_norm, restored, use_batch_statistics
 
 RESULTS = Path(__file__).parent / "results" / "minimisers.csv"
 INPUTS = InputProbes(noise_repeats=1, mask_repeats=1, fgsm_epsilons=(0.01,))

@@ -45,7 +45,7 @@ from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.recipes import Recipe
 from xferpipe.datasets.images import PackedImages
 from xferpipe.training.compute import prepare
-from xferpipe.training.data import Batch, LabelledImages
+from xferpipe.training.labelled import Batch, LabelledImages
 from xferpipe.training.loop import fit
 from xferpipe.zoo.build import build_model
 

@@ -121,7 +121,7 @@ COMMANDS = {
         ["retrieve", "--query", "{}/query.parquet", "--gallery", "{}/gallery.parquet"],
     ),
     "score": (
-        "slowed('xferpipe.scores.evaluate', '_rows', 0.4)",
+        "slowed('xferpipe.scores.score_table', '_rows', 0.4)",
         r"scoring .*2/3 .*left 0:00:0\d",
         ["score", "--input", "{}/query.parquet", "--methods", "lfc,h_score,knn"],
     ),

@@ -126,7 +126,7 @@ def test_verdict_names_a_few_targets_and_counts_the_others(tmp_path, monkeypatch
     places = [(f"t{i}", "full") for i in range(9)]
     evidence = SimpleNamespace(places=lambda: places)
     monkeypatch.setattr("xferpipe.report.evidence.load", lambda *given: evidence)
-    monkeypatch.setattr("xferpipe.report.outcomes.answers", lambda evidence, some: some)
+    monkeypatch.setattr("xferpipe.report.finetune_outcomes.answers", lambda evidence, some: some)
     monkeypatch.setattr("xferpipe.report.answer_words.in_one_line", lambda answer: answer[0])
     lines = verdict.verdict_lines(rules, tmp_path)
     assert lines == [

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from xferpipe.minimisers.images import ProbeImages
+from xferpipe.minimisers.probe_images import ProbeImages
 
 
 def small_network(seed: int = 0, *, dropout: float = 0.0) -> nn.Module:

@@ -6,14 +6,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xferpipe.config.minimisers import InputProbes
-from xferpipe.minimisers import inputs
-from xferpipe.minimisers.images import PixelClassifier, ProbeImages, evaluate
-from xferpipe.minimisers.inputs import (
+from xferpipe.minimisers.perturbations import (
     black_square,
     gradient_sign_step,
     input_probes,
     loss_gradient,
 )
+from xferpipe.minimisers.probe_images import PixelClassifier, ProbeImages, evaluate
 from xferpipe.training.memory import Pieces
 
 PROBES = InputProbes(
@@ -224,5 +223,5 @@ def test_module_draws_nothing_from_torchs_global_stream(network, make_images):
     torch.manual_seed(9)
     expected = torch.rand(3)
     torch.manual_seed(9)
-    inputs.input_probes(network, make_images(), PROBES, seed=0)
+    input_probes(network, make_images(), PROBES, seed=0)
     assert torch.equal(torch.rand(3), expected)

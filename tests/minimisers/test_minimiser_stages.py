@@ -20,8 +20,8 @@ from xferpipe.stages.path import path
 from xferpipe.stages.pretrain import pretrain
 from xferpipe.stages.probe import probe
 from xferpipe.stages.probe_finetuned import probe_finetuned
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import evaluate
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.zoo.weights import load_model
 
 PIXELS = {"mean": [0.3, 0.3, 0.3], "std": [0.4, 0.4, 0.4]}

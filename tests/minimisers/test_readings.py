@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from xferpipe.minimisers.images import Outcomes
+from xferpipe.minimisers.probe_images import Outcomes
 from xferpipe.minimisers.readings import mean_interval, over_images, over_repeats, wilson_interval
 
 

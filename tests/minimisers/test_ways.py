@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional
 
 from xferpipe.config.minimisers import Paths
-from xferpipe.minimisers.images import error_and_loss
+from xferpipe.minimisers.probe_images import error_and_loss
 from xferpipe.minimisers.search import bezier_control, low_loss_way
+from xferpipe.minimisers.solution import refresh_batch_norm, state_of
 from xferpipe.minimisers.ways import PathPoint, along, barrier, bezier, straight
-from xferpipe.minimisers.weights import refresh_batch_norm, state_of
 
 
 def equal(first: dict, second: dict) -> bool:

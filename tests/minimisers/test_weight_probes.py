@@ -9,8 +9,8 @@ from torch.optim.swa_utils import update_bn
 from xferpipe.config.minimisers import LocalEnergy
 from xferpipe.minimisers.distances import weight_distances
 from xferpipe.minimisers.energy import local_energy
-from xferpipe.minimisers.images import error_and_loss
-from xferpipe.minimisers.weights import (
+from xferpipe.minimisers.probe_images import error_and_loss
+from xferpipe.minimisers.solution import (
     load_state,
     refresh_batch_norm,
     restored,

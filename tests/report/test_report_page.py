@@ -16,7 +16,7 @@ from xferpipe.config.report import FIGURES
 from xferpipe.config.study import Selection
 from xferpipe.records import empty, frame, result_files, write_table
 from xferpipe.report.evidence import load
-from xferpipe.report.outcomes import answers, outcomes, share_best
+from xferpipe.report.finetune_outcomes import answers, outcomes, share_best
 from xferpipe.stages.figures import figures
 from xferpipe.stages.report import report
 

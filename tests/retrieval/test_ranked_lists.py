@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from xferpipe.retrieval import evaluate
 from xferpipe.retrieval.comparison import compared
 from xferpipe.retrieval.expansion import expanded
-from xferpipe.retrieval.figures import QueryFigures
 from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.query_figures import QueryFigures
 from xferpipe.retrieval.ranked_lists import examples, ranked_lists
 
 

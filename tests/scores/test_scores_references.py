@@ -157,7 +157,7 @@ def test_h_score_regularized_against_scikit_learn_shrinkage(data: Made) -> None:
 
 
 def test_logme_against_the_density_of_the_gaussian_marginal(data: Made) -> None:
-    from xferpipe.scores.evidence import evidence
+    from xferpipe.scores.maximum_evidence import evidence
     from xferpipe.scores.spectrum import spectrum_of
 
     n, d = data.features.shape
@@ -174,7 +174,7 @@ def test_logme_against_the_density_of_the_gaussian_marginal(data: Made) -> None:
 
 
 def test_logme_precisions_against_updates_written_out(data: Made) -> None:
-    from xferpipe.scores.evidence import evidence
+    from xferpipe.scores.maximum_evidence import evidence
     from xferpipe.scores.spectrum import spectrum_of
 
     f = data.features

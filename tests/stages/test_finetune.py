@@ -20,9 +20,9 @@ from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import read_table
 from xferpipe.scores import lfc
 from xferpipe.training.checkpoint import Checkpoint
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed, evaluate
 from xferpipe.training.feature_correlation import label_feature_correlation, shown_rows
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.zoo.weights import WeightsError, load_model
 
 

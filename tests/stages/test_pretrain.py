@@ -11,8 +11,8 @@ from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import read_table
 from xferpipe.stages.pretrain import PretrainingError
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed, evaluate
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.zoo.weights import load_model
 
 

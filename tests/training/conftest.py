@@ -11,7 +11,7 @@ import torch
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.recipes import Recipe
 from xferpipe.datasets.images import Images
-from xferpipe.training.data import LabelledImages
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.zoo.build import build_model
 
 

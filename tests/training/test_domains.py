@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from xferpipe.config.recipes import Recipe
-from xferpipe.training.domains import DomainImages, train_expert
 from xferpipe.training.evaluate import evaluate
+from xferpipe.training.multi_domain import DomainImages, train_expert
 from xferpipe.zoo.build import outputs_of
 from xferpipe.zoo.domains import make_expert, set_domain, take_domain
 from xferpipe.zoo.weights import load_model, save_weights

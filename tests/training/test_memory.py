@@ -191,7 +191,7 @@ from tests.training.conftest import Held
 import numpy
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.recipes import Recipe
-from xferpipe.training.data import LabelledImages
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.loop import fit
 from xferpipe.zoo.build import build_model
 

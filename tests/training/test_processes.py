@@ -22,7 +22,7 @@ from xferpipe.config.recipes import Recipe
 from xferpipe.datasets.images import PackedImages
 from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.compute import prepare
-from xferpipe.training.data import LabelledImages
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.loop import fit
 from xferpipe.training.processes import processes, rank
 from xferpipe.zoo.build import build_model

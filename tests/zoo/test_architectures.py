@@ -8,7 +8,7 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.zoo.build import anatomy_of, build_model, feature_dimension, replace_classifier
-from xferpipe.zoo.features import features_and_logits
+from xferpipe.zoo.feature_pass import features_and_logits
 from xferpipe.zoo.normalisation import StandardisedConvolution
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.surgery import Lora, Surgery
 from xferpipe.zoo.build import anatomy_of, build_model, feature_dimension
-from xferpipe.zoo.features import features_and_logits
+from xferpipe.zoo.feature_pass import features_and_logits
 from xferpipe.zoo.surgery import GeneralisedMean, operate
 from xferpipe.zoo.updates import add_lora, merge
 from xferpipe.zoo.weights import load_model, save_weights

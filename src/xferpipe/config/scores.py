@@ -25,7 +25,7 @@ METHODS: dict[str, str] = {
     "feature_metrics": "activation",
     "h_score": "between_class",
     "h_score_regularized": "between_class",
-    "logme": "evidence",
+    "logme": "maximum_evidence",
     "transrate": "coding_rate",
     "gbc_diagonal": "bhattacharyya",
     "gbc_spherical": "bhattacharyya",

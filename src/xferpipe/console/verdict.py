@@ -27,7 +27,7 @@ def verdict_lines(rules: Rules, here: Path) -> list[str]:
     from xferpipe.records import result_files
     from xferpipe.report.answer_words import in_one_line
     from xferpipe.report.evidence import load
-    from xferpipe.report.outcomes import answers
+    from xferpipe.report.finetune_outcomes import answers
 
     # The other tables may be large, and the answer does not need them.
     needed = ("finetunes", "retrieval", "scores")

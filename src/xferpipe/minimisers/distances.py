@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from xferpipe.minimisers.weights import State, load_state, restored
+from xferpipe.minimisers.solution import State, load_state, restored
 from xferpipe.zoo.normalisation import normalisation_parameters
 
 

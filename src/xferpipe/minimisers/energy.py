@@ -9,7 +9,7 @@ from torch import nn
 
 from xferpipe.config.minimisers import LocalEnergy
 from xferpipe.minimisers.readings import Reading, over_repeats
-from xferpipe.minimisers.weights import restored
+from xferpipe.minimisers.solution import restored
 from xferpipe.seeding import torch_generator
 
 #: Figures of a model by name: {"error": fraction, "loss": nats}.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from xferpipe.minimisers.images import Outcomes
+from xferpipe.minimisers.probe_images import Outcomes
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from xferpipe.config.study import Target
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import Images, open_images
 from xferpipe.datasets.manifest import read_manifest
-from xferpipe.minimisers.images import ProbeImages
+from xferpipe.minimisers.probe_images import ProbeImages
 from xferpipe.seeding import numpy_generator
-from xferpipe.training.data import LabelledImages
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.resolve import resolve
 
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from xferpipe.config.minimisers import Paths
 from xferpipe.minimisers.energy import Measure, Refresh
+from xferpipe.minimisers.solution import State, load_state, restored, use_batch_statistics
 from xferpipe.minimisers.ways import PathPoint, measured
-from xferpipe.minimisers.weights import State, load_state, restored, use_batch_statistics
 from xferpipe.seeding import numpy_generator
 
 #: Endless training batches: pixels in [0, 1] and labels.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from xferpipe.minimisers.energy import Measure, Refresh
-from xferpipe.minimisers.weights import State, load_state, restored
+from xferpipe.minimisers.solution import State, load_state, restored
 
 
 class PathPoint(NamedTuple):

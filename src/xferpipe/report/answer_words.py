@@ -8,7 +8,7 @@ import polars
 
 from xferpipe.aggregate.choice import NO_SCORES
 from xferpipe.report.evidence import METRIC_WORDS, Evidence, method_names
-from xferpipe.report.outcomes import Answer
+from xferpipe.report.finetune_outcomes import Answer
 
 _LABELS = {
     "clear": "Clear",

@@ -14,7 +14,7 @@ from xferpipe.records import TABLES
 from xferpipe.report.answer_words import AnswerWords, words_of
 from xferpipe.report.drawing import Figure, specification, vega_bundle
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.outcomes import answers
+from xferpipe.report.finetune_outcomes import answers
 from xferpipe.report.packing import csv_link, packed
 from xferpipe.report.pictures import RankedList, ranked_lists
 from xferpipe.report.sections import SECTIONS, tables_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars
 
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.outcomes import outcomes
+from xferpipe.report.finetune_outcomes import outcomes
 
 #: Queries shown for a target.
 QUERIES_SHOWN = 9

@@ -9,8 +9,8 @@ import polars
 
 from xferpipe.config.report import Published, PublishedOrder
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.outcomes import outcomes
-from xferpipe.report.stand_ins import of_figure
+from xferpipe.report.finetune_outcomes import outcomes
+from xferpipe.report.stand_in_notes import of_figure
 
 _RUN = ["target", "shots", "model", "recipe"]
 

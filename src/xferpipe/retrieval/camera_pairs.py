@@ -7,8 +7,8 @@ from typing import Any
 import numpy
 
 from xferpipe.retrieval.comparison import Comparison, Progress
-from xferpipe.retrieval.figures import rank
 from xferpipe.retrieval.labels import Labels, known_values
+from xferpipe.retrieval.query_figures import rank
 
 
 def camera_pairs(

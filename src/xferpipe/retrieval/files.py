@@ -12,7 +12,7 @@ import polars
 
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.records import frame, write_table
-from xferpipe.retrieval import tables
+from xferpipe.retrieval import result_rows
 from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile, numbered
 from xferpipe.retrieval.labels import Labels
@@ -92,7 +92,7 @@ def ranked_files(
     for outcome in found:
         figures.append(
             {
-                **tables.mean_row([outcome.figures.means()]),
+                **result_rows.mean_row([outcome.figures.means()]),
                 "gallery": len(gallery.features),
                 "distance": options.distance,
                 "normalised": options.normalised,
@@ -104,14 +104,14 @@ def ranked_files(
             }
         )
         pairs += outcome.pairs
-        made["retrieval_queries"].append(tables.query_rows(outcome, asked))
+        made["retrieval_queries"].append(result_rows.query_rows(outcome, asked))
         if outcome.lists is not None:
-            made["ranked_lists"].append(tables.list_rows(outcome, asked, gallery.labels))
+            made["ranked_lists"].append(result_rows.list_rows(outcome, asked, gallery.labels))
     run = dict(run or {})
     whole = {"retrieval": frame("retrieval", [run | row for row in figures])}
     for name, parts in made.items():
         if parts:
-            whole[name] = tables.with_run(name, polars.concat(parts), run)
+            whole[name] = result_rows.with_run(name, polars.concat(parts), run)
     if camera_pairs:
         whole["camera_pairs"] = frame("camera_pairs", [run | row for row in pairs])
     return RankedFiles(figures, whole)

@@ -10,8 +10,8 @@ from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.camera_pairs import camera_pairs
 from xferpipe.retrieval.comparison import Progress, compared
 from xferpipe.retrieval.expansion import expanded
-from xferpipe.retrieval.figures import QueryFigures, rank
 from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.query_figures import QueryFigures, rank
 from xferpipe.retrieval.ranked_lists import RankedLists, ranked_lists
 from xferpipe.retrieval.reranking import Reranking
 

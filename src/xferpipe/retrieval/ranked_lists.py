@@ -8,8 +8,8 @@ import numpy
 
 from xferpipe import ops
 from xferpipe.retrieval.comparison import Comparison, Progress, told
-from xferpipe.retrieval.figures import QueryFigures
 from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.query_figures import QueryFigures
 
 EXAMPLES = ("worst", "median", "best")
 

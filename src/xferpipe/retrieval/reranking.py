@@ -11,8 +11,8 @@ from xferpipe import ops
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.ops import mapped
 from xferpipe.retrieval.comparison import Comparison, Progress
-from xferpipe.retrieval.figures import QueryFigures, check_positives
 from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.query_figures import QueryFigures, check_positives
 from xferpipe.retrieval.ranked_lists import RankedLists, judged
 
 #: Distances of one dense block, in float32: the q x m matrix is never there as a whole.

@@ -15,7 +15,7 @@ __all__ = ["METHODS", "Undefined", "compute"]
 
 def __getattr__(name: str) -> Any:
     if name == "compute":
-        from xferpipe.scores.evaluate import compute
+        from xferpipe.scores.score_table import compute
 
         return compute
     if name == "Undefined":

@@ -17,8 +17,8 @@ from xferpipe.records import frame, write_table
 from xferpipe.seeding import numpy_generator, stream
 from xferpipe.training.checkpoint import Checkpoint, identity_of
 from xferpipe.training.compute import prepare
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import evaluate
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.loop import fit
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.surgery import operate

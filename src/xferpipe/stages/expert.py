@@ -14,9 +14,9 @@ from xferpipe.records import frame, write_table
 from xferpipe.stages.pretrain import PretrainingError
 from xferpipe.training.checkpoint import Checkpoint, identity_of
 from xferpipe.training.compute import prepare
-from xferpipe.training.data import LabelledImages
-from xferpipe.training.domains import train_expert
 from xferpipe.training.entry import test_split, write_entry
+from xferpipe.training.labelled import LabelledImages
+from xferpipe.training.multi_domain import train_expert
 from xferpipe.zoo.build import build_model
 from xferpipe.zoo.domains import make_expert, take_domain
 from xferpipe.zoo.weights import load_model

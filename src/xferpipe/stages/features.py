@@ -13,8 +13,8 @@ from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records.tensors import save_tensors
 from xferpipe.training.compute import prepare
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.weights import load_model
 

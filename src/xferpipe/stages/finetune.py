@@ -12,14 +12,14 @@ from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import device_name, prepare
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import evaluate
 from xferpipe.training.feature_correlation import FeatureWatcher, correlation_table, shown_rows
-from xferpipe.training.launch import launch, must_launch
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.loop import Fit
 from xferpipe.training.overfitting import overfitting
 from xferpipe.training.processes import processes, rank
-from xferpipe.training.stage import checkpoint_of, resolved, train
+from xferpipe.training.torchrun import launch, must_launch
+from xferpipe.training.train import checkpoint_of, resolved, train
 from xferpipe.zoo.surgery import operate
 from xferpipe.zoo.weights import load_model, save_weights
 

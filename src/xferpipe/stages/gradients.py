@@ -24,7 +24,7 @@ from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records.tensors import save_tensors
 from xferpipe.seeding import stream, torch_generator
 from xferpipe.training.compute import prepare
-from xferpipe.training.data import Labelled, LabelledImages
+from xferpipe.training.labelled import Labelled, LabelledImages
 from xferpipe.training.memory import Pieces
 from xferpipe.zoo.build import anatomy_of, classifier_of
 from xferpipe.zoo.gradient_factors import Factors, Scalar, batch_factors, last_convolution

@@ -9,11 +9,11 @@ from torch import nn
 
 from xferpipe.config.jobs import PathJob
 from xferpipe.minimisers.distances import weight_distances
-from xferpipe.minimisers.images import PixelClassifier, ProbeImages, figures_of
+from xferpipe.minimisers.probe_images import PixelClassifier, ProbeImages, figures_of
 from xferpipe.minimisers.sample import SourceImages
 from xferpipe.minimisers.search import bezier_control, low_loss_way
+from xferpipe.minimisers.solution import State, refresh_batch_norm, state_of
 from xferpipe.minimisers.ways import PathPoint, along, barrier, bezier, straight
-from xferpipe.minimisers.weights import State, refresh_batch_norm, state_of
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import prepare
 from xferpipe.zoo.weights import load_model

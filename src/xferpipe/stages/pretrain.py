@@ -11,11 +11,11 @@ from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import prepare
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.entry import test_split, write_entry
-from xferpipe.training.launch import launch, must_launch
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.processes import processes, rank
-from xferpipe.training.stage import checkpoint_of, resolved, train
+from xferpipe.training.torchrun import launch, must_launch
+from xferpipe.training.train import checkpoint_of, resolved, train
 from xferpipe.zoo.build import build_model
 from xferpipe.zoo.surgery import operate
 from xferpipe.zoo.weights import load_model

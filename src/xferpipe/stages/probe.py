@@ -12,11 +12,11 @@ from torch import nn
 from xferpipe.config.jobs import ProbeFinetunedJob, ProbeJob
 from xferpipe.minimisers.distances import norms
 from xferpipe.minimisers.energy import local_energy
-from xferpipe.minimisers.images import PixelClassifier, ProbeImages, figures_of
-from xferpipe.minimisers.inputs import input_probes
+from xferpipe.minimisers.perturbations import input_probes
+from xferpipe.minimisers.probe_images import PixelClassifier, ProbeImages, figures_of
 from xferpipe.minimisers.readings import Reading
 from xferpipe.minimisers.sample import SourceImages
-from xferpipe.minimisers.weights import refresh_batch_norm
+from xferpipe.minimisers.solution import refresh_batch_norm
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import prepare
 from xferpipe.zoo.weights import load_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from xferpipe.config.jobs import ProbeFinetunedJob
-from xferpipe.minimisers.images import PixelClassifier
+from xferpipe.minimisers.probe_images import PixelClassifier
 from xferpipe.minimisers.sample import SourceImages
 from xferpipe.records import empty, frame, read_table, write_table
 from xferpipe.stages.probe import input_rows

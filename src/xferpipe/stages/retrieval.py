@@ -16,15 +16,15 @@ from xferpipe.datasets.images import Images, open_images
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.datasets.readers import reader_module
 from xferpipe.records import empty, frame, write_table
-from xferpipe.retrieval import tables
+from xferpipe.retrieval import result_rows
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.picture import draw
 from xferpipe.retrieval.ranked_lists import examples
 from xferpipe.retrieval.thumbnails import thumbnails
 from xferpipe.training.compute import prepare
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.weights import load_model
 
@@ -122,10 +122,10 @@ class _Collected:
         asked, answered = self.manifest[query], self.manifest[gallery]
         for outcome in found:
             self.means[outcome.reranked].append(outcome.figures.means())
-            rows = tables.query_rows(outcome, asked, draw=self.galleries - 1, **shown)
+            rows = result_rows.query_rows(outcome, asked, draw=self.galleries - 1, **shown)
             self._keep("retrieval_queries", rows)
             if outcome.lists is not None:
-                self._keep("ranked_lists", tables.list_rows(outcome, asked, answered, **shown))
+                self._keep("ranked_lists", result_rows.list_rows(outcome, asked, answered, **shown))
             if outcome.pairs:
                 self._keep("camera_pairs", polars.DataFrame(outcome.pairs))
 
@@ -146,7 +146,7 @@ class _Collected:
                 "seconds": seconds,
             }
             if self.finite:
-                row |= tables.mean_row(self.means[reranked])
+                row |= result_rows.mean_row(self.means[reranked])
             else:
                 row["reason"] = "the features hold NaN or infinity: the fine-tune diverged"
             rows.append(row)
@@ -157,7 +157,7 @@ class _Collected:
         return polars.concat([empty(name), *self.parts.get(name, [])])
 
     def _keep(self, name: str, rows: polars.DataFrame) -> None:
-        self.parts.setdefault(name, []).append(tables.with_run(name, rows, self.run))
+        self.parts.setdefault(name, []).append(result_rows.with_run(name, rows, self.run))
 
     def _pictures(
         self, found: list[Outcome], query: numpy.ndarray, gallery: numpy.ndarray

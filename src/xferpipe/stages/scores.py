@@ -10,7 +10,7 @@ import polars
 
 from xferpipe.config.jobs import ScoresJob
 from xferpipe.records import RecordError, read_metadata, read_table, read_tensors, write_table
-from xferpipe.scores.evaluate import compute
+from xferpipe.scores.score_table import compute
 
 
 def scores(

@@ -8,8 +8,8 @@ import polars
 from torch import nn
 
 from xferpipe.datasets import splits
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed, evaluate
+from xferpipe.training.labelled import LabelledImages
 from xferpipe.zoo.card import class_means as means_of
 from xferpipe.zoo.card import write_card, write_class_means
 from xferpipe.zoo.weights import save_weights

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from xferpipe.training.data import Batch, Labelled
+from xferpipe.training.labelled import Batch, Labelled
 from xferpipe.training.memory import Pieces
-from xferpipe.zoo.features import features_and_logits
+from xferpipe.zoo.feature_pass import features_and_logits
 
 #: Images of one evaluation pass, fewer where memory runs out; no figure depends on it.
 BATCH = 256

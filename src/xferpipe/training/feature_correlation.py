@@ -14,8 +14,8 @@ from xferpipe.config.report import FeaturesTaken
 from xferpipe.config.scores import Probe
 from xferpipe.config.study import Shots, Target
 from xferpipe.datasets import splits
-from xferpipe.training.data import LabelledImages
 from xferpipe.training.evaluate import embed
+from xferpipe.training.labelled import LabelledImages
 
 
 def shown_rows(

@@ -20,8 +20,8 @@ from xferpipe.datasets.samplers import Sampler, sampler
 from xferpipe.seeding import stream
 from xferpipe.training.average import Average
 from xferpipe.training.checkpoint import Checkpoint
-from xferpipe.training.data import Labelled
 from xferpipe.training.evaluate import BATCH, Evaluation, evaluate
+from xferpipe.training.labelled import Labelled
 from xferpipe.training.parameters import (
     freeze,
     laid_out,

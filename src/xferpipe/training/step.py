@@ -14,7 +14,7 @@ from xferpipe.training.losses import loss_of
 from xferpipe.training.memory import Pieces
 from xferpipe.training.processes import parallel, share, world
 from xferpipe.zoo.build import anatomy_of
-from xferpipe.zoo.features import layer_input
+from xferpipe.zoo.feature_pass import layer_input
 
 log = logging.getLogger(__name__)
 

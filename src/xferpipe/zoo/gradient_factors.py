@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from xferpipe.zoo.build import anatomy_of, classifier_of
-from xferpipe.zoo.features import layer_input
+from xferpipe.zoo.feature_pass import layer_input
 
 Factors = tuple[torch.Tensor, torch.Tensor]
 #: Per-image scalars (b) to differentiate, from features (b, d) and logits (b, z).

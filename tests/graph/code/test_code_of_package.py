@@ -9,7 +9,7 @@ import pytest
 
 from xferpipe.graph import code
 from xferpipe.graph.code.package import Package
-from xferpipe.graph.code.tables import columns, tables_of
+from xferpipe.graph.code.table_columns import columns, tables_of
 from xferpipe.graph.stages import STAGES
 from xferpipe.records import RESULT_TABLES, TABLES
 from xferpipe.stages.aggregate import MADE

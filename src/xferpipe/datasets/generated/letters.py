@@ -8,7 +8,7 @@ from functools import cache
 import numpy
 from PIL import Image, ImageDraw, ImageFont
 
-from xferpipe.datasets.generated.drawing import OVERSAMPLING, paint, reduced
+from xferpipe.datasets.generated.strokes import OVERSAMPLING, paint, reduced
 
 CLASS_NAMES = tuple(string.ascii_uppercase)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy
 from PIL import Image, ImageDraw
 
-from xferpipe.datasets.generated.drawing import OVERSAMPLING, paint, placed, reduced
+from xferpipe.datasets.generated.strokes import OVERSAMPLING, paint, placed, reduced
 
 
 def _polygon(corners: int, start_degrees: float = -90) -> numpy.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy
 
-from xferpipe.datasets.generated.drawing import paint
+from xferpipe.datasets.generated.strokes import paint
 
 #: Wavelengths and grain sizes as parts of the image's side, so that classes look alike at any size.
 _FINE, _MIDDLE, _COARSE = 0.19, 0.31, 0.5

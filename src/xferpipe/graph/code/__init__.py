@@ -16,7 +16,7 @@ from xferpipe.graph.code.closure import Closure
 from xferpipe.graph.code.kernels import kernel_hash
 from xferpipe.graph.code.package import CodeError, Package, is_left_out
 from xferpipe.graph.code.plugins import facts_below, plugin_code
-from xferpipe.graph.code.tables import columns, tables_of
+from xferpipe.graph.code.table_columns import columns, tables_of
 from xferpipe.graph.sources import PACKAGE
 
 __all__ = [

@@ -9,7 +9,7 @@ from xferpipe.report.charts.common import fraction_scale
 from xferpipe.report.drawing import ACCENT, COLOURS, INK, Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.quantities import published_table
-from xferpipe.report.stand_ins import caution
+from xferpipe.report.stand_in_notes import caution
 
 TITLE = "Published figures beside ours"
 

@@ -17,7 +17,7 @@ from xferpipe.report.charts.common import (
 )
 from xferpipe.report.drawing import INK, Choice, Figure, Panel, absent, coloured, values
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.outcomes import outcomes
+from xferpipe.report.finetune_outcomes import outcomes
 
 RECIPES, CURVES = "Recipes side by side", "How fine-tuning went, epoch by epoch"
 

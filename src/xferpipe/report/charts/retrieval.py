@@ -14,7 +14,7 @@ from xferpipe.report.charts.common import (
 )
 from xferpipe.report.drawing import Figure, Panel, absent, coloured, values
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.outcomes import outcomes
+from xferpipe.report.finetune_outcomes import outcomes
 
 MEANS, CMC, LISTS = "mAP, mINP and first ranks", "CMC curves", "Ranked lists"
 #: Ranks that a CMC curve runs to.

@@ -9,9 +9,9 @@ from xferpipe.config.report import Comparison, Side
 from xferpipe.report.charts.common import listed, reference_line
 from xferpipe.report.drawing import ACCENT, FAINT, Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.outcomes import outcomes
+from xferpipe.report.finetune_outcomes import outcomes
 from xferpipe.report.quantities import orders_table
-from xferpipe.report.stand_ins import caution, of_order, of_rule
+from xferpipe.report.stand_in_notes import caution, of_order, of_rule
 
 RULES, ORDERS = "Rules put to the test", "Printed orders of models put to the test"
 

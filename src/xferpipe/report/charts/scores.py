@@ -28,7 +28,7 @@ from xferpipe.report.drawing import (
     values,
 )
 from xferpipe.report.evidence import Evidence, method_names
-from xferpipe.report.outcomes import outcomes
+from xferpipe.report.finetune_outcomes import outcomes
 
 SCATTER, AGREEMENT, TRIALS = (
     "Score against fine-tuned figure",

@@ -8,7 +8,7 @@ import polars
 from xferpipe.report.charts.common import origin_colours, widest_recipe, with_origin
 from xferpipe.report.drawing import Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.outcomes import outcomes
+from xferpipe.report.finetune_outcomes import outcomes
 from xferpipe.report.quantities import run_speeds
 
 TITLE = "How fast and how far fine-tuning goes"

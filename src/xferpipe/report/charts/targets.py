@@ -15,7 +15,7 @@ from xferpipe.report.charts.common import (
 )
 from xferpipe.report.drawing import FAINT, Figure, Panel, absent, coloured, values
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.outcomes import outcomes, runs
+from xferpipe.report.finetune_outcomes import outcomes, runs
 
 TITLE = "How the models compare once fine-tuned"
 

@@ -11,7 +11,7 @@ from torch import nn
 from xferpipe.config.recipes import Recipe
 from xferpipe.datasets.samplers import BalancedDomains
 from xferpipe.training.checkpoint import Checkpoint
-from xferpipe.training.data import Batch, LabelledImages
+from xferpipe.training.labelled import Batch, LabelledImages
 from xferpipe.training.loop import Fit, fit
 from xferpipe.zoo.build import outputs_of
 from xferpipe.zoo.domains import set_domain

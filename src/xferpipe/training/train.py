@@ -12,8 +12,8 @@ from xferpipe.config.recipes import Recipe
 from xferpipe.datasets import samplers
 from xferpipe.datasets.splits import LabelledRows
 from xferpipe.training.checkpoint import Checkpoint, identity_of
-from xferpipe.training.data import LabelledFeatures, LabelledImages
 from xferpipe.training.evaluate import embed
+from xferpipe.training.labelled import LabelledFeatures, LabelledImages
 from xferpipe.training.loop import Fit, Watcher, fit
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.anatomy import Anatomy

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xferpipe.config.minimisers import InputProbes
-from xferpipe.minimisers.images import Outcomes, ProbeImages, outcomes_of
+from xferpipe.minimisers.probe_images import Outcomes, ProbeImages, outcomes_of
 from xferpipe.minimisers.readings import Reading, over_images, over_repeats
 from xferpipe.seeding import numpy_generator
 from xferpipe.training.memory import Pieces
