@@ -46,6 +46,11 @@ def test_every_rule_says_what_it_needs():
         assert rule.conda_env, rule.name
         assert {"gpu", "mem_mb", "runtime"} <= set(rule.resources), rule.name
         assert "key" in {name for name, _ in rule.params._allitems()}, rule.name
+        for asked in ("mem_mb", "runtime"):
+            first, second = (
+                rule.resources[asked].evaluate(None, attempt=attempt).value for attempt in (1, 2)
+            )
+            assert second == 2 * first > 0, (rule.name, asked)
 
 
 def benchmarks(*arguments: str) -> subprocess.CompletedProcess:
