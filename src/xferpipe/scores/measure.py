@@ -33,21 +33,23 @@ def measured() -> Iterator[Cost]:
 
     The kernel keeps the peak of resident memory, and forgets it on request; where it does not
     (macOS), `peak_bytes` stays null. What the process has freed and still keeps is given back
-    first, or the block would take it up again unseen.
+    first, or the block would take it up again unseen. Pages of files are not counted: in a forked
+    process, the code of libraries becomes resident only as it is run.
     """
     cost = Cost()
-    before = None
+    before, files = None, 0
     try:
         _give_back_freed_memory()
         _RESET.write_text("5")
-        before = _resident("VmRSS")
+        before, files = _resident("VmRSS"), _resident("RssFile")
     except OSError:
         pass
     start = time.perf_counter()
     yield cost
     cost.seconds = time.perf_counter() - start
     if before is not None:
-        cost.peak_bytes = max(0, _resident("VmHWM") - before)
+        loaded = max(0, _resident("RssFile") - files)
+        cost.peak_bytes = max(0, _resident("VmHWM") - before - loaded)
 
 
 def _resident(field: str) -> int:
