@@ -10,9 +10,10 @@ from probe_data import CASES
 from torch import nn
 from torch.nn import functional
 
+from xferpipe import ops, scores
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.scores import label_gradient
-from xferpipe.stages import gradients, ops, scores
+from xferpipe.stages import gradients
 from xferpipe.zoo.build import anatomy_of, build_model, classifier_of
 
 SPEC = {"width": 4, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
