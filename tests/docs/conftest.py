@@ -34,7 +34,9 @@ class Page:
         commands = folder / "bin"
         commands.mkdir()
         program = commands / "xferpipe"
-        program.write_text(f"#!{sys.executable}\nfrom xferpipe.cli import main\nmain()\n")
+        # Not `#!`: the path of Python may hold a space.
+        code = "import sys; from xferpipe.cli import main; sys.argv[0] = 'xferpipe'; main()"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{code}" "$@"\n')
         program.chmod(0o755)
         self.variables = {
             **os.environ,

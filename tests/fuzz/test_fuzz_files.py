@@ -217,10 +217,10 @@ def test_weights_with_pickled_code_are_refused_and_not_run(tmp_path, form):
 
 
 def test_source_unpickles_nothing_but_tensors():
-    """Every torch.load says weights_only=True, and pickle is used nowhere."""
+    """Every torch.load says weights_only=True; a run's own processes alone pickle to each other."""
     for path in (Path(__file__).resolve().parents[2] / "src").rglob("*.py"):
         text = path.read_text()
-        assert "import pickle" not in text, path
+        assert "import pickle" not in text or path.stem in ("warm", "warm_parent"), path
         for call in text.split("torch.load(")[1:]:
             assert "weights_only=True" in call[:200], path
         assert "allow_pickle=True" not in text, path

@@ -139,7 +139,7 @@ def test_added_score_runs_no_model(finished):
 @pytest.mark.parametrize(
     ("module", "before", "after"),
     [
-        ("finetune.py", '"""', '"""Words. '),
+        ("stages/finetune.py", '"""', '"""Words. '),
         ("training/loop.py", "\nfrom ", "\n# A remark.\nfrom "),
         ("config/study.py", "Seed of everything", "The seed of all"),
         ("records/schemas.py", "Position, 0-based", "The position, from 0"),
@@ -166,8 +166,8 @@ def test_added_log_line_runs_nothing(finished, tmp_path):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("finetune.py", FINETUNES | RETRIEVAL | END),
-        ("scores/stage.py", SCORES | END),
+        ("stages/finetune.py", FINETUNES | RETRIEVAL | END),
+        ("stages/scores.py", SCORES | END),
         ("datasets/readers/veri776.py", None),
     ],
 )
@@ -200,7 +200,7 @@ def test_frozen_keys_ignore_code_and_follow_values(finished, tmp_path):
     finished.study["code_key"] = "manual"
     finished.run()
     source = finished.copy_source(tmp_path / "copy")
-    with (source / "finetune.py").open("a") as file:
+    with (source / "stages" / "finetune.py").open("a") as file:
         file.write("\nADDED = 1\n")
     assert finished.planned() == set()
     finished.study["finetuning_recipes"]["head"]["lr"] = 0.06

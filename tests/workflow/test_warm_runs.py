@@ -75,7 +75,7 @@ main(sys.argv[1:])
 
 def test_code_edited_while_the_warm_process_runs_is_refused(tiny_study, tmp_path, new_workflow):
     workflow = new_workflow(tmp_path / "run", tiny_study)
-    source = workflow.copy_source(tmp_path / "copy") / "features.py"
+    source = workflow.copy_source(tmp_path / "copy") / "stages" / "features.py"
     target = "results/tiny/features/digits/full/drawn/features.safetensors"
     written = workflow.results / "pack" / "digits" / "images.npy"
     script = EDITED.format(source=str(source), written=str(written))
