@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -79,12 +80,14 @@ class Disturber(threading.Thread):
         return job["JobId"]
 
     def _kill(self, model: str) -> str:
-        for process in psutil.process_iter(["cmdline", "cwd"]):
-            command = process.info["cmdline"] or []
-            inside = process.info["cwd"] == str(self.folder)
-            if inside and command and command[-1].endswith(".finetune.py"):
-                process.send_signal(signal.SIGKILL)
-                return str(process.pid)
+        log = f"logs/finetune/digits/full/{model}/sgd/seed0.log"
+        for process in psutil.process_iter(["cwd"]):
+            if process.info["cwd"] != str(self.folder):
+                continue
+            with contextlib.suppress(psutil.Error):
+                if any(file.path.endswith(log) for file in process.open_files()):
+                    process.send_signal(signal.SIGKILL)
+                    return str(process.pid)
         raise RuntimeError(f"found no process that fine-tunes {model}")
 
 

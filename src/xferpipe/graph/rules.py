@@ -16,6 +16,7 @@ from xferpipe.graph import warm
 from xferpipe.graph.environment import environment_of
 from xferpipe.graph.graph import JobId, above, kept, needs_of
 from xferpipe.graph.interpreter import make_interpreter_callable
+from xferpipe.graph.job_log import CONSOLE
 from xferpipe.graph.keys import Keys
 from xferpipe.graph.snapshot import VARIABLE, PlannedKeys, write_snapshot
 from xferpipe.graph.sources import state_at_start
@@ -51,6 +52,7 @@ class Rules:
             # A process of an executor: the study may have been edited since the run began.
             path = bytes.fromhex(handed.removeprefix(_HEX)).decode()
             os.environ[VARIABLE] = path
+            os.environ.pop(CONSOLE, None)  # The run's console is elsewhere, or gone.
             self.keys: Keys = PlannedKeys(Path(path))
         else:
             study = study_of_workflow(config, workflow.configfiles)
