@@ -139,6 +139,16 @@ class Workflow:
         assert (done.returncode == 0) == ok, done.stdout + done.stderr
         return done
 
+    def run_script(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end; its arguments are those of Snakemake."""
+        return subprocess.run(
+            [sys.executable, "-c", script, *self.command(*options)[3:]],
+            env=self.variables(),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
     def planned(self, *options: str) -> set[str]:
         """Return the jobs that would run, as `rule wildcard/wildcard`."""
         script = (
@@ -147,10 +157,7 @@ class Workflow:
             "for job in planned_jobs(sys.argv[1:])[0]:\n"
             "    print('JOB', job.rule, '/'.join(job.wildcards.values()))\n"
         )
-        command = [sys.executable, "-c", script, *self.command(*options)[3:]]
-        done = subprocess.run(
-            command, env=self.variables(), text=True, capture_output=True, check=False
-        )
+        done = self.run_script(script, *options)
         assert done.returncode == 0, done.stdout + done.stderr
         lines = [line.split() for line in done.stdout.splitlines() if line.startswith("JOB ")]
         return {" ".join(line[1:]) for line in lines}

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy
@@ -150,13 +149,7 @@ def test_result_of_another_study_is_refused_where_it_is_read(finished, tmp_path)
         "from snakemake.cli import main\n"
         "main(sys.argv[1:])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *finished.command(run)[3:]],
-        env=finished.variables(),
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    done = finished.run_script(script, run)
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert f"results/tiny/{weights} holds key" in output
@@ -270,13 +263,7 @@ def test_image_edited_between_plan_and_job_is_refused_and_not_packed(photographs
         "from snakemake.cli import main\n"
         "main(sys.argv[1:])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *workflow.command(PACKED)[3:]],
-        env=workflow.variables(),
-        text=True,
-        capture_output=True,
-        check=False,
-    )
+    done = workflow.run_script(script, PACKED)
     assert done.returncode != 0
     assert "a file of yours that it reads changed" in done.stdout + done.stderr
     assert not (folder.parent / PACKED).exists()
