@@ -1,6 +1,6 @@
 """Jobs: the resolved slice of a study that one job may read, and nothing else.
 
-A slice is what Snakemake compares between runs, so a value belongs in it exactly when it can
+A slice is part of a job's key, so a value belongs in it exactly when it can
 change the job's output. Texts such as licences stay out; so do names of things that a job does
 not write.
 """

@@ -11,8 +11,10 @@ import numpy
 import polars
 import torch
 
+from xferpipe.config.datasets import Dataset
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import Fit, decode, processors
+from xferpipe.datasets.manifest import read_manifest
 from xferpipe.records import ArrayFileError, map_array
 
 Rows = Sequence[int] | numpy.ndarray | torch.Tensor
@@ -142,3 +144,21 @@ def open_images(
             "read packed only; set 'pack: true' for this data set"
         )
     return FileImages([Path(root) / path for path in manifest["path"]], image_px, fit)
+
+
+def open_dataset(
+    dataset: Dataset, manifest: Path, images: Path | None, root: Path | None
+) -> tuple[polars.DataFrame, Images]:
+    """Read a data set's manifest and open its images.
+
+    Args:
+        dataset: Its block: side and fit of decoded images.
+        manifest: Table `manifest`.
+        images: Packed images, or None to decode files.
+        root: Folder that manifest paths start from.
+    Raises:
+        RecordError: No such table.
+        DatasetError: The images cannot be used.
+    """
+    rows = read_manifest(manifest)
+    return rows, open_images(rows, images, root, dataset.image_px, fit=dataset.fit)

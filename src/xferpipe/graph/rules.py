@@ -57,9 +57,7 @@ class Rules:
         else:
             study = study_of_workflow(config, workflow.configfiles)
             check_user_files(study)
-            deployment = getattr(workflow, "deployment_settings", None)
-            methods = getattr(deployment, "deployment_method", ())
-            conda = any(method.name == "CONDA" for method in methods)
+            conda = "CONDA" in _deployment(workflow)
             self.keys = Keys(study, environment_of(root, conda=conda))
             _read_user_files(self.keys)
         self.study = self.keys.study
@@ -187,7 +185,8 @@ class Rules:
                 "allow writing to the results, or run elsewhere"
             ) from None
         os.environ[VARIABLE] = str(path)
-        warm.allow(self._workflow)
+        contained = "APPTAINER" in _deployment(self._workflow)
+        warm.allow(here=self._workflow.local_exec and not contained)
         settings = self._workflow.config_settings
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
         settings.config_args = [*own, f"{_HANDED_ON}={_HEX}{str(path).encode().hex()}"]
@@ -256,9 +255,8 @@ class Rules:
             triggers = frozenset({RerunTrigger.MTIME, RerunTrigger.PARAMS})
             self._workflow.dag_settings.rerun_triggers = triggers
             return False
-        stage, *wildcards = name
-        record = STAGES[stage]
-        paths = [self.path(record.path(tuple(wildcards), name)) for name in record.files]
+        record, wildcards = STAGES[name[0]], name[1:]
+        paths = [self.path(record.path(wildcards, output)) for output in record.files]
         existing = [path for path in paths if os.path.exists(path)]
         key = self.keys(*name).key
         for path in existing:
@@ -268,6 +266,12 @@ class Rules:
                 self._workflow.dag.forcefiles.add(path)
                 return False
         return bool(existing)
+
+
+def _deployment(workflow: Any) -> set[str]:
+    """Name what the software of the jobs is deployed by."""
+    settings = getattr(workflow, "deployment_settings", None)
+    return {method.name for method in getattr(settings, "deployment_method", ())}
 
 
 def _read_user_files(keys: Keys) -> None:

@@ -51,18 +51,18 @@ _OF_ONE_JOB = {"XFERPIPE_PLAN", "TMPDIR", "TMP", "TEMPDIR", "TEMP", *_THREADS}
 _NO_THREADS = dict.fromkeys(_THREADS, "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
-def allow(workflow: Any) -> None:
-    """Let the jobs that this Snakemake starts on this machine start warm; called before the first.
+def allow(*, here: bool) -> None:
+    """Let the jobs that this Snakemake starts start warm; called before the first.
 
-    Jobs of clusters and containers start cold, as do all on other systems than Linux and where
-    the user has set the variable to `off`.
+    They start cold on other systems than Linux, and where the user has set the variable to `off`.
+
+    Args:
+        here: Whether jobs are processes of this machine, on no cluster and in no container.
     """
     if os.environ.get(VARIABLE) == "off" or os.environ.get(VARIABLE, "").startswith(_mark()):
         return
     os.environ.pop(VARIABLE, None)
-    methods = getattr(workflow.deployment_settings, "deployment_method", ())
-    contained = any(method.name == "APPTAINER" for method in methods)
-    if not workflow.local_exec or contained or sys.platform != "linux":
+    if not here or sys.platform != "linux":
         return
     temporary = tempfile.gettempdir()
     folder = tempfile.mkdtemp(

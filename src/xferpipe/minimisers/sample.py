@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy
-import polars
 import torch
 from torch import Tensor
 
 from xferpipe.config.jobs import PathJob, ProbeFinetunedJob, ProbeJob
 from xferpipe.config.study import Target
 from xferpipe.datasets import splits
-from xferpipe.datasets.images import Images, open_images
-from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.images import open_dataset
 from xferpipe.minimisers.probe_images import ProbeImages
 from xferpipe.seeding import numpy_generator
 from xferpipe.training.labelled import LabelledImages
@@ -68,10 +66,7 @@ class SourceImages:
         root: Path | None,
         device: torch.device,
     ) -> None:
-        self.rows: polars.DataFrame = read_manifest(manifest)
-        self.images: Images = open_images(
-            self.rows, images, root, job.dataset.image_px, fit=job.dataset.fit
-        )
+        self.rows, self.images = open_dataset(job.dataset, manifest, images, root)
         self.sample, self.seed, self.device = job.sample, seed, device
         # The sizes of a hyper-rule follow from the images' side, not from their number.
         self.recipe = resolve(job.recipe, images=1, image_px=job.dataset.image_px)

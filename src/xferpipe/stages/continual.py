@@ -10,8 +10,7 @@ from torch import nn
 
 from xferpipe.config.jobs import ContinualJob
 from xferpipe.datasets import splits
-from xferpipe.datasets.images import open_images
-from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.images import open_dataset
 from xferpipe.datasets.splits import LabelledRows
 from xferpipe.records import frame, write_table
 from xferpipe.seeding import numpy_generator, stream
@@ -54,8 +53,7 @@ def continual(
         WeightsError: The weights do not fit the architecture.
     """
     device = prepare(job.device, job.compute_threads)
-    rows = read_manifest(manifest)
-    opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+    rows, opened = open_dataset(job.dataset, manifest, images, root)
     train = splits.training_rows(rows, job.target, "full", job.study_seed)
     parts = training_parts(train, job)
     evaluated = [("train", part) for part in parts]

@@ -8,8 +8,7 @@ from pathlib import Path
 from xferpipe.config.jobs import ExpertJob
 from xferpipe.config.study import Target
 from xferpipe.datasets import splits
-from xferpipe.datasets.images import open_images
-from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.images import open_dataset
 from xferpipe.records import frame, write_table
 from xferpipe.stages.pretrain import PretrainingError
 from xferpipe.training.checkpoint import Checkpoint, identity_of
@@ -53,8 +52,7 @@ def expert(
     device = prepare(job.device, job.compute_threads)
     parts: dict[str, dict[str, LabelledImages | None]] = {}
     for source, dataset in job.datasets.items():
-        rows = read_manifest(manifests[source])
-        opened = open_images(rows, images[source], roots[source], dataset.image_px, fit=dataset.fit)
+        rows, opened = open_dataset(dataset, manifests[source], images[source], roots[source])
         target = Target(dataset=source)
         chosen = {
             "train": splits.training_rows(rows, target, "full", job.seed),

@@ -9,8 +9,7 @@ import torch
 
 from xferpipe.config.jobs import FeaturesJob, ReferenceJob
 from xferpipe.datasets import splits
-from xferpipe.datasets.images import open_images
-from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.images import open_dataset
 from xferpipe.records.tensors import save_tensors
 from xferpipe.training.compute import prepare
 from xferpipe.training.evaluate import embed
@@ -44,8 +43,7 @@ def features(
         ValueError: A feature is NaN or infinite.
     """
     device = prepare(job.device, job.compute_threads)
-    rows = read_manifest(manifest)
-    opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+    rows, opened = open_dataset(job.dataset, manifest, images, root)
     probe = splits.probe_rows(rows, job.target, job.shots, job.probe, job.seed)
     recipe = None
     if isinstance(job, ReferenceJob):

@@ -8,8 +8,7 @@ import torch
 
 from xferpipe.config.jobs import FinetuneJob
 from xferpipe.datasets import splits
-from xferpipe.datasets.images import open_images
-from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.images import open_dataset
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import device_name, prepare
 from xferpipe.training.evaluate import evaluate
@@ -60,8 +59,7 @@ def finetune(
         launch("finetune", job, paths)
         return
     with processes(prepare(job.device, job.compute_threads)) as device:
-        rows = read_manifest(manifest)
-        opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+        rows, opened = open_dataset(job.dataset, manifest, images, root)
         chosen = splits.training_rows(rows, job.target, job.shots, job.study_seed)
         recipe = resolved(job.recipe, chosen, job.dataset.image_px)
 

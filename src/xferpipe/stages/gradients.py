@@ -19,8 +19,7 @@ from torch.nn import functional
 from xferpipe import ops
 from xferpipe.config.jobs import GradientsJob
 from xferpipe.datasets import splits
-from xferpipe.datasets.images import open_images
-from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.images import open_dataset
 from xferpipe.records.tensors import save_tensors
 from xferpipe.seeding import stream, torch_generator
 from xferpipe.training.compute import prepare
@@ -59,8 +58,7 @@ def gradients(
         ValueError: A layer is none of the model's, or is no convolution or linear layer.
     """
     device = prepare(job.device, job.compute_threads)
-    rows = read_manifest(manifest)
-    opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+    rows, opened = open_dataset(job.dataset, manifest, images, root)
     probe = splits.probe_rows(rows, job.target, job.shots, job.probe, job.seed)
     split = LabelledImages(opened, probe.rows, probe.labels, job.spec, device)
     model = load_model(job.spec, weights).to(device).requires_grad_(False)

@@ -7,8 +7,7 @@ from pathlib import Path
 from xferpipe.config.jobs import PretrainJob
 from xferpipe.config.study import Target
 from xferpipe.datasets import splits
-from xferpipe.datasets.images import open_images
-from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.images import open_dataset
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import prepare
 from xferpipe.training.entry import test_split, write_entry
@@ -61,8 +60,7 @@ def pretrain(
         launch("pretrain", job, paths)
         return
     with processes(prepare(job.device, job.compute_threads)) as device:
-        rows = read_manifest(manifest)
-        opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+        rows, opened = open_dataset(job.dataset, manifest, images, root)
         target = Target(dataset=job.source)
         chosen = splits.training_rows(rows, target, "full", job.seed)
         recipe = resolved(job.recipe, chosen, job.dataset.image_px)

@@ -12,8 +12,7 @@ import polars
 import torch
 
 from xferpipe.config.jobs import RetrievalJob
-from xferpipe.datasets.images import Images, open_images
-from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.images import Images, open_dataset
 from xferpipe.datasets.readers import reader_module
 from xferpipe.records import empty, frame, write_table
 from xferpipe.retrieval import result_rows
@@ -62,8 +61,7 @@ def retrieval(
     """
     device = prepare(job.device, job.compute_threads)
     started = time.monotonic()
-    rows = read_manifest(manifest)
-    opened = open_images(rows, images, root, job.dataset.image_px, fit=job.dataset.fit)
+    rows, opened = open_dataset(job.dataset, manifest, images, root)
     features = _features(job, rows, opened, weights, device)
     collected = _Collected(job, rows, opened)
     for query, gallery in _galleries(job, rows):

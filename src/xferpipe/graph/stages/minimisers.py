@@ -83,12 +83,12 @@ class ProbeFinetuned(FinetunedStage):
     minutes = 120
 
     def jobs(self, study: Study) -> list[tuple[str, ...]]:
-        probed = _probed(study)
+        probed, targets = _probed(study), _classification(study)
         return [
             run
             for run in study.runs()
             if run.model in probed
-            and run.target in _classification(study)
+            and run.target in targets
             and (study.minimisers.finetuned == "all" or run.recipe in study.minimisers.finetuned)
         ]
 
