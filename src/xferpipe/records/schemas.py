@@ -353,6 +353,24 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("high", REAL, "", "Upper end of its bootstrap interval over models."),
         ("reason", TEXT, "", "Why a figure is null."),
     ),
+    "history": _columns(
+        ("schema", INTEGER, "", "Form of this table; a file of another form is refused."),
+        ("study", TEXT, "", "Study that the target is of."),
+        ("target", TEXT, "", "Target data set."),
+        ("shots", TEXT, "images/class", "Training images per class, or `full`."),
+        ("source", TEXT, "", "Where the images come from: targets of one source go together."),
+        ("model", TEXT, "", "Zoo entry."),
+        ("kind", TEXT, "", "run, score, or card: what the row holds."),
+        ("name", TEXT, "", "Recipe of a run, score with its variant, or entry of the card."),
+        ("seed", INTEGER, "", "Seed of the run; else null."),
+        ("metric", TEXT, "", "What the run is judged by; else null."),
+        ("value", REAL, "", "Validation figure (fraction), score, or entry of the card."),
+        ("images", INTEGER, "count", "Validation images of the run; else null."),
+        ("test", REAL, "fraction", "Test figure of the run; else null."),
+        ("test_images", INTEGER, "count", "Test images of the run; else null."),
+        ("seconds", REAL, "s", "Time of the run, or of the score."),
+        ("outcomes", BYTES, "", "Which validation images were right, packed bits; or null."),
+    ),
     "runtime": _columns(
         ("stage", TEXT, "", "Rule."),
         ("job", TEXT, "", "Wildcards of the job, joined by `/`."),
@@ -362,8 +380,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
 }
 
-#: All that `aggregate` writes: a manifest is of one data set.
-RESULT_TABLES = tuple(name for name in TABLES if name != "manifest")
+#: All that `aggregate` writes: a manifest is of one data set, a history of several studies.
+RESULT_TABLES = tuple(name for name in TABLES if name not in ("manifest", "history"))
 
 
 def result_files(folder: Path) -> dict[str, Path]:

@@ -1,0 +1,223 @@
+"""Earlier targets: what was fine-tuned on them, what scores had said before, and on which models.
+
+Table `history` is long: one row a run, a score of a model, or an entry of a model's card. Files of
+several studies concatenate; `schema` says which form a file has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy
+import polars
+
+from xferpipe.config.study import CLASSIFICATION_METRICS
+from xferpipe.evidence.observations import UNKNOWN_IMAGES, angle
+from xferpipe.records import empty, read_table
+
+#: Form of table `history`; a file of another form is refused.
+SCHEMA = 1
+#: Cards hold counts that spread over orders of magnitude: their logarithm counts.
+LOGARITHMIC = ("parameters",)
+#: Entries of a model's card that say something of it on any target.
+CARD = ("source_accuracy", "parameters")
+
+
+class HistoryError(ValueError):
+    """A history file cannot be used."""
+
+
+@dataclass(frozen=True)
+class EarlierTarget:
+    """One target that was fine-tuned before.
+
+    Attributes:
+        name: Target and shots, with the study.
+        source: Where its images come from; targets of one source are not independent.
+        pairs: Figure of each (model, recipe) as an angle: mean over seeds of finished runs.
+        seeds: Standard deviation over seeds, as an angle, pooled over pairs; None for single runs.
+        scores: Score -> model -> value; entries of the models' cards among them.
+    """
+
+    name: str
+    source: str
+    pairs: dict[tuple[str, str], float]
+    seeds: float | None
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def models(self) -> list[str]:
+        """Models that were fine-tuned, in order."""
+        return list(dict.fromkeys(model for model, _ in self.pairs))
+
+    def by_model(self) -> dict[str, float]:
+        """Return each model's mean over the recipes that all models share; else over its own."""
+        recipes = {recipe for _, recipe in self.pairs}
+        shared = {
+            recipe for recipe in recipes if all((model, recipe) in self.pairs for model in self.models)
+        } or recipes
+        return {
+            model: float(
+                numpy.mean([v for (m, r), v in self.pairs.items() if m == model and r in shared])
+            )
+            for model in self.models
+            if any(m == model and r in shared for m, r in self.pairs)
+        }
+
+
+def history_of(
+    tables: Path, study: str, sources: Mapping[str, str], *, outcomes: bool = False
+) -> polars.DataFrame:
+    """Compile the history of a finished study.
+
+    Args:
+        tables: Folder of its result tables.
+        study: Name of the study.
+        sources: Target -> where its images come from; a target that is not named is its own source.
+        outcomes: Keep which validation images each run got right.
+    Returns:
+        Table `history`; a target without a finished run is left out.
+    Raises:
+        RecordError: A table is not there or cannot be read.
+    """
+    runs = read_table("finetunes", tables / "finetunes.parquet").filter(
+        polars.col("status") == "finished"
+    )
+    place = ["target", "shots"]
+    pairs = [*place, "model"]
+    run = [*pairs, "recipe", "seed"]
+    runs = runs.select(
+        *pairs,
+        *_kind("run", polars.col("recipe")),
+        seed="seed",
+        metric=polars.when(task="retrieval").then(polars.lit("map")).otherwise("judged_by"),
+        value=polars.coalesce(
+            *(
+                polars.when(judged_by=name).then(f"validation_{name}")
+                for name in CLASSIFICATION_METRICS
+            ),
+            "validation_map",
+        ),
+        images="validation_images",
+        test=polars.coalesce(
+            polars.when(judged_by=name).then(f"test_{name}") for name in CLASSIFICATION_METRICS
+        ),
+        test_images="test_images",
+        seconds="seconds",
+        recipe="recipe",
+    ).filter(polars.col("value").is_not_null())
+    if outcomes:
+        shown = read_table("predictions", tables / "predictions.parquet")
+        right = (
+            shown.filter(split="validation")
+            .group_by(run, maintain_order=True)
+            .agg(right=polars.col("predicted") == polars.col("label"))
+            .with_columns(
+                outcomes=polars.col("right").map_elements(
+                    lambda bits: numpy.packbits(bits.to_numpy()).tobytes(),
+                    return_dtype=polars.Binary,
+                )
+            )
+        )
+        runs = runs.join(right.drop("right"), on=run, how="left", maintain_order="left")
+    targets = runs.select(place).unique(maintain_order=True)
+    models = runs.select(pairs).unique(maintain_order=True)
+    named = polars.when(polars.col("variant") == "").then("method")
+    scores = (
+        read_table("scores", tables / "scores.parquet")
+        .filter(polars.col("value").is_finite(), polars.col("method") != "random")
+        .join(targets, on=place, how="semi")
+        .select(
+            *pairs,
+            *_kind("score", named.otherwise(polars.format("{}[{}]", "method", "variant"))),
+            value="value",
+            seconds="seconds",
+        )
+    )
+    zoo = read_table("zoo", tables / "zoo.parquet")
+    cards = [
+        models.join(zoo.select("model", value=polars.col(name).cast(polars.Float64)), on="model")
+        .filter(polars.col("value").is_not_null())
+        .select(*pairs, *_kind("card", polars.lit(name)), value="value")
+        for name in CARD
+    ]
+    found = polars.concat([empty("history"), runs.drop("recipe"), scores, *cards], how="diagonal")
+    return found.with_columns(
+        schema=polars.lit(SCHEMA, polars.Int64),
+        study=polars.lit(study),
+        source=polars.col("target").replace(dict(sources)),
+    )
+
+
+def _kind(kind: str, name: polars.Expr) -> tuple[polars.Expr, polars.Expr]:
+    return polars.lit(kind).alias("kind"), name.alias("name")
+
+
+def read_history(paths: Iterable[Path]) -> polars.DataFrame:
+    """Read files of table `history` as one.
+
+    Args:
+        paths: Parquet files; none gives an empty table.
+    Returns:
+        Their rows; a target that two files hold (study, target, shots) counts once.
+    Raises:
+        HistoryError: A file is of another form.
+        RecordError: A file is no such table.
+    """
+    parts = [empty("history")]
+    for path in paths:
+        table = read_table("history", path)
+        forms = set(table["schema"].unique()) - {SCHEMA}
+        if forms:
+            raise HistoryError(
+                f"{path} has form {sorted(forms)} of the history; this version reads form {SCHEMA}: "
+                "make it anew with `xferpipe history add`"
+            )
+        parts.append(table)
+    return polars.concat(parts).unique(maintain_order=True)
+
+
+def earlier_targets(
+    history: polars.DataFrame, *, leave_out: str | None = None, metric: str | None = None
+) -> list[EarlierTarget]:
+    """Return the targets of table `history` with at least three models.
+
+    Args:
+        history: Table `history`.
+        leave_out: Source of images that must not count.
+        metric: Figure that runs are judged by; None takes all.
+    """
+    kept = history if leave_out is None else history.filter(polars.col("source") != leave_out)
+    if metric is not None:
+        kept = kept.filter((polars.col("kind") != "run") | (polars.col("metric") == metric))
+    found = []
+    for key, rows in kept.group_by("study", "target", "shots", maintain_order=True):
+        target = _target("/".join(map(str, key)), rows)
+        if len(target.models) >= 3:
+            found.append(target)
+    return found
+
+
+def _target(name: str, rows: polars.DataFrame) -> EarlierTarget:
+    runs = rows.filter(polars.col("kind") == "run", polars.col("value").is_not_null())
+    angles = angle(
+        runs["value"].to_numpy(), runs["images"].fill_null(UNKNOWN_IMAGES).to_numpy().astype(float)
+    )
+    figures = (
+        runs.with_columns(angle=polars.Series(angles))
+        .group_by("model", "name", maintain_order=True)
+        .agg(polars.col("angle").mean(), variance=polars.col("angle").var(), seeds=polars.len())
+    )
+    repeated = figures.filter(polars.col("seeds") > 1)
+    pooled = None
+    if repeated.height:
+        freedom = repeated["seeds"] - 1
+        pooled = float(numpy.sqrt((repeated["variance"] * freedom).sum() / freedom.sum()))
+    scores: dict[str, dict[str, float]] = {}
+    others = rows.filter(polars.col("kind") != "run", polars.col("value").is_not_null())
+    for model, score, value in others.select("model", "name", "value").rows():
+        scores.setdefault(score, {})[model] = value
+    pairs = {(row[0], row[1]): row[2] for row in figures.rows()}
+    return EarlierTarget(name, rows["source"][0], pairs, pooled, scores)

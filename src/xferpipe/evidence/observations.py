@@ -1,0 +1,132 @@
+"""What runs measured: figures as angles, and the noise that images put on them.
+
+A share p of n images is held as the angle 2 asin(sqrt(p)), whose variance over redraws of the
+images is 1 / n whatever p is. On a scale where it depends on p (a fraction, a logit), figures that
+came out low by chance have another weight than those that came out high, and what runs share is
+estimated outside of all of them (Peelle's pertinent puzzle).
+
+Runs of one target share their validation images. The noise of the images is therefore correlated
+between runs, and most of it cancels in a difference; with outcomes per image it is estimated as the
+correlation of these outcomes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy
+import polars
+
+#: Images taken where a run does not say how many its figure stands on.
+UNKNOWN_IMAGES = 200
+#: Standard deviation, as an angle, of what a diverged run says: next to nothing but "not good".
+_DIVERGED_DEVIATION = 0.5
+
+
+class Observations(NamedTuple):
+    """Figures of n runs of pairs (model, recipe).
+
+    Attributes:
+        pair: Index of each run's pair, int64 (n).
+        value: Figure as an angle, float64 (n).
+        image_noise: Covariance of the figures over redraws of the images, float64 (n, n).
+        images: Images behind each figure, float64 (n).
+    """
+
+    pair: numpy.ndarray
+    value: numpy.ndarray
+    image_noise: numpy.ndarray
+    images: numpy.ndarray
+
+
+def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observations:
+    """Take what runs measured on the validation images.
+
+    A run without a validation figure is left out, but for a diverged one: that counts as chance
+    (the lowest figure of all others, or 0.1), held loosely.
+
+    Args:
+        runs: One row a run: model, recipe, validation (fraction or null); where known status,
+            images (count) and outcomes (List[Float64]: per image or query, in one order).
+        candidates: The pairs: model, recipe.
+    Returns:
+        The observations, in the order of the runs.
+    """
+    index = {pair: i for i, pair in enumerate(candidates.select("model", "recipe").rows())}
+    rows = [
+        row for row in runs.iter_rows(named=True) if (row["model"], row["recipe"]) in index
+    ]
+    measured = [row["validation"] for row in rows if row["validation"] is not None]
+    lowest = min(measured, default=0.1)
+    kept, diverged = [], []
+    for row in rows:
+        failed = row["validation"] is None
+        if failed and row.get("status") != "diverged":
+            continue
+        kept.append(row | ({"validation": min(lowest, 0.1)} if failed else {}))
+        diverged.append(failed)
+    counts = [_images(row) for row in kept]
+    share = numpy.array([row["validation"] for row in kept], dtype=float)
+    images = numpy.array(counts, dtype=float)
+    noise = _image_covariance(kept, images)
+    noise[numpy.diag_indices_from(noise)] += _DIVERGED_DEVIATION**2 * numpy.array(diverged, float)
+    pair = numpy.array([index[row["model"], row["recipe"]] for row in kept], dtype=numpy.int64)
+    return Observations(pair, angle(share, images), noise, images)
+
+
+def angle(share: numpy.ndarray, images: numpy.ndarray) -> numpy.ndarray:
+    """Return shares of so many images as angles; 3/8 of an image more on each side (Anscombe)."""
+    return 2 * numpy.arcsin(numpy.sqrt((share * images + 0.375) / (images + 0.75)))
+
+
+def fraction(angles: numpy.ndarray) -> numpy.ndarray:
+    """Return the fractions that angles stand for; beyond 0 and pi there are none."""
+    return numpy.sin(numpy.clip(angles, 0, numpy.pi) / 2) ** 2
+
+
+def _images(row: dict) -> int:
+    outcomes = row.get("outcomes")
+    if outcomes is not None and len(outcomes) > 1:
+        return len(outcomes)
+    return int(row.get("images") or UNKNOWN_IMAGES)
+
+
+def _image_covariance(rows: list[dict], images: numpy.ndarray) -> numpy.ndarray:
+    """Return the covariance of the figures over redraws of the images (n, n).
+
+    The correlation of two runs' outcomes is taken as the mean of its kind: runs of one pair, of one
+    model, of two models. A covariance estimated entry by entry has as many entries as there are
+    images, and whatever combination of runs happens to vary least would be believed too much.
+    """
+    variance = 1 / images
+    lengths = [len(row["outcomes"]) if row.get("outcomes") is not None else 0 for row in rows]
+    correlation = numpy.eye(len(rows))
+    for length in set(lengths) - {0, 1}:
+        group = numpy.flatnonzero(numpy.array(lengths) == length)
+        outcomes = numpy.array([rows[i]["outcomes"] for i in group], dtype=float)
+        centred = outcomes - outcomes.mean(axis=1, keepdims=True)
+        # Graded outcomes (average precision) vary less than right and wrong: one ratio for all.
+        share = outcomes.mean(axis=1)
+        binary = (share * (1 - share)).sum()
+        variance[group] *= min(1.0, float(outcomes.var(axis=1).sum() / binary)) if binary else 1.0
+        unit = centred / numpy.maximum(numpy.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+        correlation[numpy.ix_(group, group)] = _by_kind(unit @ unit.T, [rows[i] for i in group])
+    deviation = numpy.sqrt(variance)
+    return deviation[:, None] * correlation * deviation[None, :]
+
+
+def _by_kind(correlation: numpy.ndarray, rows: list[dict]) -> numpy.ndarray:
+    """Replace correlations (n, n) by the mean of their kind; nested kinds keep it a covariance."""
+    model = numpy.array([row["model"] for row in rows])
+    recipe = numpy.array([row["recipe"] for row in rows])
+    of_model = model[:, None] == model[None, :]
+    of_pair = of_model & (recipe[:, None] == recipe[None, :])
+    itself = numpy.eye(len(rows), dtype=bool)
+    result = numpy.zeros_like(correlation)
+    least = 0.0
+    for kind in (~of_model, of_model & ~of_pair, of_pair & ~itself):
+        if kind.any():
+            least = min(0.999, max(least, float(correlation[kind].mean())))
+        result[kind] = least
+    result[itself] = 1.0
+    return result

@@ -1,0 +1,336 @@
+"""How good each model and recipe is on a target, and which is best: one posterior for all answers.
+
+The figure of a pair (model, recipe), as an angle (`observations.py`), is
+
+    theta = level + spread (f_model + g_recipe + h_pair),
+
+where f has the prior of `prior.py` (scores, cards, earlier targets), g that of the recipes and h is
+their interaction. A run measures theta with the noise of its seed and of the images, which all runs
+share. Given the spread, the noise of seeds and the size of the interaction all this is Gaussian and
+closed form; these three run over a grid, weighted by the likelihood of the runs.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+import numpy
+import polars
+
+from xferpipe.evidence.history import EarlierTarget, earlier_targets
+from xferpipe.evidence.observations import Observations, fraction, observe
+from xferpipe.evidence.prior import (
+    ModelPrior,
+    Scales,
+    model_priors,
+    recipe_prior,
+    scales,
+    score_values,
+)
+from xferpipe.seeding import numpy_generator
+
+#: Mean and deviation of a target's level: next to nothing is assumed.
+_LEVEL, _LEVEL_DEVIATION = numpy.pi / 2, 1.0
+_SPREADS = (0.01, 0.03, 0.06, 0.1, 0.17, 0.3, 0.5, 0.8)
+_SEEDS = (0.005, 0.015, 0.03, 0.06, 0.12, 0.25)
+_INTERACTIONS = (0.15, 0.4, 0.8)
+#: Prior weights of the spreads where no history says more: zoos whose models hardly differ are rare.
+_SPREAD_WEIGHTS = (0.4, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+#: Part of the weight of a scale that no history moves.
+_UNMOVED = 0.3
+#: Grid points of less weight than this, in all, are left out.
+_LEFT_OUT = 1e-3
+#: Observations that are handled at once: bounds memory.
+_ENTRIES = 20_000_000
+
+SCHEMA = {
+    "model": polars.String,
+    "recipe": polars.String,
+    "mean": polars.Float64,
+    "low": polars.Float64,
+    "high": polars.Float64,
+    "probability_best": polars.Float64,
+    "probability_near_best": polars.Float64,
+    "expected_regret": polars.Float64,
+    "runs": polars.Int64,
+    "seconds": polars.Float64,
+}
+
+
+class Belief(NamedTuple):
+    """The posterior of P pairs.
+
+    Attributes:
+        candidates: The pairs: model, recipe.
+        draws: Figures as fractions, float64 (n, P).
+        mean: Of theta, as angles, float64 (P).
+        covariance: Of theta, as angles, float64 (P, P).
+        seed_variance: Of one run about its pair, as angles.
+        image_variance: Of one run over redraws of the images, as angles, float64 (P).
+        counts: Runs of each pair that say something, int64 (P).
+    """
+
+    candidates: polars.DataFrame
+    draws: numpy.ndarray
+    mean: numpy.ndarray
+    covariance: numpy.ndarray
+    seed_variance: float
+    image_variance: numpy.ndarray
+    counts: numpy.ndarray
+
+
+def posterior(
+    runs: polars.DataFrame,
+    scores: polars.DataFrame,
+    zoo: polars.DataFrame,
+    history: polars.DataFrame,
+    *,
+    candidates: polars.DataFrame | None = None,
+    indifference: float = 0.01,
+    level: float = 0.9,
+    draws: int = 4000,
+    seed: int = 0,
+) -> polars.DataFrame:
+    """Say how good each model and recipe is, and how likely it is the best.
+
+    Args:
+        runs: One row a run: model, recipe, seed, validation (fraction; null where it diverged), and,
+            where known, status, images (count), outcomes (List[Float64]: what each validation
+            image, or query, counted, in one order for all runs), seconds. May be empty.
+        scores: Rows of table `scores` of this target and shots; may be empty.
+        zoo: Rows of table `zoo`; may be empty.
+        history: Table `history`, of other targets; may be empty.
+        candidates: Pairs to be told of, columns model and recipe; None: those that were run.
+        indifference: Difference of figures, as a fraction, that does not matter.
+        level: Of the intervals.
+        draws: Draws behind the probabilities.
+        seed: Seed of the draws.
+    Returns:
+        One row a candidate in their order: mean, low, high (fractions), probability_best,
+        probability_near_best (within the indifference of the best), expected_regret (of taking it
+        in place of the best, fraction), runs (count), seconds (spent, s).
+    """
+    if candidates is None:
+        candidates = runs.select("model", "recipe").unique(maintain_order=True)
+    held = belief(runs, scores, zoo, earlier_targets(history), candidates, draws=draws, seed=seed)
+    return table(held, runs, indifference=indifference, level=level)
+
+
+def table(
+    held: Belief, runs: polars.DataFrame, *, indifference: float, level: float
+) -> polars.DataFrame:
+    """Put a belief into the columns of `posterior`."""
+    candidates = held.candidates
+    if not candidates.height:
+        return polars.DataFrame(schema=SCHEMA)
+    best = held.draws.max(axis=1, keepdims=True)
+    first = held.draws.argmax(axis=1)
+    tail = (1 - level) / 2
+    low, high = numpy.quantile(held.draws, [tail, 1 - tail], axis=0)
+    seconds = polars.col("seconds") if "seconds" in runs.columns else polars.lit(None)
+    spent = runs.group_by("model", "recipe").agg(
+        runs=polars.len().cast(polars.Int64), seconds=seconds.cast(polars.Float64).sum()
+    )
+    return (
+        candidates.select("model", "recipe")
+        .with_columns(
+            mean=polars.Series(held.draws.mean(axis=0)),
+            low=polars.Series(low),
+            high=polars.Series(high),
+            probability_best=polars.Series(
+                numpy.bincount(first, minlength=candidates.height) / len(first)
+            ),
+            probability_near_best=polars.Series(
+                (held.draws >= best - indifference).mean(axis=0)
+            ),
+            expected_regret=polars.Series((best - held.draws).mean(axis=0)),
+        )
+        .join(spent, on=["model", "recipe"], how="left", maintain_order="left")
+        .with_columns(polars.col("runs").fill_null(0), polars.col("seconds").fill_null(0.0))
+        .select(list(SCHEMA))
+    )
+
+
+def belief(
+    runs: polars.DataFrame,
+    scores: polars.DataFrame,
+    zoo: polars.DataFrame,
+    earlier: list[EarlierTarget],
+    candidates: polars.DataFrame,
+    *,
+    draws: int = 4000,
+    seed: int = 0,
+) -> Belief:
+    """Return the posterior of all candidates; arguments as of `posterior`."""
+    seen = observe(runs, candidates)
+    models = candidates["model"].unique(maintain_order=True).to_list()
+    recipes = candidates["recipe"].unique(maintain_order=True).to_list()
+    values = score_values(scores, zoo)
+    known = scales(earlier)
+    shape = _Shape(candidates, models, recipes, earlier)
+    points, weights = [], []
+    for prior in model_priors(models, values, earlier):
+        mean, covariance = shape.models(prior)
+        for spread, interaction in product(_SPREADS, _interactions(len(recipes))):
+            points.append((_LEVEL + mean * spread, shape.covariance(covariance, spread, interaction)))
+            weights.append(
+                numpy.log(prior.weight)
+                + numpy.log(_SPREAD_WEIGHTS[_SPREADS.index(spread)])
+                + _log_weight(_SPREADS, spread, known.spread)
+                + _log_weight(_INTERACTIONS, interaction, known.interaction)
+            )
+    return _mixture(candidates, seen, points, numpy.array(weights), known, draws, seed)
+
+
+class _Shape:
+    """Turns priors of models and recipes into those of pairs."""
+
+    def __init__(
+        self,
+        candidates: polars.DataFrame,
+        models: list[str],
+        recipes: list[str],
+        earlier: list[EarlierTarget],
+    ) -> None:
+        pairs = candidates.select("model", "recipe").rows()
+        self.model = numpy.array([models.index(model) for model, _ in pairs], dtype=int)
+        recipe = numpy.array([recipes.index(name) for _, name in pairs], dtype=int)
+        prior = recipe_prior(recipes, earlier)
+        several = len(recipes) > 1
+        self.recipe_mean = prior.mean[recipe] * several
+        same = recipe[:, None] == recipe[None, :]
+        self.recipe_covariance = same * prior.variance[recipe][:, None] * several
+
+    def models(self, prior: ModelPrior) -> tuple[numpy.ndarray, numpy.ndarray]:
+        pairs = numpy.ix_(self.model, self.model)
+        return prior.mean[self.model] + self.recipe_mean, prior.covariance[pairs]
+
+    def covariance(
+        self, models: numpy.ndarray, spread: float, interaction: float
+    ) -> numpy.ndarray:
+        own = interaction**2 * numpy.eye(len(models))
+        return _LEVEL_DEVIATION**2 + spread**2 * (models + self.recipe_covariance + own)
+
+
+def _interactions(recipes: int) -> tuple[float, ...]:
+    """With one recipe the interaction is part of the model; the smallest one stands for it."""
+    return _INTERACTIONS if recipes > 1 else _INTERACTIONS[:1]
+
+
+def _log_weight(
+    grid: tuple[float, ...], value: float, known: tuple[float, float] | None
+) -> float:
+    """Return the log prior of a grid point: even, or drawn to what earlier targets had."""
+    if known is None:
+        return 0.0
+    middle, deviation = known
+    density = numpy.exp(-0.5 * ((numpy.log(grid) - middle) / deviation) ** 2) + 1e-12
+    own = density[grid.index(value)] / density.sum()
+    return float(numpy.log(_UNMOVED / len(grid) + (1 - _UNMOVED) * own))
+
+
+def _mixture(
+    candidates: polars.DataFrame,
+    seen: Observations,
+    points: list[tuple[numpy.ndarray, numpy.ndarray]],
+    weights: numpy.ndarray,
+    known: Scales,
+    draws: int,
+    seed: int,
+) -> Belief:
+    pairs, n = candidates.height, len(seen.value)
+    seeds = numpy.array(_SEEDS)
+    logs = weights[:, None] + numpy.array([_log_weight(_SEEDS, s, known.seeds) for s in _SEEDS])
+    if n:
+        block = max(1, _ENTRIES // (n * n * len(seeds)))
+        for start in range(0, len(points), block):
+            part = slice(start, start + block)
+            logs[part] += _log_likelihoods(seen, points[part], seeds)
+    weight = numpy.exp(logs - logs.max()).ravel()
+    weight /= weight.sum()
+    # Light points are left out, in all no more than a thousandth.
+    order = numpy.argsort(-weight, kind="stable")
+    kept = order[: int(numpy.searchsorted(weight[order].cumsum(), 1 - _LEFT_OUT)) + 1]
+    share = weight[kept] / weight[kept].sum()
+    counts = _apportioned(share, draws)
+    generator = numpy_generator(seed, "posterior", pairs, n)
+    mean, second, parts, seed_variance = numpy.zeros(pairs), numpy.zeros((pairs, pairs)), [], 0.0
+    for index, part, count in zip(kept, share, counts, strict=True):
+        point, noise = divmod(int(index), len(seeds))
+        middle, covariance = _conditioned(*points[point], seen, seeds[noise])
+        mean += part * middle
+        second += part * (covariance + numpy.outer(middle, middle))
+        seed_variance += part * seeds[noise] ** 2
+        if count:
+            root = _root(covariance)
+            parts.append(middle + generator.standard_normal((count, pairs)) @ root.T)
+    figures = numpy.concatenate(parts) if parts else numpy.zeros((0, pairs))
+    return Belief(
+        candidates,
+        fraction(figures),
+        mean,
+        second - numpy.outer(mean, mean),
+        float(seed_variance),
+        _image_variance(seen, pairs),
+        numpy.bincount(seen.pair, minlength=pairs),
+    )
+
+
+def _log_likelihoods(
+    seen: Observations, points: list[tuple[numpy.ndarray, numpy.ndarray]], seeds: numpy.ndarray
+) -> numpy.ndarray:
+    """Return the log likelihood of the runs at each point and noise of seeds (points, seeds)."""
+    n = len(seen.value)
+    taken = numpy.ix_(seen.pair, seen.pair)
+    base = numpy.stack([covariance[taken] for _, covariance in points]) + seen.image_noise
+    residual = numpy.stack([seen.value - mean[seen.pair] for mean, _ in points])
+    noise = seeds[None, :, None, None] ** 2 * numpy.eye(n)
+    root = numpy.linalg.cholesky(base[:, None] + noise + 1e-9 * numpy.eye(n))
+    white = numpy.linalg.solve(root, numpy.broadcast_to(
+        residual[:, None, :, None], (*root.shape[:3], 1)
+    ))[..., 0]
+    logdet = numpy.log(numpy.diagonal(root, axis1=2, axis2=3)).sum(axis=2)
+    return -0.5 * (white**2).sum(axis=2) - logdet
+
+
+def _conditioned(
+    mean: numpy.ndarray, covariance: numpy.ndarray, seen: Observations, seeds: float
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return mean and covariance of theta given the runs."""
+    n = len(seen.value)
+    if not n:
+        return mean, covariance
+    taken = covariance[:, seen.pair]
+    total = taken[seen.pair] + seen.image_noise + (seeds**2 + 1e-9) * numpy.eye(n)
+    gain = numpy.linalg.solve(total, taken.T).T
+    return mean + gain @ (seen.value - mean[seen.pair]), covariance - gain @ taken.T
+
+
+def _root(covariance: numpy.ndarray) -> numpy.ndarray:
+    """Return a square root of a covariance; rounding may have made it slightly indefinite."""
+    jitter = 1e-10 * max(1e-6, float(numpy.diag(covariance).max()))
+    for _ in range(8):
+        try:
+            return numpy.linalg.cholesky(covariance + jitter * numpy.eye(len(covariance)))
+        except numpy.linalg.LinAlgError:
+            jitter *= 100
+    values, vectors = numpy.linalg.eigh(covariance)
+    return vectors * numpy.sqrt(numpy.maximum(values, 0))
+
+
+def _apportioned(share: numpy.ndarray, draws: int) -> numpy.ndarray:
+    """Divide a count by shares, by the largest remainders."""
+    whole = numpy.floor(share * draws).astype(int)
+    rest = draws - whole.sum()
+    whole[numpy.argsort(-(share * draws - whole), kind="stable")[:rest]] += 1
+    return whole
+
+
+def _image_variance(seen: Observations, pairs: int) -> numpy.ndarray:
+    """Return the image noise of a run of each pair; of one not run yet, the mean of the others."""
+    own = numpy.diag(seen.image_noise)
+    usual = float(numpy.median(own)) if len(own) else 0.02
+    result = numpy.full(pairs, usual)
+    result[seen.pair] = own
+    return result
