@@ -12,6 +12,7 @@ from typing import Literal
 from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
+from xferpipe.config.race import Race
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.report import FeaturesTaken, Report
 from xferpipe.config.retrieval import Retrieval
@@ -178,6 +179,16 @@ class ScoresJob(Job):
     scores: Scores
     seed: int
     compute_threads: int
+
+
+class ChooseJob(Job):
+    """Choose the runs of a race's next round, or end the race; `race` has its names filled in."""
+
+    target: str
+    shots: Shots
+    round: int
+    race: Race
+    seed: int
 
 
 class FinetuneJob(TuningJob):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -12,14 +12,12 @@ from xferpipe.config.checks import check
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.experts import Expert
 from xferpipe.config.minimisers import Minimisers
+from xferpipe.config.race import Decided, Race, Run, Shots
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.report import Report
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Probe, Scores
 from xferpipe.config.zoo import ZooEntry
-
-Shots = Annotated[int, Field(ge=1)] | Literal["full"]
-
 
 def parse_shots(text: str) -> Shots:
     """Turn the `shots` of a path into its value."""
@@ -71,16 +69,6 @@ class Selection(Block):
     )
 
 
-class Run(NamedTuple):
-    """What names one fine-tuning run: texts, in the order of its result path."""
-
-    target: str
-    shots: str
-    model: str
-    recipe: str
-    seed: str
-
-
 class Study(Block):
     """A study: data, zoo, targets, recipes, and what to run."""
 
@@ -112,6 +100,12 @@ class Study(Block):
         default_factory=dict, description="Multi-domain experts by name."
     )
     finetunes: tuple[FinetuneGrid, ...] = Field((), description="Fine-tunes to run.")
+    choose: tuple[Race, ...] = Field(
+        (), description="Races: fine-tunes to run only as far as the answer needs them."
+    )
+    history: tuple[Place, ...] = Field(
+        (), description="Parquet files of earlier studies' results, for races to learn from."
+    )
     probe: Probe = Field(Probe(), description="Images that scores may see.")
     scores: Scores = Field(Scores(), description="Scores to compute.")
     retrieval: Retrieval = Field(Retrieval(), description="Retrieval evaluation.")
@@ -122,6 +116,8 @@ class Study(Block):
     report: Report = Field(Report(), description="What the report sets beside the figures.")
 
     _whole: Study | None = PrivateAttr(None)
+    #: (target, shots) -> what is decided of its race; nothing of it stands in the study's file.
+    _decided: dict[tuple[str, str], Decided] = PrivateAttr(default_factory=dict)
 
     @property
     def whole(self) -> Study | None:
@@ -133,8 +129,8 @@ class Study(Block):
         """Folder of the study's results: each study, and its smoke form, has its own."""
         return Path("results", self.name if self.whole is None else f"{self.name}-smoke")
 
-    def runs(self) -> list[Run]:
-        """Return every fine-tuning run once, in the order the grids name them."""
+    def grid_runs(self) -> list[Run]:
+        """Return every run of the grids once, in the order they name them."""
         found = (
             Run(target, str(shots), model, recipe, str(seed))
             for grid in self.finetunes
@@ -146,9 +142,53 @@ class Study(Block):
         )
         return list(dict.fromkeys(found))
 
+    def runs(self) -> list[Run]:
+        """Return every fine-tuning run once: those of the grids, then those that races asked for.
+
+        Races add runs while the workflow runs; see `decided`.
+        """
+        raced = (run for place in self.races() for run in self.decided(*place).runs)
+        return list(dict.fromkeys([*self.grid_runs(), *raced]))
+
+    def possible_runs(self) -> list[Run]:
+        """Return every run that may come up: those of the grids, and all of each race."""
+        raced = (
+            Run(target, shots, model, recipe, str(seed))
+            for (target, shots), race in self.races().items()
+            for model, recipe in race.candidates()
+            for seed in range(race.seeds)
+        )
+        return list(dict.fromkeys([*self.grid_runs(), *raced]))
+
+    def races(self) -> dict[tuple[str, str], Race]:
+        """Return each race by its (target, shots): its rules, with the names filled in."""
+        return {
+            (target, str(shots)): race.model_copy(
+                update={
+                    "targets": (target,),
+                    "shots": (shots,),
+                    "models": tuple(self.zoo) if race.models == "all" else race.models,
+                    "recipes": tuple(self.finetuning_recipes)
+                    if race.recipes == "all"
+                    else race.recipes,
+                }
+            )
+            for race in self.choose
+            for target in (self.targets if race.targets == "all" else race.targets)
+            for shots in race.shots
+        }
+
+    def decided(self, target: str, shots: str) -> Decided:
+        """Return what is decided of a race, as far as whoever holds this study has followed it."""
+        return self._decided.get((target, shots), Decided())
+
+    def follow(self, target: str, shots: str, decided: Decided) -> None:
+        """Take over what is decided of a race: `runs` are those that it asked for from now on."""
+        self._decided[target, shots] = decided
+
     def scored(self) -> list[tuple[str, str]]:
         """Return the (target, shots) pairs that every model is scored on."""
-        pairs = {(run.target, run.shots): None for run in self.runs()}
+        pairs = {(run.target, run.shots): None for run in self.grid_runs()} | self.races()
         missing = [target for target in self.targets if not any(t == target for t, _ in pairs)]
         return [*pairs, *((target, "full") for target in missing)]
 

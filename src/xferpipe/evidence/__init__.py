@@ -1,0 +1,1 @@
+"""What runs and scores say together, and what to run next."""
