@@ -200,7 +200,7 @@ def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
     folder, jobs, data, weights = done
     wildcards = ("shapes", "full", "first", "sgd", "0")
     files = {"weights": tmp_path / "w", "run": tmp_path / "r", "epochs": tmp_path / "e"}
-    files["feature_correlation"] = tmp_path / "f"
+    files |= {"predictions": tmp_path / "p", "feature_correlation": tmp_path / "f"}
     finetune(
         jobs("finetune", *wildcards),
         **data["shapes"],

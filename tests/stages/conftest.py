@@ -75,6 +75,7 @@ class Stages:
             weights=out / "weights.safetensors",
             run=out / "run.parquet",
             epochs=out / "epochs.parquet",
+            predictions=out / "predictions.parquet",
             feature_correlation=out / "feature_correlation.parquet",
         )
         return out

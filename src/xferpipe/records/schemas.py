@@ -159,6 +159,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("micro_batch_size", INTEGER, "count", "Images of one pass at the end of the epoch."),
         ("seconds", REAL, "s", "Time of the epoch."),
     ),
+    "predictions": _RUN
+    + _columns(
+        ("split", TEXT, "", "validation (weights of the kept epoch) or test."),
+        ("row", INTEGER, "", "Row of the image in the manifest; the order within a split."),
+        ("label", INTEGER, "", "Class of the image, 0-based in the order of the target's classes."),
+        ("predicted", INTEGER, "", "Class of the highest logit."),
+        ("probability_label", REAL, "fraction", "Softmax probability of `label`."),
+        ("probability_predicted", REAL, "fraction", "Softmax probability of `predicted`."),
+    ),
     "retrieval": _RUN
     + _columns(
         ("distance", TEXT, "", "euclidean or cosine."),

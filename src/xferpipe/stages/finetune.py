@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_dataset
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import device_name, prepare
-from xferpipe.training.evaluate import evaluate
+from xferpipe.training.evaluate import Evaluation, evaluate
 from xferpipe.training.feature_correlation import FeatureWatcher, correlation_table, shown_rows
 from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.loop import Fit
@@ -34,6 +35,7 @@ def finetune(
     weights: Path,
     run: Path,
     epochs: Path,
+    predictions: Path,
     feature_correlation: Path,
 ) -> None:
     """Fine-tune a model, choose its epoch on the validation split and test it.
@@ -48,6 +50,7 @@ def finetune(
         weights: Written: weights of the chosen epoch.
         run: Written: one row of table `finetunes`.
         epochs: Written: table `epochs`.
+        predictions: Written: table `predictions`; empty where the run diverged.
         feature_correlation: Written: table `feature_correlation`; empty where the study asks this
             run for none.
     Raises:
@@ -75,20 +78,26 @@ def finetune(
             watcher = FeatureWatcher(labelled(shown), taken.epochs)
             before = watcher.of(model)
         saved = checkpoint_of(job, checkpoint)
+        held_out = splits.validation_rows(rows, job.target, job.study_seed)
         result = train(
             job,
             model,
             recipe,
             labelled(chosen),
-            labelled(splits.validation_rows(rows, job.target, job.study_seed)),
+            labelled(held_out),
             checkpoint=saved,
             name=f"{job.target_name} {job.model} {job.recipe_name}",
             watcher=watcher,
         )
         figures = _figures(result, job)
-        if job.target.task == "classification" and result.diverged is None:
-            test = evaluate(model, labelled(splits.test_rows(rows, job.target)))
-            figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        seen: list[tuple[str, splits.LabelledRows, Evaluation]] = []
+        if result.diverged is None:
+            seen.append(("validation", held_out, result.validation))
+            if job.target.task == "classification":
+                tested = splits.test_rows(rows, job.target)
+                test = evaluate(model, labelled(tested))
+                figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+                seen.append(("test", tested, test))
         compared: list[dict[str, object]] = []
         if watcher is not None:
             moments = [("before", 0, before)]
@@ -116,9 +125,26 @@ def finetune(
         lines = [{"stage": "finetune", **name, **epoch} for epoch in result.rows]
         write_table("epochs", frame("epochs", lines), epochs)
         write_table("finetunes", frame("finetunes", [name | figures | about]), run)
+        lines = [name | line for one in seen for line in _predictions(*one)]
+        write_table("predictions", frame("predictions", lines), predictions)
         lines = [name | line for line in compared]
         write_table("feature_correlation", frame("feature_correlation", lines), feature_correlation)
         saved.remove()
+
+
+def _predictions(
+    split: str, part: splits.LabelledRows, found: Evaluation
+) -> Iterator[dict[str, object]]:
+    """Yield the rows of table `predictions` of one split, in the order of the manifest."""
+    columns = {
+        "row": part.rows,
+        "label": found.labels,
+        "predicted": found.predicted,
+        "probability_label": found.probability_label,
+        "probability_predicted": found.probability_predicted,
+    }
+    for values in zip(*(column.tolist() for column in columns.values()), strict=True):
+        yield {"split": split, **dict(zip(columns, values, strict=True))}
 
 
 def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:

@@ -1,9 +1,9 @@
-"""Loss, accuracy and features over whole splits."""
+"""Predictions, their loss and features over whole splits."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -17,11 +17,28 @@ from xferpipe.zoo.feature_pass import features_and_logits
 BATCH = 256
 
 
-class Evaluation(NamedTuple):
-    """Mean cross-entropy in nats and accuracy as a fraction."""
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model says of the n images of a split, in their order.
+
+    Attributes:
+        loss: Mean cross-entropy in nats.
+        labels: Labels, int64 (n), on the CPU like the others.
+        predicted: Classes of the highest logits, int64 (n).
+        probability_label: Softmax probabilities of the labels, float64 (n).
+        probability_predicted: Softmax probabilities of the predicted classes, float64 (n).
+    """
 
     loss: float
-    accuracy: float
+    labels: torch.Tensor
+    predicted: torch.Tensor
+    probability_label: torch.Tensor
+    probability_predicted: torch.Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """Share of images whose predicted class is their label."""
+        return (self.predicted == self.labels).sum().item() / len(self.labels)
 
 
 @torch.inference_mode()
@@ -34,14 +51,19 @@ def classified(model: nn.Module, batches: Iterable[Batch]) -> Iterator[Batch]:
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, split: Labelled, batch: int = BATCH) -> Evaluation:
-    """Evaluate a model on a split, in evaluation mode."""
+    """Evaluate a model on a split, in evaluation mode and in one pass."""
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.device)
-    right = torch.zeros((), dtype=torch.int64, device=split.device)
+    predicted, probabilities = [], []
     for logits, labels in classified(model, split.evaluation(batch)):
         loss += functional.cross_entropy(logits, labels, reduction="sum").double()
-        right += (logits.argmax(1) == labels).sum()
-    return Evaluation(loss.item() / len(split), right.item() / len(split))
+        predicted.append(logits.argmax(1))
+        both = torch.stack([labels, predicted[-1]], dim=1)
+        probabilities.append(logits.double().softmax(1).gather(1, both))
+    of_label, of_predicted = torch.cat(probabilities).cpu().unbind(1)
+    return Evaluation(
+        loss.item() / len(split), split.labels, torch.cat(predicted).cpu(), of_label, of_predicted
+    )
 
 
 @torch.inference_mode()

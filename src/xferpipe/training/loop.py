@@ -43,6 +43,7 @@ class Fit:
     Attributes:
         rows: One mapping for each epoch, with the measured columns of table `epochs`.
         kept_epoch: Epoch that was kept, 1-based; 0 where not one epoch ended well.
+        validation: What the weights of that epoch say of the validation images; None without any.
         diverged: Why the run ended early; None for a run that finished.
         seconds: Time in epochs, validation included.
         images: Images trained on in that time, repeats counted.
@@ -51,6 +52,7 @@ class Fit:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     kept_epoch: int = 0
+    validation: Evaluation | None = None
     diverged: str | None = None
     seconds: float = 0.0
     images: int = 0
@@ -260,7 +262,7 @@ class _Run:
         else:
             for name, value in weights.items():
                 self.kept[name].copy_(value)
-        self.fit.kept_epoch = self.epoch + 1
+        self.fit.kept_epoch, self.fit.validation = self.epoch + 1, result
 
     @torch.no_grad()
     def distances(self) -> dict[str, float]:
@@ -286,7 +288,8 @@ class _Run:
             "algorithm": self.algorithm.state_dict(),
             "average": self.average.state_dict() if self.average else {},
             "kept": self.kept,
-            "fit": vars(self.fit),
+            "fit": vars(self.fit)
+            | {"validation": vars(self.fit.validation) if self.fit.validation else None},
             "best": list(self.best),
             "epoch": self.epoch,
             "step": self.step,
@@ -308,6 +311,8 @@ class _Run:
             self.average.load_state_dict(state["average"])
         self.kept = state["kept"]
         self.fit = Fit(**state["fit"])
+        if self.fit.validation is not None:
+            self.fit.validation = Evaluation(**state["fit"]["validation"])
         self.best = tuple(state["best"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.sums = state["sums"].to(self.train.device)

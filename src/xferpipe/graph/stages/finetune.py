@@ -19,11 +19,13 @@ class Finetune(ImageStage):
         "weights": "weights.safetensors",
         "run": "run.parquet",
         "epochs": "epochs.parquet",
+        "predictions": "predictions.parquet",
         "feature_correlation": "feature_correlation.parquet",
     }
     tables = {
         "run": "finetunes",
         "epochs": "epochs",
+        "predictions": "predictions",
         "feature_correlation": "feature_correlation",
     }
     kept = ("run",)
