@@ -55,7 +55,6 @@ def decide(
         One row a candidate, in the order of `candidates`, with the columns of `COLUMNS`.
     """
     pairs = ["model", "recipe"]
-    seconds = runs["seconds"].mean() if len(runs) else None
     known = runs.group_by(pairs).agg(
         mean=polars.col("validation").mean(),
         runs=polars.len().cast(polars.Int64),
@@ -63,32 +62,19 @@ def decide(
         cost=polars.col("seconds").mean(),
         seeds=polars.col("seed"),
     )
-    table = candidates.join(known, on=pairs, how="left", maintain_order="left").with_columns(
-        polars.col("runs").fill_null(0),
-        polars.col("seconds").fill_null(0.0),
-        polars.col("cost").fill_null(seconds),
-        first_seed=polars.col("seeds").map_elements(
-            lambda used: next(seed for seed in range(len(used) + 1) if seed not in used),
-            return_dtype=polars.Int64,
-        ),
-    )
-    best = table["mean"].max()
-    open_runs = [
-        (run, place)
-        for place, used in enumerate(table["seeds"])
-        for run in range(len(() if used is None else used), options.seeds)
-    ]
-    budget = options.budget
+    table = candidates.join(known, on=pairs, how="left", maintain_order="left")
+    seeds = [set(used or ()) for used in table["seeds"].to_list()]
+    free = [_free_seeds(used, options.seeds) for used in seeds]
+    budget, spent = options.budget, runs["seconds"].sum()
     left = slots if budget.runs is None else min(slots, budget.runs - len(runs))
     stopped = None
-    if left <= 0 or (budget.hours is not None and table["seconds"].sum() >= budget.hours * 3600):
+    if left <= 0 or (budget.hours is not None and spent >= budget.hours * 3600):
         stopped = f"the budget of {budget.words} is spent"
-    elif not open_runs:
-        stopped = f"every pair has as many runs as seeds allow, {options.seeds}"
-    chosen = [0] * len(table)
-    for _, place in [] if stopped else sorted(open_runs)[:left]:
-        chosen[place] += 1
-    unknown = polars.lit(None, polars.Float64)
+    elif not any(free):
+        stopped = f"every pair has had its {options.seeds} runs"
+    waiting = [(len(seeds[i]) + n, i) for i in range(len(table)) for n in range(len(free[i]))]
+    asked = [] if stopped else [place for _, place in sorted(waiting)[:left]]
+    best, unknown = table["mean"].max(), polars.lit(None, polars.Float64)
     return table.select(
         *pairs,
         "mean",
@@ -96,14 +82,19 @@ def decide(
         high=unknown,
         probability_best=unknown,
         expected_regret=unknown,
-        runs="runs",
-        seconds="seconds",
-        cost="cost",
-        first_seed=polars.col("first_seed").fill_null(0),
-        chosen=polars.Series(chosen, dtype=polars.Int64),
-        top=(polars.col("mean") >= best - options.indifference).fill_null(False)
-        if best is not None
-        else polars.lit(False),
+        runs=polars.col("runs").fill_null(0),
+        seconds=polars.col("seconds").fill_null(0.0),
+        cost=polars.col("cost").fill_null(polars.lit(runs["seconds"].mean(), polars.Float64)),
+        first_seed=polars.Series([f[0] if f else len(s) for f, s in zip(free, seeds, strict=True)]),
+        chosen=polars.Series([asked.count(i) for i in range(len(table))], dtype=polars.Int64),
+        top=(polars.col("mean") >= polars.lit(best) - options.indifference).fill_null(False),
         named=polars.lit(False),
         stopped=polars.lit(stopped, polars.String),
     )
+
+
+def _free_seeds(used: set[int], most: int) -> range:
+    """Return the seeds of the next runs of a pair: one after the other, none of them used."""
+    first = next(seed for seed in range(len(used) + 1) if seed not in used)
+    end = min([seed for seed in used if seed > first], default=most)
+    return range(first, min(end, first + max(0, most - len(used))))

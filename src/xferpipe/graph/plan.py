@@ -107,6 +107,8 @@ def reason_of(job: PlannedJob, rules: Rules | None) -> str:
         rules: The study's rules; None where Snakemake runs another workflow.
     """
     name = (job.rule, *job.wildcards.values())
+    if rules is not None and rules.is_open(name):
+        return "the race goes on"
     if rules is not None and name in rules.stale:
         return stale_words(rules.stale[name], rules.keys(*name).stamp)
     return short_reason(job.reason)

@@ -30,6 +30,7 @@ class Aggregate(Stage):
     reads = RESULT_TABLES
     libraries = ("numpy", "polars", "scikit-learn", "scipy")
     kept = RESULT_TABLES
+    follows_races = True
 
     def jobs(self, study: Study) -> list[tuple[str, ...]]:
         return [()]
@@ -84,6 +85,7 @@ class Report(Stage):
     reads = _SHOWN
     libraries = _PAGE
     kept = ("page",)
+    follows_races = True
     memory_mb, minutes = 2000, 30
 
     def jobs(self, study: Study) -> list[tuple[str, ...]]:
