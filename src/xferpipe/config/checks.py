@@ -235,8 +235,8 @@ def _shots_fit(study: Study, name: str, shots: str) -> None:
     rarest = min(images, key=images.__getitem__)
     if int(shots) > images[rarest]:
         raise ValueError(
-            f"{_asks_for(study, name, shots)}: shots {shots} asks target {name!r} for {shots} training "
-            f"images of class {rarest!r}, which has {images[rarest]} after the test and "
+            f"{_asks_for(study, name, shots)}: shots {shots} asks target {name!r} for {shots} "
+            f"training images of class {rarest!r}, which has {images[rarest]} after the test and "
             f"validation parts; allowed: 1 to {images[rarest]}, or full"
         )
 

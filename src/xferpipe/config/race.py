@@ -1,4 +1,4 @@
-"""Races: where a study has fine-tuned no more than its answer needs, instead of all that it names."""
+"""Races: fine-tunes that a study runs only as far as its answer needs them."""
 
 from __future__ import annotations
 

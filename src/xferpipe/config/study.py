@@ -19,6 +19,7 @@ from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Probe, Scores
 from xferpipe.config.zoo import ZooEntry
 
+
 def parse_shots(text: str) -> Shots:
     """Turn the `shots` of a path into its value."""
     return "full" if text == "full" else int(text)

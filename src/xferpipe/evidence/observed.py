@@ -54,6 +54,8 @@ def observed_runs(
 
 def _lists(outcomes: polars.DataFrame, name: str) -> polars.DataFrame:
     """Gather the outcomes of each run in the order of their rows."""
-    return outcomes.sort(*_RUN, "row").group_by(_RUN, maintain_order=True).agg(
-        polars.col("outcome").alias(name)
+    return (
+        outcomes.sort(*_RUN, "row")
+        .group_by(_RUN, maintain_order=True)
+        .agg(polars.col("outcome").alias(name))
     )

@@ -24,6 +24,7 @@ from xferpipe.devices import leased
 from xferpipe.graph import job_log
 from xferpipe.graph.code import is_left_out
 from xferpipe.graph.environment import differing
+from xferpipe.graph.first_seconds import keep_first_seconds
 from xferpipe.graph.graph import JobId, above, needs_of
 from xferpipe.graph.keys import has_plugins
 from xferpipe.graph.races import open_rounds
@@ -112,6 +113,9 @@ def _run(name: JobId, snakemake: Any) -> None:
         _check_stamps(unfinished, stamp)
         with owner.held():
             keys.check_current(stamp.job)
+            if stage.timed is not None:
+                table = stage.tables[stage.timed]
+                keep_first_seconds(table, files[stage.timed], stamp.key, keys.study.results)
             for written, place in zip(unfinished, places, strict=True):
                 _put(written, place)
     write_usage(keys.study.results / stage.path(name[1:], BENCHMARK))

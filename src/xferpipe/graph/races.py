@@ -1,4 +1,4 @@
-"""Races on disk: their decided rounds, walked from round 0 to the first that is missing or the last.
+"""Races on disk: their decided rounds, from round 0 to the last, or the first that is missing.
 
 A round counts only where its file carries the key that it would get now, made with the rounds
 before it, and holds what the job wrote. Files of rounds past the end of a race are never looked at.
@@ -50,7 +50,7 @@ class Races:
             changed |= self._walk(*place)
             if study.decided(*place) != before:
                 known = self._keys.known()
-                changed |= {job for job in known if _follows(job)}
+                changed |= {job for job in known if lies_below_races(job)}
         self._keys.forget(changed)
         return changed
 
@@ -103,7 +103,7 @@ def open_rounds(study: Study) -> dict[tuple[str, str], int]:
     }
 
 
-def _follows(job: JobId) -> bool:
+def lies_below_races(job: JobId) -> bool:
     """Tell whether a job lies below all rounds of all races."""
     return STAGES[job[0]].follows_races and job[0] != "choose"
 

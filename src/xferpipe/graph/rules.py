@@ -230,6 +230,11 @@ class Rules:
         return stage == "choose" and open_rounds(self.study).get(tuple(place[:2])) == int(place[2])
 
     @property
+    def jobs_in_run(self) -> int:
+        """How many jobs the run has, the closing one included; a race's rounds bring more."""
+        return len(self._workflow.dag)
+
+    @property
     def asks_for_all(self) -> bool:
         """Whether the run is for everything, as when no target is named."""
         asked = self._workflow.dag_settings

@@ -52,17 +52,20 @@ def choose(
         raise DecisionError(f"the race ended with round {len(decisions) - 1}; ask for that one")
     candidates = polars.DataFrame(race.candidates(), schema=["model", "recipe"], orient="row")
     seen = observed_runs(
-        _rows("finetunes", runs),
-        _rows("predictions", predictions),
-        None if queries is None else _rows("validation_queries", queries),
+        _all(empty("finetunes"), [read_table("finetunes", path, ours=True) for path in runs]),
+        _all(
+            empty("predictions"),
+            [read_table("predictions", path, ours=True) for path in predictions],
+        ),
+        None if queries is None else polars.concat(map(polars.read_parquet, queries)),
     )
     past = [polars.read_parquet(path, glob=False) for path in history.values()]
     decided = decide(
         race,
         candidates,
         seen,
-        _rows("scores", scores),
-        _rows("zoo", cards),
+        _all(empty("scores"), [read_table("scores", path, ours=True) for path in scores]),
+        _all(empty("zoo"), [read_table("zoo", path, ours=True) for path in cards]),
         polars.concat(past, how="diagonal_relaxed") if past else polars.DataFrame(),
         slots=race.slots,
         seed=stream(job.seed, "choose", job.target, job.shots, job.round),
@@ -76,8 +79,8 @@ def choose(
     write_table("decisions", rows, decision)
 
 
-def _rows(table: str, paths: Sequence[Path]) -> polars.DataFrame:
-    return polars.concat([empty(table), *(read_table(table, path, ours=True) for path in paths)])
+def _all(none: polars.DataFrame, tables: list[polars.DataFrame]) -> polars.DataFrame:
+    return polars.concat([none, *tables])
 
 
 def _check(

@@ -29,6 +29,7 @@ class Finetune(ImageStage):
         "feature_correlation": "feature_correlation",
     }
     kept = ("run",)
+    timed = "run"
     trains = True
     memory_mb, minutes = 8000, 720
 
