@@ -34,7 +34,21 @@ class Target(Block):
         "classification", description="What is evaluated: class accuracy, or re-identification."
     )
     validation_fraction: float = Field(
-        0.2, gt=0, lt=1, description="Part of the training split held out to choose on."
+        0.2,
+        gt=0,
+        lt=1,
+        description="Part of the training split held out to choose on: of each class of a "
+        "classification target, of the identities of a retrieval target.",
+    )
+    validation: Literal["split", "within_shots"] = Field(
+        "split",
+        description="Where few shots are chosen on: images held out before any shots, or a part "
+        "of the shots themselves, so that no other labelled image is looked at.",
+    )
+    draws: Literal["fixed", "per_seed"] = Field(
+        "fixed",
+        description="Which images few shots are: one draw for all runs, or one for each seed of a "
+        "run, so that repeated runs differ by the draw too.",
     )
 
 
