@@ -102,6 +102,35 @@ def test_finetune_predictions_pair_the_images_of_all_runs_and_give_their_figures
     assert images[0].n_unique() == images[0].height
 
 
+def test_finetune_recalls_of_the_classes_follow_from_its_predictions(stages):
+    out = stages.finetune()
+    found = row(out)
+    images = read_table("predictions", out / "predictions.parquet")
+    recalls = read_table("class_recalls", out / "class_recalls.parquet")
+    assert recalls["class_name"].to_list() == ["5", "6", "7"] * 2
+    for line in recalls.iter_rows(named=True):
+        own = images.filter(split=line["split"], label=line["label"])
+        assert line["images"] == own.height
+        assert line["recall"] == (own["predicted"] == line["label"]).mean()
+    for split in ("validation", "test"):
+        part = recalls.filter(split=split)
+        assert found[f"{split}_images"] == part["images"].sum()
+        assert found[f"{split}_balanced_accuracy"] == pytest.approx(part["recall"].mean())
+        assert found[f"{split}_majority_rate"] == part["images"].max() / part["images"].sum()
+
+
+def test_finetune_judged_by_another_figure_keeps_the_epoch_that_has_most_of_it(stages):
+    stages.study["targets"]["digits"]["judged_by"] = "macro_f1"
+    stages.study["finetuning_recipes"]["sgd"]["epochs"] = 4
+    out = stages.finetune()
+    found, epochs = row(out), read_table("epochs", out / "epochs.parquet")
+    assert found["judged_by"] == "macro_f1"
+    figures = epochs.select("validation_macro_f1", -polars.col("validation_loss")).rows()
+    assert found["kept_epoch"] == found["best_epoch"] == figures.index(max(figures)) + 1
+    assert found["validation_macro_f1"] == max(figures)[0]
+    assert found["drop"] == max(figures)[0] - figures[-1][0]
+
+
 def test_finetune_shots_train_on_that_many_images(stages):
     assert row(stages.finetune(shots="5"))["train_images"] == 15
 

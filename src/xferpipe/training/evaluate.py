@@ -40,6 +40,40 @@ class Evaluation:
         """Share of images whose predicted class is their label."""
         return (self.predicted == self.labels).sum().item() / len(self.labels)
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that have images."""
+        images, right, _ = self.counts()
+        return (right / images)[images > 0].mean().item()
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that have images or are predicted."""
+        images, right, predicted = self.counts()
+        either = images + predicted
+        return (2 * right / either)[either > 0].mean().item()
+
+    @property
+    def majority_rate(self) -> float:
+        """Share of the images that are of the most frequent class: the accuracy of naming it."""
+        return self.counts()[0].max().item() / len(self.labels)
+
+    def counts(self, classes: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Count by class the images, those classified right, and the predictions.
+
+        Args:
+            classes: Number of classes; unset: as many as labels and predictions name.
+        Returns:
+            Three tensors, float64 (c).
+        """
+        classes = max(classes, *(int(named.max()) + 1 for named in (self.labels, self.predicted)))
+        right = self.labels[self.predicted == self.labels]
+        images, right, predicted = (
+            torch.bincount(named, minlength=classes).double()
+            for named in (self.labels, right, self.predicted)
+        )
+        return images, right, predicted
+
 
 @torch.inference_mode()
 def classified(model: nn.Module, batches: Iterable[Batch]) -> Iterator[Batch]:

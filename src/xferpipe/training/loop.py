@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from xferpipe.config.recipes import Recipe
+from xferpipe.config.study import CLASSIFICATION_METRICS
 from xferpipe.datasets.samplers import Sampler, sampler
 from xferpipe.seeding import stream
 from xferpipe.training.average import Average
@@ -83,6 +84,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     order: Sampler | None = None,
     watcher: Watcher | None = None,
+    judged_by: str = "accuracy",
 ) -> Fit:
     """Train a model with a recipe.
 
@@ -98,11 +100,14 @@ def fit(
         order: Sampler of the training images; None takes the recipe's.
         watcher: Looks at the model after each epoch, outside the epoch's time; it must leave the
             weights and torch's random state alone.
+        judged_by: Figure of the validation images that the best epoch has most of; one of
+            `config.study.CLASSIFICATION_METRICS`.
     Returns:
         What the run came to. A loss that is not finite ends the run and is no error.
     """
     order = order or sampler(recipe, train.labels.numpy(), seed=seed)
-    return _Run(model, recipe, train, validation, seed, checkpoint, order, watcher).all(name)
+    run = _Run(model, recipe, train, validation, seed, checkpoint, order, watcher, judged_by)
+    return run.all(name)
 
 
 class _Run:
@@ -118,10 +123,12 @@ class _Run:
         checkpoint: Checkpoint | None,
         order: Sampler,
         watcher: Watcher | None = None,
+        judged_by: str = "accuracy",
     ) -> None:
         self.model, self.recipe, self.seed = model, recipe, seed
         self.train, self.validation = train, validation
         self.checkpoint, self.order, self.watcher = checkpoint, order, watcher
+        self.judged_by = judged_by
         self.steps = len(order)
         self.all_steps = recipe.steps or recipe.epochs * self.steps
         self.epochs = math.ceil(self.all_steps / self.steps)
@@ -225,7 +232,10 @@ class _Run:
                 "train_loss": loss / count,
                 "train_accuracy": right / count,
                 "validation_loss": result.loss if result else None,
-                "validation_accuracy": result.accuracy if result else None,
+                **{
+                    f"validation_{name}": getattr(result, name) if result else None
+                    for name in CLASSIFICATION_METRICS
+                },
                 **self.distances(),
                 "micro_batch_size": self.passes.pieces.size or self.recipe.batch_size,
                 "seconds": seconds,
@@ -250,9 +260,9 @@ class _Run:
         return evaluate(self.evaluated(), self.validation) if self.validation else None
 
     def keep(self, result: Evaluation | None) -> None:
-        """Keep this epoch's weights if it is the best: accuracy first, loss between equals."""
+        """Keep this epoch's weights if it is the best: by figure, between equals by loss."""
         if self.recipe.select == "best" and result is not None:
-            figure = (result.accuracy, -result.loss)
+            figure = (getattr(result, self.judged_by), -result.loss)
             if figure <= self.best:
                 return
             self.best = figure
