@@ -23,6 +23,7 @@ from xferpipe.training.average import Average
 from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.evaluate import BATCH, Evaluation, evaluate
 from xferpipe.training.labelled import Labelled
+from xferpipe.training.losses import balanced_weights
 from xferpipe.training.parameters import (
     freeze,
     laid_out,
@@ -135,7 +136,10 @@ class _Run:
         freeze(model, recipe)
         self.initial = copy.deepcopy(model.state_dict())
         self.normalisation = normalisation_parameters(model)
-        self.passes = Step(model, recipe)
+        weights = None
+        if recipe.class_weights == "balanced":
+            weights = balanced_weights(train.labels, outputs_of(model)).to(train.device)
+        self.passes = Step(model, recipe, weights)
         self.optimiser = optimiser(model, recipe)
         module = importlib.import_module(f"xferpipe.training.algorithms.{recipe.algorithm}")
         self.algorithm = module.Algorithm(
