@@ -47,6 +47,11 @@ def test_finetune_row_is_what_the_saved_weights_do_on_the_test_split(stages):
         "validation",
         "classification",
     )
+    images = read_table("predictions", out / "predictions.parquet").filter(split="test")
+    assert images["row"].to_list() == part.rows.tolist()
+    assert images["label"].to_list() == part.labels.tolist()
+    assert images["predicted"].to_list() == again.predicted.tolist()
+    assert images["probability_label"].to_list() == again.probability_label.tolist()
     epochs = read_table("epochs", out / "epochs.parquet")
     kept = epochs.row(found["kept_epoch"] - 1, named=True)
     assert kept["validation_accuracy"] == found["validation_accuracy"]
@@ -73,6 +78,57 @@ def test_finetune_that_diverges_writes_a_row_that_says_so(stages):
     assert "learning rate 1e+30" in found["reason"]
     assert found["test_accuracy"] is None
     assert found["validation_accuracy"] is None
+    assert read_table("predictions", stages.folder / "run" / "predictions.parquet").is_empty()
+
+
+def test_finetune_predictions_pair_the_images_of_all_runs_and_give_their_figures(stages):
+    """The same rows in the same order, whatever the run; accuracy and loss follow from them."""
+    images = []
+    for shots in ("full", "5"):
+        out = stages.finetune(shots=shots, where=shots)
+        found, table = row(out), read_table("predictions", out / "predictions.parquet")
+        for split in ("validation", "test"):
+            part = table.filter(split=split)
+            right = part["predicted"] == part["label"]
+            assert right.mean() == pytest.approx(found[f"{split}_accuracy"], abs=1e-12)
+            loss = -part["probability_label"].log().mean()
+            assert loss == pytest.approx(found[f"{split}_loss"], rel=1e-5)
+            # Nothing is more probable than what is predicted.
+            assert (part["probability_predicted"] >= part["probability_label"]).all()
+            equal = part["probability_predicted"] == part["probability_label"]
+            assert equal.to_list() == right.to_list()
+        images.append(table.select("target", "split", "row", "label"))
+    assert images[0].equals(images[1])
+    assert images[0].n_unique() == images[0].height
+
+
+def test_finetune_recalls_of_the_classes_follow_from_its_predictions(stages):
+    out = stages.finetune()
+    found = row(out)
+    images = read_table("predictions", out / "predictions.parquet")
+    recalls = read_table("class_recalls", out / "class_recalls.parquet")
+    assert recalls["class_name"].to_list() == ["5", "6", "7"] * 2
+    for line in recalls.iter_rows(named=True):
+        own = images.filter(split=line["split"], label=line["label"])
+        assert line["images"] == own.height
+        assert line["recall"] == (own["predicted"] == line["label"]).mean()
+    for split in ("validation", "test"):
+        part = recalls.filter(split=split)
+        assert found[f"{split}_images"] == part["images"].sum()
+        assert found[f"{split}_balanced_accuracy"] == pytest.approx(part["recall"].mean())
+        assert found[f"{split}_majority_rate"] == part["images"].max() / part["images"].sum()
+
+
+def test_finetune_judged_by_another_figure_keeps_the_epoch_that_has_most_of_it(stages):
+    stages.study["targets"]["digits"]["judged_by"] = "macro_f1"
+    stages.study["finetuning_recipes"]["sgd"]["epochs"] = 4
+    out = stages.finetune()
+    found, epochs = row(out), read_table("epochs", out / "epochs.parquet")
+    assert found["judged_by"] == "macro_f1"
+    figures = epochs.select("validation_macro_f1", -polars.col("validation_loss")).rows()
+    assert found["kept_epoch"] == found["best_epoch"] == figures.index(max(figures)) + 1
+    assert found["validation_macro_f1"] == max(figures)[0]
+    assert found["drop"] == max(figures)[0] - figures[-1][0]
 
 
 def test_finetune_shots_train_on_that_many_images(stages):
@@ -109,7 +165,7 @@ def test_finetune_that_was_killed_goes_on_to_the_same_result(stages, monkeypatch
     assert sorted(path.name for path in out.iterdir()) == ["checkpoint.pt"]
     stages.finetune(where="killed")
     timed = ["seconds", "images_per_second"]
-    for table in ("run", "epochs"):
+    for table in ("run", "epochs", "predictions"):
         one = polars.read_parquet(expected / f"{table}.parquet")
         other = polars.read_parquet(out / f"{table}.parquet")
         drop = [name for name in timed if name in one.columns]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy
 import polars
 
-from xferpipe.aggregate.oracle import own_results
+from xferpipe.aggregate.oracle import judged, own_results
 from xferpipe.report.evidence import Evidence
 from xferpipe.seeding import numpy_generator
 
@@ -36,7 +36,7 @@ def runs(evidence: Evidence) -> polars.DataFrame:
     Args:
         evidence: The study's tables.
     Returns:
-        Columns target, shots, place, model, recipe, seed, metric (`accuracy` or `map`), value and
+        Columns target, shots, place, model, recipe, seed, metric (one of `METRICS`), value and
         validation, both fractions; `validation` is null where nothing was held out to choose on.
     """
     key = ["target", "shots", "model", "recipe", "seed"]
@@ -49,10 +49,10 @@ def runs(evidence: Evidence) -> polars.DataFrame:
         evidence.with_place(finished)
         .join(retrieval, on=key, how="left")
         .with_columns(
-            metric=polars.when(ranked).then(polars.lit("map")).otherwise(polars.lit("accuracy")),
-            value=polars.when(ranked).then("map").otherwise("test_accuracy"),
+            metric="judged_by",
+            value=polars.when(ranked).then("map").otherwise(judged("test")),
             # Class accuracy on held-out images of known identities says little about unseen ones.
-            validation=polars.when(~ranked).then("validation_accuracy"),
+            validation=judged("validation"),
         )
         .filter(polars.col("value").is_finite())
         .select(list(_SHAPE))

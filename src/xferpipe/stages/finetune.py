@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from xferpipe.config.jobs import FinetuneJob
+from xferpipe.config.study import CLASSIFICATION_METRICS
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_dataset
 from xferpipe.records import frame, write_table
 from xferpipe.training.compute import device_name, prepare
-from xferpipe.training.evaluate import evaluate
+from xferpipe.training.evaluate import Evaluation, evaluate
 from xferpipe.training.feature_correlation import FeatureWatcher, correlation_table, shown_rows
 from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.loop import Fit
@@ -34,6 +36,8 @@ def finetune(
     weights: Path,
     run: Path,
     epochs: Path,
+    predictions: Path,
+    class_recalls: Path,
     feature_correlation: Path,
 ) -> None:
     """Fine-tune a model, choose its epoch on the validation split and test it.
@@ -48,6 +52,8 @@ def finetune(
         weights: Written: weights of the chosen epoch.
         run: Written: one row of table `finetunes`.
         epochs: Written: table `epochs`.
+        predictions: Written: table `predictions`; empty where the run diverged.
+        class_recalls: Written: table `class_recalls`; empty where the run diverged.
         feature_correlation: Written: table `feature_correlation`; empty where the study asks this
             run for none.
     Raises:
@@ -75,20 +81,27 @@ def finetune(
             watcher = FeatureWatcher(labelled(shown), taken.epochs)
             before = watcher.of(model)
         saved = checkpoint_of(job, checkpoint)
+        held_out = splits.validation_rows(rows, job.target, job.study_seed)
         result = train(
             job,
             model,
             recipe,
             labelled(chosen),
-            labelled(splits.validation_rows(rows, job.target, job.study_seed)),
+            labelled(held_out),
             checkpoint=saved,
             name=f"{job.target_name} {job.model} {job.recipe_name}",
             watcher=watcher,
+            judged_by=job.target.judged_by,
         )
         figures = _figures(result, job)
-        if job.target.task == "classification" and result.diverged is None:
-            test = evaluate(model, labelled(splits.test_rows(rows, job.target)))
-            figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        seen: list[tuple[str, splits.LabelledRows, Evaluation]] = []
+        if result.diverged is None:
+            seen.append(("validation", held_out, result.validation))
+            if job.target.task == "classification":
+                tested = splits.test_rows(rows, job.target)
+                seen.append(("test", tested, evaluate(model, labelled(tested))))
+        for split, _, found in seen:
+            figures |= {f"{split}_{name}": value for name, value in _of_split(found).items()}
         compared: list[dict[str, object]] = []
         if watcher is not None:
             moments = [("before", 0, before)]
@@ -108,6 +121,7 @@ def finetune(
         }
         about = {
             "task": job.target.task,
+            "judged_by": job.target.metric,
             "train_images": len(chosen),
             "compute_threads": job.compute_threads,
             "device": device_name(device),
@@ -116,9 +130,50 @@ def finetune(
         lines = [{"stage": "finetune", **name, **epoch} for epoch in result.rows]
         write_table("epochs", frame("epochs", lines), epochs)
         write_table("finetunes", frame("finetunes", [name | figures | about]), run)
+        lines = [name | line for one in seen for line in _predictions(*one)]
+        write_table("predictions", frame("predictions", lines), predictions)
+        lines = [name | line for one in seen for line in _class_recalls(*one)]
+        write_table("class_recalls", frame("class_recalls", lines), class_recalls)
         lines = [name | line for line in compared]
         write_table("feature_correlation", frame("feature_correlation", lines), feature_correlation)
         saved.remove()
+
+
+def _predictions(
+    split: str, part: splits.LabelledRows, found: Evaluation
+) -> Iterator[dict[str, object]]:
+    """Yield the rows of table `predictions` of one split, in the order of the manifest."""
+    columns = {
+        "row": part.rows,
+        "label": found.labels,
+        "predicted": found.predicted,
+        "probability_label": found.probability_label,
+        "probability_predicted": found.probability_predicted,
+    }
+    for values in zip(*(column.tolist() for column in columns.values()), strict=True):
+        yield {"split": split, **dict(zip(columns, values, strict=True))}
+
+
+def _class_recalls(
+    split: str, part: splits.LabelledRows, found: Evaluation
+) -> Iterator[dict[str, object]]:
+    """Yield the rows of table `class_recalls` of one split."""
+    images, right, _ = found.counts(len(part.class_names))
+    for label, class_name in enumerate(part.class_names):
+        count = int(images[label])
+        yield {
+            "split": split,
+            "class_name": class_name,
+            "label": label,
+            "images": count,
+            "recall": right[label].item() / count if count else None,
+        }
+
+
+def _of_split(found: Evaluation) -> dict[str, object]:
+    """Return the columns of one split in table `finetunes`, without the split's name."""
+    names = (*CLASSIFICATION_METRICS, "majority_rate", "loss")
+    return {"images": len(found.labels), **{name: getattr(found, name) for name in names}}
 
 
 def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
@@ -134,15 +189,12 @@ def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
         "micro_batch_size": result.rows[-1]["micro_batch_size"] if result.rows else None,
     }
     if result.diverged is None:
-        kept = result.rows[result.kept_epoch - 1]
-        accuracies = [epoch["validation_accuracy"] for epoch in result.rows]
+        judged = [epoch[f"validation_{job.target.judged_by}"] for epoch in result.rows]
         losses = [epoch["validation_loss"] for epoch in result.rows]
         figures |= {
             "kept_epoch": result.kept_epoch,
             "selected_on": "validation" if job.recipe.select == "best" else "none",
-            "validation_accuracy": kept["validation_accuracy"],
-            "validation_loss": kept["validation_loss"],
             "train_accuracy": result.rows[-1]["train_accuracy"],
-            **overfitting(accuracies, losses),
+            **overfitting(judged, losses),
         }
     return figures

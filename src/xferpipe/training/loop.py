@@ -16,12 +16,14 @@ import torch
 from torch import nn
 
 from xferpipe.config.recipes import Recipe
+from xferpipe.config.study import CLASSIFICATION_METRICS
 from xferpipe.datasets.samplers import Sampler, sampler
 from xferpipe.seeding import stream
 from xferpipe.training.average import Average
 from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.evaluate import BATCH, Evaluation, evaluate
 from xferpipe.training.labelled import Labelled
+from xferpipe.training.losses import balanced_weights
 from xferpipe.training.parameters import (
     freeze,
     laid_out,
@@ -43,6 +45,7 @@ class Fit:
     Attributes:
         rows: One mapping for each epoch, with the measured columns of table `epochs`.
         kept_epoch: Epoch that was kept, 1-based; 0 where not one epoch ended well.
+        validation: What the weights of that epoch say of the validation images; None without any.
         diverged: Why the run ended early; None for a run that finished.
         seconds: Time in epochs, validation included.
         images: Images trained on in that time, repeats counted.
@@ -51,6 +54,7 @@ class Fit:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     kept_epoch: int = 0
+    validation: Evaluation | None = None
     diverged: str | None = None
     seconds: float = 0.0
     images: int = 0
@@ -81,6 +85,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     order: Sampler | None = None,
     watcher: Watcher | None = None,
+    judged_by: str = "accuracy",
 ) -> Fit:
     """Train a model with a recipe.
 
@@ -96,11 +101,14 @@ def fit(
         order: Sampler of the training images; None takes the recipe's.
         watcher: Looks at the model after each epoch, outside the epoch's time; it must leave the
             weights and torch's random state alone.
+        judged_by: Figure of the validation images that the best epoch has most of; one of
+            `config.study.CLASSIFICATION_METRICS`.
     Returns:
         What the run came to. A loss that is not finite ends the run and is no error.
     """
     order = order or sampler(recipe, train.labels.numpy(), seed=seed)
-    return _Run(model, recipe, train, validation, seed, checkpoint, order, watcher).all(name)
+    run = _Run(model, recipe, train, validation, seed, checkpoint, order, watcher, judged_by)
+    return run.all(name)
 
 
 class _Run:
@@ -116,17 +124,22 @@ class _Run:
         checkpoint: Checkpoint | None,
         order: Sampler,
         watcher: Watcher | None = None,
+        judged_by: str = "accuracy",
     ) -> None:
         self.model, self.recipe, self.seed = model, recipe, seed
         self.train, self.validation = train, validation
         self.checkpoint, self.order, self.watcher = checkpoint, order, watcher
+        self.judged_by = judged_by
         self.steps = len(order)
         self.all_steps = recipe.steps or recipe.epochs * self.steps
         self.epochs = math.ceil(self.all_steps / self.steps)
         freeze(model, recipe)
         self.initial = copy.deepcopy(model.state_dict())
         self.normalisation = normalisation_parameters(model)
-        self.passes = Step(model, recipe)
+        weights = None
+        if recipe.class_weights == "balanced":
+            weights = balanced_weights(train.labels, outputs_of(model)).to(train.device)
+        self.passes = Step(model, recipe, weights)
         self.optimiser = optimiser(model, recipe)
         module = importlib.import_module(f"xferpipe.training.algorithms.{recipe.algorithm}")
         self.algorithm = module.Algorithm(
@@ -223,7 +236,10 @@ class _Run:
                 "train_loss": loss / count,
                 "train_accuracy": right / count,
                 "validation_loss": result.loss if result else None,
-                "validation_accuracy": result.accuracy if result else None,
+                **{
+                    f"validation_{name}": getattr(result, name) if result else None
+                    for name in CLASSIFICATION_METRICS
+                },
                 **self.distances(),
                 "micro_batch_size": self.passes.pieces.size or self.recipe.batch_size,
                 "seconds": seconds,
@@ -248,9 +264,9 @@ class _Run:
         return evaluate(self.evaluated(), self.validation) if self.validation else None
 
     def keep(self, result: Evaluation | None) -> None:
-        """Keep this epoch's weights if it is the best: accuracy first, loss between equals."""
+        """Keep this epoch's weights if it is the best: by figure, between equals by loss."""
         if self.recipe.select == "best" and result is not None:
-            figure = (result.accuracy, -result.loss)
+            figure = (getattr(result, self.judged_by), -result.loss)
             if figure <= self.best:
                 return
             self.best = figure
@@ -260,7 +276,7 @@ class _Run:
         else:
             for name, value in weights.items():
                 self.kept[name].copy_(value)
-        self.fit.kept_epoch = self.epoch + 1
+        self.fit.kept_epoch, self.fit.validation = self.epoch + 1, result
 
     @torch.no_grad()
     def distances(self) -> dict[str, float]:
@@ -286,7 +302,8 @@ class _Run:
             "algorithm": self.algorithm.state_dict(),
             "average": self.average.state_dict() if self.average else {},
             "kept": self.kept,
-            "fit": vars(self.fit),
+            "fit": vars(self.fit)
+            | {"validation": vars(self.fit.validation) if self.fit.validation else None},
             "best": list(self.best),
             "epoch": self.epoch,
             "step": self.step,
@@ -308,6 +325,8 @@ class _Run:
             self.average.load_state_dict(state["average"])
         self.kept = state["kept"]
         self.fit = Fit(**state["fit"])
+        if self.fit.validation is not None:
+            self.fit.validation = Evaluation(**state["fit"]["validation"])
         self.best = tuple(state["best"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.sums = state["sums"].to(self.train.device)

@@ -40,9 +40,11 @@ def train(
     checkpoint: Checkpoint,
     name: str,
     watcher: Watcher | None = None,
+    judged_by: str = "accuracy",
 ) -> Fit:
     """Run the loop for a job and merge what the recipe added to the weights."""
     options = {"seed": job.seed, "name": name, "checkpoint": checkpoint, "watcher": watcher}
+    options["judged_by"] = judged_by
     if recipe.cache_features:
         head, parts = _probe(model, images, validation)
         result = fit(head, recipe, *parts, **options)

@@ -19,11 +19,15 @@ class Finetune(ImageStage):
         "weights": "weights.safetensors",
         "run": "run.parquet",
         "epochs": "epochs.parquet",
+        "predictions": "predictions.parquet",
+        "class_recalls": "class_recalls.parquet",
         "feature_correlation": "feature_correlation.parquet",
     }
     tables = {
         "run": "finetunes",
         "epochs": "epochs",
+        "predictions": "predictions",
+        "class_recalls": "class_recalls",
         "feature_correlation": "feature_correlation",
     }
     kept = ("run",)

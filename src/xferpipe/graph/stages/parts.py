@@ -7,7 +7,7 @@ from typing import Any
 
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.config.study import Study, parse_shots
+from xferpipe.config.study import Study, Target, parse_shots
 from xferpipe.graph.stage import Artifact, Needs, Stage
 
 #: Places of jobs on a model and a target, and of fine-tuning runs.
@@ -45,6 +45,11 @@ class FinetunedStage(ImageStage):
 def block(study: Study, dataset: str) -> Dataset:
     """Return a data set without its licence, which is shown and never computed with."""
     return study.datasets[dataset].model_copy(update={"licence": None})
+
+
+def unjudged(study: Study, target: str) -> Target:
+    """Return a target without what it is judged by, for stages that only take its images."""
+    return study.targets[target].model_copy(update={"judged_by": "accuracy"})
 
 
 def is_generated(study: Study, dataset: str) -> bool:
@@ -118,7 +123,7 @@ def on_probe(study: Study, target: str, shots: str, model: str) -> dict[str, Any
     """Return the fields of `FeaturesJob`."""
     return {
         **on_target(study, target, model),
-        "target": study.targets[target],
+        "target": unjudged(study, target),
         "shots": parse_shots(shots),
         "probe": study.probe,
         "seed": study.seed,

@@ -16,6 +16,10 @@ from xferpipe.records import RESULT_TABLES
 _PAGE = ("altair", "polars", "vl-convert-python")
 
 
+#: Tables that the report reads: of single images it shows none, and they are most of all rows.
+_SHOWN = tuple(name for name in RESULT_TABLES if name != "predictions")
+
+
 class Aggregate(Stage):
     """Gather all rows into the result tables and judge the scores."""
 
@@ -77,7 +81,7 @@ class Report(Stage):
     does = "write the report page"
     folder = ""
     outputs = {"page": "report.html"}
-    reads = RESULT_TABLES
+    reads = _SHOWN
     libraries = _PAGE
     kept = ("page",)
     memory_mb, minutes = 2000, 30
@@ -97,7 +101,7 @@ class Report(Stage):
         )
 
     def needs(self, study: Study) -> Needs:
-        return {"tables": {name: Artifact("aggregate", (), name) for name in RESULT_TABLES}}
+        return {"tables": {name: Artifact("aggregate", (), name) for name in _SHOWN}}
 
 
 class Figures(Report):
