@@ -8,7 +8,6 @@ wanted for identities that it was not trained on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -17,8 +16,7 @@ import polars
 from xferpipe.config.scores import Probe
 from xferpipe.config.study import Shots, Target
 from xferpipe.datasets.checks import DatasetError, listed
-from xferpipe.datasets.held_out_identities import held_out_identities
-from xferpipe.seeding import numpy_generator
+from xferpipe.datasets.draws import first_of_group, held_out_identities, held_out_images
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,7 @@ def with_test_split(rows: polars.DataFrame, fraction: float, seed: int) -> polar
     if present == {None}:
         names = rows["class_name"].to_list()
         keys = [path or index for path, index in rows.select("path", "index").iter_rows()]
-        test = _held_out(names, keys, fraction, seed, "test")
+        test = held_out_images(names, keys, fraction, seed, "test")
         return rows.with_columns(split=polars.Series(numpy.where(test, "test", "train")))
     if "validation" in present and not present & {"test", "query"}:
         return rows.with_columns(polars.col("split").replace({"validation": "test"}))
@@ -202,7 +200,7 @@ def at_most(rows: polars.DataFrame, maximum: int | None, seed: int) -> polars.Da
         return rows
     rows = rows.sort("path", "index")
     groups = [f"{split}/{name}" for split, name in rows.select("split", "class_name").iter_rows()]
-    return rows.filter(_first_of_group(groups, maximum, seed, "at_most"))
+    return rows.filter(first_of_group(groups, maximum, seed, "at_most"))
 
 
 def _parts(
@@ -219,7 +217,9 @@ def _parts(
     official = split_rows(manifest, "validation")
     if len(official):
         return train, official
-    held_out = _held_out(names, train.rows.tolist(), target.validation_fraction, seed, "validation")
+    held_out = held_out_images(
+        names, train.rows.tolist(), target.validation_fraction, seed, "validation"
+    )
     return train.take(~held_out), train.take(held_out)
 
 
@@ -237,7 +237,7 @@ def _labelled_parts(
         few = _shots_of(held_out, target, shots, seed, drawn)
         return labelled, few if shots > 1 else few.take(slice(0, 0))
     names = [labelled.class_names[label] for label in labelled.labels]
-    mask = _held_out(
+    mask = held_out_images(
         names, labelled.rows.tolist(), target.validation_fraction, seed, "within_shots"
     )
     return labelled.take(~mask), labelled.take(mask)
@@ -260,43 +260,8 @@ def _shots_of(
     return kept.take(_first_of_class(kept, shots, seed, *purpose))
 
 
-def _held_out(
-    names: Sequence[str], keys: Sequence[str | int], fraction: float, seed: int, purpose: str
-) -> numpy.ndarray:
-    """Mark a stratified part: at least one image of each class that has two, never all of one.
-
-    The draw depends on the sorted keys of a class alone, not on the order of the rows.
-    """
-    mask = numpy.zeros(len(names), dtype=bool)
-    for name, members in _members(names).items():
-        ordered = sorted(members, key=lambda i: keys[i])
-        count = round(len(ordered) * fraction)
-        count = min(max(count, 1), len(ordered) - 1)
-        chosen = numpy_generator(seed, purpose, name).permutation(len(ordered))[:count]
-        mask[[ordered[i] for i in chosen]] = True
-    return mask
-
-
 def _first_of_class(
     rows: LabelledRows, count: int, seed: int, *purpose: str | int
 ) -> numpy.ndarray:
     names = [rows.class_names[label] for label in rows.labels]
-    return _first_of_group(names, count, seed, *purpose)
-
-
-def _first_of_group(
-    names: Sequence[str], count: int, seed: int, *purpose: str | int
-) -> numpy.ndarray:
-    """Mark the first `count` of a seeded order of each group: a smaller count gives a subset."""
-    mask = numpy.zeros(len(names), dtype=bool)
-    for name, members in _members(names).items():
-        order = numpy_generator(seed, *purpose, name).permutation(len(members))
-        mask[[members[i] for i in order[:count]]] = True
-    return mask
-
-
-def _members(names: Sequence[str]) -> dict[str, list[int]]:
-    members: dict[str, list[int]] = {}
-    for i, name in enumerate(names):
-        members.setdefault(name, []).append(i)
-    return members
+    return first_of_group(names, count, seed, *purpose)

@@ -1,4 +1,4 @@
-"""Which identities of a retrieval target are held out to choose on."""
+"""Seeded draws among images: inside one class each, or of whole identities."""
 
 from __future__ import annotations
 
@@ -10,9 +10,25 @@ import numpy
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.seeding import numpy_generator
 
-#: Identities that are held out at least, so that there is a wrong answer, and that are left at least
-#: to train on, so that there is something to tell apart.
+#: Identities held out at least, so that there is a wrong answer, and left at least to train on.
 _LEAST = 2
+
+
+def held_out_images(
+    names: Sequence[str], keys: Sequence[str | int], fraction: float, seed: int, purpose: str
+) -> numpy.ndarray:
+    """Mark a stratified part: at least one image of each class that has two, never all of one.
+
+    The draw depends on the sorted keys of a class alone, not on the order of the rows.
+    """
+    mask = numpy.zeros(len(names), dtype=bool)
+    for name, members in _members(names).items():
+        ordered = sorted(members, key=lambda i: keys[i])
+        count = round(len(ordered) * fraction)
+        count = min(max(count, 1), len(ordered) - 1)
+        chosen = numpy_generator(seed, purpose, name).permutation(len(ordered))[:count]
+        mask[[ordered[i] for i in chosen]] = True
+    return mask
 
 
 def held_out_identities(
@@ -45,3 +61,21 @@ def held_out_identities(
     place = {name: numpy_generator(seed, "held_out_identities", name).random() for name in several}
     chosen = set(sorted(several, key=lambda name: (place[name], name))[:count])
     return numpy.array([name in chosen for name in names], dtype=bool)
+
+
+def first_of_group(
+    names: Sequence[str], count: int, seed: int, *purpose: str | int
+) -> numpy.ndarray:
+    """Mark the first `count` of a seeded order of each group: a smaller count gives a subset."""
+    mask = numpy.zeros(len(names), dtype=bool)
+    for name, members in _members(names).items():
+        order = numpy_generator(seed, *purpose, name).permutation(len(members))
+        mask[[members[i] for i in order[:count]]] = True
+    return mask
+
+
+def _members(names: Sequence[str]) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        members.setdefault(name, []).append(i)
+    return members
