@@ -200,7 +200,7 @@ def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
     folder, jobs, data, weights = done
     wildcards = ("shapes", "full", "first", "sgd", "0")
     files = {"weights": tmp_path / "w", "run": tmp_path / "r", "epochs": tmp_path / "e"}
-    for name in ("predictions", "class_recalls", "feature_correlation"):
+    for name in ("predictions", "class_recalls", "validation_queries", "feature_correlation"):
         files[name] = tmp_path / name
     finetune(
         jobs("finetune", *wildcards),

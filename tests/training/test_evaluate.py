@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy
 import pytest
 import scipy.special
@@ -11,8 +13,8 @@ from hypothesis import given
 from hypothesis.strategies import integers, lists, tuples
 
 from xferpipe.config.recipes import Recipe
-from xferpipe.training import loop
-from xferpipe.training.evaluate import Evaluation, evaluate
+from xferpipe.training.checkpoint import Checkpoint
+from xferpipe.training.evaluate import Evaluation, Ranking, evaluate
 from xferpipe.training.loop import fit
 
 
@@ -74,9 +76,7 @@ def test_figures_of_an_evaluation_equal_scikit_learn(pairs):
 @pytest.mark.parametrize(
     ("judged_by", "kept"), [("accuracy", 1), ("balanced_accuracy", 2), ("macro_f1", 3)]
 )
-def test_best_epoch_is_that_of_the_figure_that_the_run_is_judged_by(
-    model, data, monkeypatch, judged_by, kept
-):
+def test_best_epoch_is_that_of_the_figure_that_the_run_is_judged_by(model, data, judged_by, kept):
     """Two rare classes of 2 images beside 16 of a common one. By hand: 17, 14 and 16 of 20 are
     right; mean recalls 1/2, 7/8 and 5/8; F1 of the classes 32/35 2/3 0, 20/26 4/7 4/7 and
     14/16 2/5 2/3."""
@@ -88,7 +88,64 @@ def test_best_epoch_is_that_of_the_figure_that_the_run_is_judged_by(
             [0] * 14 + [1] * 2 + [1, 0, 2, 0],
         ]
     )
-    monkeypatch.setattr(loop, "evaluate", lambda *_: evaluation(labels, next(epochs)))
     recipe = Recipe(epochs=3, batch_size=16)
-    result = fit(model(), recipe, data(), data(seed=1), seed=0, judged_by=judged_by)
+    options = {"judge": lambda *_: evaluation(labels, next(epochs)), "judged_by": judged_by}
+    result = fit(model(), recipe, data(), data(seed=1), seed=0, **options)
     assert result.kept_epoch == kept
+
+
+def ranking(*ap: float) -> Ranking:
+    return Ranking(torch.tensor(ap, dtype=torch.float64))
+
+
+def test_map_of_a_ranking_is_the_mean_over_queries_with_a_positive():
+    assert ranking(0.5, math.nan, 1.0).map == 0.75
+    assert math.isnan(ranking(math.nan, math.nan).map)
+
+
+def test_best_epoch_of_a_ranking_is_the_first_of_the_highest_map(model, data):
+    epochs = iter([ranking(0.2, 0.4), ranking(0.9, math.nan), ranking(0.8, 1.0), ranking(0.1, 0.1)])
+    recipe = Recipe(epochs=4, batch_size=16)
+    options = {"judge": lambda *_: next(epochs), "judged_by": "map"}
+    result = fit(model(), recipe, data(), data(seed=1), seed=0, **options)
+    assert result.kept_epoch == 2
+    assert result.validation.ap[0] == 0.9
+    assert [row["validation_map"] for row in result.rows] == pytest.approx([0.3, 0.9, 0.9, 0.1])
+    assert {row["validation_accuracy"] for row in result.rows} == {None}
+    assert {row["validation_loss"] for row in result.rows} == {None}
+
+
+def test_ranking_without_a_figure_ends_the_run_as_diverged(model, data):
+    recipe = Recipe(epochs=2, batch_size=16)
+    options = {"judge": lambda *_: ranking(math.nan), "judged_by": "map"}
+    result = fit(model(), recipe, data(), data(seed=1), seed=0, **options)
+    assert "not finite in epoch 1" in result.diverged
+    assert result.kept_epoch == 0
+
+
+def test_ranking_of_the_kept_epoch_survives_a_restart(model, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("XFERPIPE_CHECKPOINT_SECONDS", "0")
+
+    class Killed(Exception):
+        pass
+
+    def judge(figures):
+        for figure in figures:
+            if figure is None:
+                raise Killed
+            yield figure
+
+    def run(figures):
+        source = judge(figures)
+        recipe = Recipe(epochs=3, batch_size=16)
+        saved = Checkpoint(tmp_path / "c.pt", "job")
+        options = {"judge": lambda *_: next(source), "judged_by": "map", "checkpoint": saved}
+        return fit(model(), recipe, data(), data(seed=1), seed=0, **options)
+
+    first, second, third = ranking(0.9, 0.7), ranking(0.2, 0.4), ranking(0.3, 0.1)
+    with pytest.raises(Killed):
+        run([first, second, None])
+    result = run([third])
+    assert result.kept_epoch == 1
+    assert torch.equal(result.validation.ap, first.ap)
+    assert [row["epoch"] for row in result.rows] == [1, 2, 3]

@@ -41,7 +41,7 @@ def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
         validation=judged("validation"),
         seconds="seconds",
     )
-    runs = finished.select(*_RUN, "validation_accuracy", "seconds")
+    runs = finished.select(*_RUN, "validation_map", "seconds")
     retrieved = (
         table_of("retrieval", folder)
         .filter(~polars.col("reranked"))
@@ -51,7 +51,7 @@ def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
             *_RUN,
             metric=polars.lit("map"),
             value="map",
-            validation="validation_accuracy",
+            validation="validation_map",
             seconds=polars.col("seconds").fill_null(0) + polars.col("evaluation").fill_null(0),
         )
     )

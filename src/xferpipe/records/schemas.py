@@ -105,6 +105,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("validation_macro_f1", REAL, "fraction", "Mean F1 of the classes."),
         ("validation_majority_rate", REAL, "fraction", "Share of the most frequent class."),
         ("validation_loss", REAL, "nats", "At the chosen epoch."),
+        (
+            "validation_map",
+            REAL,
+            "fraction",
+            "Of a retrieval target: mAP of held-out identities at the chosen epoch.",
+        ),
         ("test_images", INTEGER, "count", "Images of the test split."),
         ("test_accuracy", REAL, "fraction", "Of the chosen epoch's weights on the test split."),
         ("test_balanced_accuracy", REAL, "fraction", "Mean recall of the classes."),
@@ -135,6 +141,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("validation_accuracy", REAL, "fraction", "After the epoch."),
         ("validation_balanced_accuracy", REAL, "fraction", "After the epoch."),
         ("validation_macro_f1", REAL, "fraction", "After the epoch."),
+        ("validation_map", REAL, "fraction", "After the epoch; of a retrieval target."),
         (
             "distance",
             REAL,
@@ -166,6 +173,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("label", INTEGER, "", "Class, 0-based, as in `predictions`."),
         ("images", INTEGER, "count", "Images of the class in the split."),
         ("recall", REAL, "fraction", "Share of them that are classified right; null without any."),
+    ),
+    "validation_queries": _RUN
+    + _columns(
+        ("row", INTEGER, "", "Row of the query in the manifest: an image of a held-out identity."),
+        ("identity", INTEGER, "", "Identity of the query."),
+        ("camera", INTEGER, "", "Camera of the query."),
+        ("junk_rule", TEXT, "", "same_camera, same_sequence or none."),
+        ("positives", INTEGER, "count", "Held-out images of the identity that are no junk."),
+        ("ap", REAL, "fraction", "At the chosen epoch; null without a positive."),
     ),
     "retrieval": _RUN
     + _columns(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import polars
 import torch
 
 from xferpipe.config.jobs import FinetuneJob
@@ -38,9 +41,10 @@ def finetune(
     epochs: Path,
     predictions: Path,
     class_recalls: Path,
+    validation_queries: Path,
     feature_correlation: Path,
 ) -> None:
-    """Fine-tune a model, choose its epoch on the validation split and test it.
+    """Fine-tune a model, choose its epoch on the validation images and test it.
 
     Args:
         job: The resolved slice.
@@ -52,8 +56,10 @@ def finetune(
         weights: Written: weights of the chosen epoch.
         run: Written: one row of table `finetunes`.
         epochs: Written: table `epochs`.
-        predictions: Written: table `predictions`; empty where the run diverged.
-        class_recalls: Written: table `class_recalls`; empty where the run diverged.
+        predictions: Written: table `predictions`; empty where the run diverged, and of a retrieval
+            target.
+        class_recalls: Written: table `class_recalls`; likewise.
+        validation_queries: Written: table `validation_queries`; empty but for a retrieval target.
         feature_correlation: Written: table `feature_correlation`; empty where the study asks this
             run for none.
     Raises:
@@ -66,7 +72,9 @@ def finetune(
         return
     with processes(prepare(job.device, job.compute_threads)) as device:
         rows, opened = open_dataset(job.dataset, manifest, images, root)
-        chosen = splits.training_rows(rows, job.target, job.shots, job.study_seed)
+        drawn = {"seed": job.study_seed, "shots": job.shots, "run_seed": job.seed}
+        chosen = splits.training_rows(rows, job.target, **drawn)
+        held_out = splits.validation_rows(rows, job.target, **drawn)
         recipe = resolved(job.recipe, chosen, job.dataset.image_px)
 
         def labelled(part: splits.LabelledRows) -> LabelledImages:
@@ -81,22 +89,28 @@ def finetune(
             watcher = FeatureWatcher(labelled(shown), taken.epochs)
             before = watcher.of(model)
         saved = checkpoint_of(job, checkpoint)
-        held_out = splits.validation_rows(rows, job.target, job.study_seed)
+        ranking = _ranking(job, rows, held_out)
         result = train(
             job,
             model,
             recipe,
             labelled(chosen),
-            labelled(held_out),
+            labelled(held_out) if len(held_out) else None,
             checkpoint=saved,
             name=f"{job.target_name} {job.model} {job.recipe_name}",
             watcher=watcher,
-            judged_by=job.target.judged_by,
+            judge=ranking or evaluate,
+            judged_by=job.target.metric,
         )
         figures = _figures(result, job)
         seen: list[tuple[str, splits.LabelledRows, Evaluation]] = []
+        queries: list[dict[str, object]] = []
         if result.diverged is None:
-            seen.append(("validation", held_out, result.validation))
+            if ranking is not None and result.validation is not None:
+                figures["validation_map"] = result.validation.map
+                queries = ranking.queries(result.validation)
+            elif result.validation is not None:
+                seen.append(("validation", held_out, result.validation))
             if job.target.task == "classification":
                 tested = splits.test_rows(rows, job.target)
                 seen.append(("test", tested, evaluate(model, labelled(tested))))
@@ -123,6 +137,7 @@ def finetune(
             "task": job.target.task,
             "judged_by": job.target.metric,
             "train_images": len(chosen),
+            "validation_images": len(held_out),
             "compute_threads": job.compute_threads,
             "device": device_name(device),
             "torch_version": torch.__version__,
@@ -134,9 +149,22 @@ def finetune(
         write_table("predictions", frame("predictions", lines), predictions)
         lines = [name | line for one in seen for line in _class_recalls(*one)]
         write_table("class_recalls", frame("class_recalls", lines), class_recalls)
+        lines = [name | line for line in queries]
+        write_table("validation_queries", frame("validation_queries", lines), validation_queries)
         lines = [name | line for line in compared]
         write_table("feature_correlation", frame("feature_correlation", lines), feature_correlation)
         saved.remove()
+
+
+def _ranking(job: FinetuneJob, manifest: polars.DataFrame, held_out: splits.LabelledRows) -> Any:
+    """Return what ranks the held-out identities of a retrieval target; None for another, or none.
+
+    By name, as a registered module: the code of the ranking is nothing to a classification run.
+    """
+    if job.ranking is None or not len(held_out):
+        return None
+    module = importlib.import_module("xferpipe.retrieval.held_out")
+    return module.HeldOut(manifest[held_out.rows], job.ranking, where=job.target_name)
 
 
 def _predictions(
@@ -189,8 +217,9 @@ def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
         "micro_batch_size": result.rows[-1]["micro_batch_size"] if result.rows else None,
     }
     if result.diverged is None:
-        judged = [epoch[f"validation_{job.target.judged_by}"] for epoch in result.rows]
-        losses = [epoch["validation_loss"] for epoch in result.rows]
+        judged = [epoch[f"validation_{job.target.metric}"] for epoch in result.rows]
+        # mAP has no loss beside it to order equals by.
+        losses = [epoch["validation_loss"] or 0.0 for epoch in result.rows]
         figures |= {
             "kept_epoch": result.kept_epoch,
             "selected_on": "validation" if job.recipe.select == "best" else "none",

@@ -15,6 +15,10 @@ PAIR = "{target}/{shots}/{model}"
 RUN = "{target}/{shots}/{model}/{recipe}/seed{seed}"
 
 
+#: Options of a target that change fine-tunes of few shots alone, at their defaults.
+_OF_FEW_SHOTS = {"validation": "split", "draws": "fixed"}
+
+
 class ImageStage(Stage):
     """A stage that reads the images of one data set."""
 
@@ -48,8 +52,17 @@ def block(study: Study, dataset: str) -> Dataset:
 
 
 def unjudged(study: Study, target: str) -> Target:
-    """Return a target without what it is judged by, for stages that only take its images."""
-    return study.targets[target].model_copy(update={"judged_by": "accuracy"})
+    """Return a target without what it is judged by, for stages that only take its images.
+
+    Nor does it matter to them how the runs draw few shots, and what these are chosen on.
+    """
+    return study.targets[target].model_copy(update={"judged_by": "accuracy", **_OF_FEW_SHOTS})
+
+
+def tuned(study: Study, target: str, shots: str) -> Target:
+    """Return a target as its fine-tunes see it: options of few shots are nothing to full ones."""
+    unused = _OF_FEW_SHOTS if shots == "full" else {}
+    return study.targets[target].model_copy(update=unused)
 
 
 def is_generated(study: Study, dataset: str) -> bool:
