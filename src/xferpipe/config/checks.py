@@ -179,6 +179,12 @@ def _initial(study: Study, name: str) -> str | None:
 def _recipe_fits(study: Study, run: Run) -> None:
     recipe = study.finetuning_recipes[run.recipe]
     target = study.targets[run.target]
+    if target.validation == "within_shots" and run.shots == "1" and recipe.select == "best":
+        raise ValueError(
+            f"finetuning_recipes.{run.recipe}: select: best, but target {run.target!r} has "
+            "validation: within_shots and shots 1: one image a class leaves none to choose the "
+            "epoch on; use 2 shots or more, validation: split, or select: last"
+        )
     identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
     if identities and target.task != "retrieval":
         raise ValueError(

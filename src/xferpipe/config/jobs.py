@@ -192,10 +192,14 @@ class ChooseJob(Job):
 
 
 class FinetuneJob(TuningJob):
-    """Fine-tune one model on one target with one recipe and seed, and evaluate it."""
+    """Fine-tune one model on one target with one recipe and seed, and evaluate it.
+
+    `ranking` says how held-out identities of a retrieval target are ranked.
+    """
 
     target: Target
     shots: Shots
+    ranking: Retrieval | None = None
     features_taken: FeaturesTaken | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -19,6 +19,11 @@ from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Probe, Scores
 from xferpipe.config.zoo import ZooEntry
 
+ClassificationMetric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+CLASSIFICATION_METRICS = get_args(ClassificationMetric)
+#: What fine-tunes are judged by; each is a column of a result table.
+METRICS = (*CLASSIFICATION_METRICS, "map")
+
 
 def parse_shots(text: str) -> Shots:
     """Turn the `shots` of a path into its value."""
@@ -33,8 +38,42 @@ class Target(Block):
         "classification", description="What is evaluated: class accuracy, or re-identification."
     )
     validation_fraction: float = Field(
-        0.2, gt=0, lt=1, description="Part of the training split held out to choose on."
+        0.2,
+        gt=0,
+        lt=1,
+        description="Part of the training split held out to choose on: of each class of a "
+        "classification target, of the identities of a retrieval target.",
     )
+    validation: Literal["split", "within_shots"] = Field(
+        "split",
+        description="Where few shots are chosen on: images held out before any shots, or a part "
+        "of the shots themselves, so that no other labelled image is looked at.",
+    )
+    draws: Literal["fixed", "per_seed"] = Field(
+        "fixed",
+        description="Which images few shots are: one draw for all runs, or one for each seed of a "
+        "run, so that repeated runs differ by the draw too.",
+    )
+    judged_by: ClassificationMetric = Field(
+        "accuracy",
+        description="Figure that epochs, recipes and models are judged by: accuracy, "
+        "balanced_accuracy (mean recall of the classes) or macro_f1 (mean F1 of the classes). A "
+        "retrieval target is judged by mAP.",
+    )
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure that fine-tunes are judged by; one of `METRICS`."""
+        return "map" if self.task == "retrieval" else self.judged_by
+
+    @model_validator(mode="after")
+    def _judged_by_what_is_evaluated(self) -> Target:
+        if self.task == "retrieval" and self.judged_by != "accuracy":
+            raise ValueError(
+                f"judged_by: {self.judged_by} is for task: classification; a retrieval target is "
+                "judged by mAP: leave judged_by out"
+            )
+        return self
 
 
 class FinetuneGrid(Block):
@@ -58,8 +97,8 @@ class Selection(Block):
     own_results: Place | None = Field(
         None,
         description="CSV or Parquet of fine-tuning results that you already have (target, model, "
-        "accuracy or map as fractions; shots, recipe, seed, validation, seconds where known): "
-        "they count beside the runs.",
+        "accuracy, balanced_accuracy, macro_f1 or map as fractions; shots, recipe, seed, "
+        "validation, seconds where known): they count beside the runs.",
     )
     speed_train_accuracy: float = Field(
         0.9,

@@ -24,7 +24,7 @@ def choose(
     decisions: Sequence[Path],
     runs: Sequence[Path],
     predictions: Sequence[Path],
-    queries: Sequence[Path] | None,
+    queries: Sequence[Path],
     scores: Sequence[Path],
     cards: Sequence[Path],
     history: Mapping[str, Path],
@@ -38,7 +38,7 @@ def choose(
         runs: Table `finetunes` of each run that is known: those of earlier rounds, and those of
             the grids that are of candidates.
         predictions: Table `predictions` of the same runs.
-        queries: Table `validation_queries` of the same runs, or None.
+        queries: Table `validation_queries` of the same runs.
         scores: Table `scores` of each candidate's model.
         cards: Table `zoo` of each candidate's model.
         history: Results of earlier studies.
@@ -57,7 +57,10 @@ def choose(
             empty("predictions"),
             [read_table("predictions", path, ours=True) for path in predictions],
         ),
-        None if queries is None else polars.concat(map(polars.read_parquet, queries)),
+        _all(
+            empty("validation_queries"),
+            [read_table("validation_queries", path, ours=True) for path in queries],
+        ),
     )
     past = [polars.read_parquet(path, glob=False) for path in history.values()]
     decided = decide(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,68 @@ class Evaluation:
     def accuracy(self) -> float:
         """Share of images whose predicted class is their label."""
         return (self.predicted == self.labels).sum().item() / len(self.labels)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that have images."""
+        images, right, _ = self.counts()
+        return (right / images)[images > 0].mean().item()
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that have images or are predicted."""
+        images, right, predicted = self.counts()
+        either = images + predicted
+        return (2 * right / either)[either > 0].mean().item()
+
+    @property
+    def majority_rate(self) -> float:
+        """Share of the images that are of the most frequent class: the accuracy of naming it."""
+        return self.counts()[0].max().item() / len(self.labels)
+
+    def order(self, judged_by: str) -> tuple[float, float]:
+        """Return what the best epoch has most of: a figure by its name, then less loss."""
+        return getattr(self, judged_by), -self.loss
+
+    def counts(self, classes: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Count by class the images, those classified right, and the predictions.
+
+        Args:
+            classes: Number of classes; unset: as many as labels and predictions name.
+        Returns:
+            Three tensors, float64 (c).
+        """
+        classes = max(classes, *(int(named.max()) + 1 for named in (self.labels, self.predicted)))
+        right = self.labels[self.predicted == self.labels]
+        images, right, predicted = (
+            torch.bincount(named, minlength=classes).double()
+            for named in (self.labels, right, self.predicted)
+        )
+        return images, right, predicted
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """How a model ranks the n images of a split, each of them a query, in their order.
+
+    Attributes:
+        ap: Average precision, float64 (n), on the CPU; NaN without a positive.
+    """
+
+    ap: torch.Tensor
+
+    @property
+    def map(self) -> float:
+        """Mean average precision over the queries with a positive."""
+        return self.ap.nanmean().item()
+
+    def order(self, judged_by: str) -> tuple[float, float]:
+        """Return what the best epoch has most of: `map`, by whatever name."""
+        return self.map, 0.0
+
+
+#: Judges a model by the images of a split: `evaluate`, or one that ranks them.
+Judge = Callable[[nn.Module, Labelled], Evaluation | Ranking]
 
 
 @torch.inference_mode()

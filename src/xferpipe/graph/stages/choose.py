@@ -8,7 +8,6 @@ from xferpipe.config import jobs
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.study import Run, Study, parse_shots
 from xferpipe.graph.stage import Artifact, Needs, Stage
-from xferpipe.graph.stages.finetune import Finetune
 from xferpipe.graph.stages.parts import entry
 
 
@@ -24,7 +23,7 @@ class Choose(Stage):
     place = "{target}/{shots}/round{round}"
     outputs = {"decision": "decision.parquet"}
     tables = {"decision": "decisions"}
-    reads = ("finetunes", "predictions", "scores", "zoo")
+    reads = ("finetunes", "predictions", "validation_queries", "scores", "zoo")
     libraries = ("numpy", "polars", "scikit-learn", "scipy")
     follows_races = True
     memory_mb, minutes = 2000, 10
@@ -64,9 +63,7 @@ class Choose(Stage):
             ],
             "runs": each("run"),
             "predictions": each("predictions"),
-            "queries": each("validation_queries")
-            if "validation_queries" in Finetune.outputs
-            else None,
+            "queries": each("validation_queries"),
             "scores": [Artifact("scores", (target, shots, model), "scores") for model in models],
             "cards": [entry(study, model, "card") for model in models],
             "history": {str(i): path for i, path in enumerate(study.history)},

@@ -17,7 +17,7 @@ _PAGE = ("altair", "polars", "vl-convert-python")
 
 
 #: Tables that the report reads: of single images it shows none, and they are most of all rows.
-_SHOWN = tuple(name for name in RESULT_TABLES if name != "predictions")
+_SHOWN = tuple(name for name in RESULT_TABLES if name not in ("predictions", "validation_queries"))
 
 
 class Aggregate(Stage):
