@@ -88,7 +88,8 @@ def write_study(folder: Path, rows: int) -> int:
     for run, key in enumerate(keys):
         key |= {"recipe": f"recipe_{run // MODELS}", "seed": 0}
         place = folder / "runs" / f"{run:05}"
-        row = key | {"task": "retrieval", "status": "finished", "seconds": 60.0}
+        row = key | {"task": "retrieval", "judged_by": "map", "status": "finished"}
+        row |= {"seconds": 60.0}
         write_table("finetunes", frame("finetunes", [row]), place / "run.parquet")
         row = key | {"reranked": False, "map": generator.random(), "seconds": 1.0}
         write_table("retrieval", frame("retrieval", [row]), place / "retrieval.parquet")

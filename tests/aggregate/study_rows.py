@@ -68,6 +68,7 @@ def study(folder: Path, *, targets=("t", "u"), seeds=(0, 1), recipes=("slow", "f
                     path = folder / "runs" / target / model / recipe / str(seed)
                     row = run | {
                         "task": "classification",
+                        "judged_by": "accuracy",
                         "status": "finished",
                         "test_accuracy": accuracy,
                         "validation_accuracy": accuracy - 0.01,

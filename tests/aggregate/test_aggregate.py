@@ -222,6 +222,7 @@ def test_diverged_runs_are_no_oracle(tmp_path: Path) -> None:
         "recipe": "slow",
         "seed": 9,
         "task": "classification",
+        "judged_by": "accuracy",
         "status": "diverged",
         "reason": "loss is NaN",
         "test_accuracy": 1.0,
@@ -229,6 +230,23 @@ def test_diverged_runs_are_no_oracle(tmp_path: Path) -> None:
     files["finetunes"].append(write("finetunes", [bad], path))
     gathered(job(), files, tmp_path / "out")
     assert 9 not in oracle(job().selection, tmp_path / "out")["seed"]
+
+
+def test_runs_are_judged_by_the_figure_that_their_row_names(tmp_path: Path) -> None:
+    files = study(tmp_path)
+    run = {"target": "v", "shots": "full", "model": "a", "recipe": "slow", "seed": 0}
+    figures = {"accuracy": 0.9, "balanced_accuracy": 0.7, "macro_f1": 0.6}
+    for judged_by in figures:
+        values = {f"test_{name}": value for name, value in figures.items()}
+        values |= {f"validation_{name}": value + 0.01 for name, value in figures.items()}
+        line = run | {"target": judged_by, "judged_by": judged_by} | values
+        line |= {"task": "classification", "status": "finished", "seconds": 1.0}
+        files["finetunes"].append(write("finetunes", [line], tmp_path / f"{judged_by}.parquet"))
+    gathered(job(), files, tmp_path / "out")
+    found = oracle(job().selection, tmp_path / "out").filter(polars.col("target").is_in(figures))
+    assert found.select("target", "metric", "value", "validation").rows() == [
+        (name, name, value, value + 0.01) for name, value in figures.items()
+    ]
 
 
 def test_own_results_count_as_the_oracle(tmp_path: Path) -> None:
@@ -340,6 +358,7 @@ def test_a_search_of_one_model_neither_selects_nor_makes_it_best(tmp_path: Path)
         "recipe": "searched",
         "seed": 0,
         "task": "classification",
+        "judged_by": "accuracy",
         "status": "finished",
         "test_accuracy": 0.99,
         "validation_accuracy": 0.99,

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -258,14 +259,13 @@ def test_path_of_another_kind_is_one_message(run, results, monkeypatch, words, s
     assert len(err.splitlines()) == 1
 
 
-def test_plan_has_a_table_and_the_time_of_what_ran_before(run, tmp_path, monkeypatch):
+def test_plan_has_a_table_and_the_time_of_what_ran_before(run, tmp_path, monkeypatch, tiny_study):
     from xferpipe.graph.plan import PlannedJob
 
     jobs = [PlannedJob("pack", {}, "not there yet", ())] * 2
     jobs += [PlannedJob("report", {}, "its input is made anew", ())]
-    monkeypatch.setattr(
-        "xferpipe.graph.plan.planned_jobs", lambda arguments: (jobs, tmp_path / "results/tiny")
-    )
+    planned = SimpleNamespace(study=load_study(tiny_study), results=Path("results/tiny"))
+    monkeypatch.setattr("xferpipe.graph.plan.planned_jobs", lambda arguments: (jobs, planned))
     time = tmp_path / "results/tiny/benchmarks/pack/a.tsv"
     time.parent.mkdir(parents=True)
     time.write_text("s\th:m:s\n3\t0:00:03\n")
@@ -280,7 +280,7 @@ def test_plan_has_a_table_and_the_time_of_what_ran_before(run, tmp_path, monkeyp
     ]
     assert total == "3 jobs; about 3 s on 2 cores, by 1 of 2 rules that ran before"
     code, out, _ = run(*words, "--json")
-    first, second = json.loads(out)
+    first, second = json.loads(out)["rules"]
     assert first == {
         "rule": "pack",
         "jobs": 2,

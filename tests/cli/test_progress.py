@@ -106,7 +106,8 @@ def files(tmp_path):
         folder / "scores.parquet",
     )
     finished = {"recipe": "r", "seed": 0, "task": "classification", "status": "finished"}
-    finetunes = frame("finetunes", [run | finished | {"test_accuracy": 0.9}])
+    figure = {"judged_by": "accuracy", "test_accuracy": 0.9}
+    finetunes = frame("finetunes", [run | finished | figure])
     write_table("finetunes", finetunes, folder / "finetunes.parquet")
     write_table("retrieval", frame("retrieval", []), folder / "retrieval.parquet")
     write_table("zoo", frame("zoo", [{"model": "m"}]), folder / "zoo.parquet")

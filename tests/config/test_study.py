@@ -74,6 +74,7 @@ def test_smoke_form_keeps_every_kind_of_entry_and_few_jobs():
         (changed("finetunes", 0, "recipes", value=["sgdd"]), ["finetunes[0].recipes", "sgdd"]),
         (changed("finetunes", 0, "recipes", value=["identities"]), ["identities", "digits_5"]),
         (changed("finetunes", 0, "shots", value=[0]), ["finetunes.0.shots"]),
+        (changed("targets", "vehicles", "judged_by", value="macro_f1"), ["vehicles", "mAP"]),
         (changed("scores", "methods", value=["lcf"]), ["lcf", "lfc"]),
         (changed("selection", "reference_model", value="x"), ["reference_model"]),
         (changed("zoo", value={"a b": DIGITS["zoo"]["resnet8_random"]}), ["a b"]),

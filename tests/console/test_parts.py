@@ -66,6 +66,20 @@ def test_time_left_follows_earlier_jobs_and_else_this_run(tmp_path):
     assert run.finish(7) is None
 
 
+def test_rounds_of_a_race_bring_more_jobs():
+    run = Run()
+    run.plan({"choose": 1, "report": 1, "all": 1})
+    run.start(1, started("choose"))
+    run.finish(1)
+    run.grow(5)
+    assert run.total == 4
+    run.start(2, started("finetune"))
+    run.start(3, started("finetune"))
+    run.finish(2)
+    run.grow(5)
+    assert (run.done, run.total, run.left["finetune"], run.left["report"]) == (2, 4, 1, 1)
+
+
 def test_bar_shows_what_is_done_and_names_a_few_running_jobs():
     from rich.console import Console
 

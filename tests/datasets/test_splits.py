@@ -213,3 +213,155 @@ def test_at_most_limits_each_class_and_split(rows_of):
         splits.at_most(rows, 4, 0).group_by("class_name", "split").len().sort("class_name", "split")
     )
     assert kept.rows() == [("a", "test", 3), ("a", "train", 4), ("b", "test", 4), ("b", "train", 2)]
+
+
+def within_shots(**fields) -> Target:
+    return Target(dataset="set", validation="within_shots", **fields)
+
+
+@LAWS
+@given(
+    counts=CLASSES, seed=st.integers(0, 99), fraction=st.floats(0.05, 0.9), shots=st.integers(2, 4)
+)
+def test_validation_within_shots_shares_out_the_labelled_images_and_no_other(
+    rows_of, counts, seed, fraction, shots
+):
+    rows = rows_of({name: {"train": n, "test": 2} for name, n in counts.items()})
+    target = within_shots(validation_fraction=min(fraction, 0.4))
+    train = splits.training_rows(rows, target, shots, seed)
+    validation = splits.validation_rows(rows, target, seed, shots)
+    labelled = splits.training_rows(
+        rows, target.model_copy(update={"validation": "split"}), shots, seed
+    )
+    assert sorted([*train.rows, *validation.rows]) == labelled.rows.tolist()
+    held_out = min(max(round(shots * target.validation_fraction), 1), shots - 1)
+    assert numpy.bincount(validation.labels).tolist() == [held_out] * len(counts)
+    assert numpy.bincount(train.labels).tolist() == [shots - held_out] * len(counts)
+    assert train.class_names == validation.class_names == tuple(sorted(counts))
+
+
+def test_validation_within_shots_of_full_is_that_of_the_split(rows_of, target):
+    rows = rows_of({name: {"train": 30, "test": 2} for name in "ab"})
+    for within, split in (
+        (
+            splits.training_rows(rows, within_shots(), "full", 3),
+            splits.training_rows(rows, target, "full", 3),
+        ),
+        (
+            splits.validation_rows(rows, within_shots(), 3, "full"),
+            splits.validation_rows(rows, target, 3, "full"),
+        ),
+    ):
+        assert within.rows.tolist() == split.rows.tolist()
+
+
+def test_validation_within_shots_looks_at_no_official_validation_image(rows_of):
+    rows = rows_of({name: {"train": 9, "validation": 4, "test": 2} for name in "ab"})
+    validation = splits.validation_rows(rows, within_shots(), 0, 5)
+    assert set(rows[validation.rows]["split"]) == {"train"}
+    assert len(validation) == 2
+
+
+def test_validation_within_one_shot_is_empty_and_training_has_the_image(rows_of):
+    rows = rows_of({name: {"train": 9, "test": 2} for name in "ab"})
+    assert len(splits.validation_rows(rows, within_shots(), 0, 1)) == 0
+    assert len(splits.training_rows(rows, within_shots(), 1, 0)) == 2
+
+
+def test_draws_per_seed_differ_by_the_seed_of_the_run_and_nest(rows_of, target):
+    rows = rows_of({name: {"train": 50, "test": 2} for name in "ab"})
+    per_seed = target.model_copy(update={"draws": "per_seed"})
+
+    def drawn(about, shots, run_seed):
+        return splits.training_rows(rows, about, shots, 0, run_seed=run_seed).rows.tolist()
+
+    assert len({tuple(drawn(per_seed, 5, seed)) for seed in range(6)}) == 6
+    assert len({tuple(drawn(target, 5, seed)) for seed in range(6)}) == 1
+    assert drawn(per_seed, 5, 4) == drawn(per_seed, 5, 4)
+    assert set(drawn(per_seed, 5, 4)) <= set(drawn(per_seed, 9, 4)) < set(drawn(target, "full", 4))
+    assert drawn(per_seed, "full", 0) == drawn(per_seed, "full", 1)
+    assert {
+        tuple(splits.validation_rows(rows, per_seed, 0, 5, run_seed=seed).rows) for seed in range(3)
+    } == {tuple(splits.validation_rows(rows, target, 0).rows)}
+
+
+@pytest.mark.parametrize("changed", [{"draws": "per_seed"}, {"validation": "within_shots"}])
+def test_probe_rows_are_the_studys_draw_however_runs_draw_and_validate(rows_of, target, changed):
+    rows = rows_of({name: {"train": 50, "test": 2} for name in "ab"})
+    probe = Probe(images_per_class=5)
+    other = target.model_copy(update=changed)
+    assert (
+        splits.probe_rows(rows, other, 5, probe, 0).rows.tolist()
+        == splits.probe_rows(rows, target, 5, probe, 0).rows.tolist()
+        == splits.training_rows(rows, target, 5, 0).rows.tolist()
+    )
+
+
+IDENTITIES = st.dictionaries(
+    st.integers(1, 60).map(str), st.integers(min_value=2, max_value=7), min_size=4
+)
+
+
+@LAWS
+@given(counts=IDENTITIES, seed=st.integers(0, 99), fraction=st.floats(0.05, 0.95))
+def test_retrieval_parts_share_no_identity_and_number_their_own(rows_of, counts, seed, fraction):
+    rows = rows_of({name: {"train": n, "query": 1, "gallery": 1} for name, n in counts.items()})
+    target = Target(dataset="set", task="retrieval", validation_fraction=fraction)
+    train = splits.training_rows(rows, target, "full", seed)
+    held_out = splits.validation_rows(rows, target, seed)
+    trained = rows.filter(polars.col("split") == "train")["row"].to_list()
+    assert sorted([*train.rows, *held_out.rows]) == trained
+    assert not set(train.class_names) & set(held_out.class_names)
+    assert len(held_out.class_names) == min(max(round(len(counts) * fraction), 2), len(counts) - 2)
+    for part in (train, held_out):
+        names = [part.class_names[label] for label in part.labels]
+        assert names == rows[part.rows]["class_name"].to_list()
+        assert set(names) == set(part.class_names)
+    again = splits.validation_rows(rows, target, seed)
+    assert again.rows.tolist() == held_out.rows.tolist()
+
+
+def test_retrieval_within_shots_validates_on_the_shots_of_held_out_identities(rows_of):
+    rows = rows_of({f"{i:02}": {"train": 6, "query": 1, "gallery": 1} for i in range(10)})
+    fields = {"dataset": "set", "task": "retrieval", "validation_fraction": 0.3}
+    split = Target(**fields)
+    within = split.model_copy(update={"validation": "within_shots"})
+    assert splits.training_rows(rows, within, 4, 0).rows.tolist() == (
+        splits.training_rows(rows, split, 4, 0).rows.tolist()
+    )
+    few, all_of_them = (splits.validation_rows(rows, one, 0, 4) for one in (within, split))
+    assert few.class_names == all_of_them.class_names
+    assert set(few.rows) < set(all_of_them.rows)
+    assert numpy.bincount(few.labels).tolist() == [4] * 3
+    assert len(splits.validation_rows(rows, within, 0, 1)) == 0
+
+
+def test_retrieval_held_out_identities_mostly_stay_when_one_more_comes(rows_of):
+    counts = {f"{i:02}": {"train": 3, "query": 1, "gallery": 1} for i in range(40)}
+    target = Target(dataset="set", task="retrieval")
+    before = set(splits.validation_rows(rows_of(counts), target, 0).class_names)
+    counts["99"] = counts["00"]
+    after = set(splits.validation_rows(rows_of(counts), target, 0).class_names)
+    assert len(before) == len(after) == 8
+    assert len(before - after) <= 1
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ([5, 5, 5], "3 identities, 3 of them with 2 images or more"),
+        ([1, 1, 1, 1, 5], "5 identities, 1 of them with 2 images or more"),
+    ],
+)
+def test_retrieval_too_few_identities_says_what_is_needed(rows_of, images, words):
+    rows = rows_of({str(i): {"train": n, "query": 1, "gallery": 1} for i, n in enumerate(images)})
+    target = Target(dataset="set", task="retrieval")
+    with pytest.raises(DatasetError, match=words):
+        splits.training_rows(rows, target, "full", 0)
+
+
+def test_retrieval_identities_of_one_image_are_never_held_out(rows_of):
+    counts = dict.fromkeys(map(str, range(10)), 1) | {"98": 2, "99": 3}
+    rows = rows_of({name: {"train": n, "query": 1, "gallery": 1} for name, n in counts.items()})
+    target = Target(dataset="set", task="retrieval", validation_fraction=0.5)
+    assert splits.validation_rows(rows, target, 0).class_names == ("98", "99")

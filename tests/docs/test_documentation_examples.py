@@ -42,7 +42,7 @@ def test_extending_stage_followed_word_by_word_runs_in_the_workflow(page):
     printed = [extending.do(block) for block in extending.blocks("A stage")]
     assert "digits_5_to_9" in printed[-1]
     planned = json.loads(extending.shell("xferpipe plan --json"))
-    rules = {rule["rule"]: rule["jobs"] for rule in planned}
+    rules = {rule["rule"]: rule["jobs"] for rule in planned["rules"]}
     assert rules["balance"] == 2  # Of three targets one was done.
     assert rules["aggregate"] == 1
 

@@ -63,7 +63,7 @@ def test_wheel_holds_the_workflow_as_it_is_in_the_repository(prefix, tmp_path):
 def test_plan_and_adopt_of_a_wheel_need_no_checkout(prefix, tmp_path):
     xferpipe = prefix / "bin" / "xferpipe"
     planned = json.loads(call(xferpipe, "plan", "--smoke", "--json", cwd=tmp_path))
-    assert {"manifest", "finetune", "report"} <= {rule["rule"] for rule in planned}
+    assert {"manifest", "finetune", "report"} <= {rule["rule"] for rule in planned["rules"]}
     assert json.loads(call(xferpipe, "adopt", "--smoke", "--json", cwd=tmp_path)) == []
 
 

@@ -63,6 +63,13 @@ def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them
     assert changed == {run, other, *END}
 
 
+def test_change_of_what_judges_a_target_reaches_its_fine_tunes_and_what_rests_on_them():
+    changed = changed_jobs("targets", "digits_5_to_9", "judged_by", value="macro_f1")
+    assert {name[1] for name in changed if name[0] == "finetune"} == {"digits_5_to_9"}
+    assert not {name[0] for name in changed} & {"features", "gradients", "continual", "retrieval"}
+    assert changed >= END
+
+
 def test_every_job_has_its_own_key():
     keys = all_keys(DIGITS)
     assert len(set(keys.values())) == len(keys)

@@ -50,7 +50,9 @@ def test_every_stage_is_in_one_of_the_studies(needed):
 def test_rule_stands_in_the_file_that_is_named_like_the_module_of_its_record(stage):
     module = type(stage).__module__.rpartition(".")[2]
     text = (ROOT / "workflow" / "rules" / f"{module}.smk").read_text()
-    (rule,) = re.findall(rf"^rule {stage.name}:\n(.*?)(?=^rule |\Z)", text, re.M | re.S)
+    (rule,) = re.findall(
+        rf"^(?:rule|checkpoint) {stage.name}:\n(.*?)(?=^rule |\Z)", text, re.M | re.S
+    )
     assert set(re.findall(r'RULES\.\w+\("(\w+)"\)', rule)) == {stage.name}
 
 

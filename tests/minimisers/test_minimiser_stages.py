@@ -200,7 +200,8 @@ def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
     folder, jobs, data, weights = done
     wildcards = ("shapes", "full", "first", "sgd", "0")
     files = {"weights": tmp_path / "w", "run": tmp_path / "r", "epochs": tmp_path / "e"}
-    files["feature_correlation"] = tmp_path / "f"
+    for name in ("predictions", "class_recalls", "validation_queries", "feature_correlation"):
+        files[name] = tmp_path / name
     finetune(
         jobs("finetune", *wildcards),
         **data["shapes"],

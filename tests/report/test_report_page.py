@@ -15,6 +15,7 @@ from xferpipe.config.jobs import ReportJob
 from xferpipe.config.report import FIGURES
 from xferpipe.config.study import Selection
 from xferpipe.records import empty, frame, result_files, write_table
+from xferpipe.report.charts import classes
 from xferpipe.report.evidence import load
 from xferpipe.report.finetune_outcomes import answers, outcomes, share_best
 from xferpipe.stages.figures import figures
@@ -50,6 +51,7 @@ def test_answers_full_study_name_the_best_model_of_every_target(job, full_tables
 
 def test_outcomes_choose_on_validation_where_test_disagrees(job, tmp_path):
     base = {"target": "t", "shots": "full", "recipe": "r", "task": "classification"}
+    base |= {"judged_by": "accuracy"}
     rows = [
         base
         | {"model": "a", "seed": 0, "status": "finished", "validation_accuracy": v}
@@ -65,8 +67,43 @@ def test_outcomes_choose_on_validation_where_test_disagrees(job, tmp_path):
     assert answer.margin == pytest.approx(-0.49)
 
 
+def test_classes_of_the_model_to_choose_stand_beside_its_accuracy(job, tmp_path):
+    """Judged by balanced accuracy, model b, which is right on both classes, comes before a, which
+    names the common class alone."""
+    base = {"target": "t", "shots": "full", "recipe": "r", "seed": 0}
+    about = {"task": "classification", "judged_by": "balanced_accuracy", "status": "finished"}
+    rows, recalls = [], []
+    for model, accuracy, both in (("a", 0.9, (1.0, 0.0)), ("b", 0.8, (0.75, 1.0))):
+        balanced = sum(both) / 2
+        rows.append(
+            base
+            | about
+            | {"model": model, "test_accuracy": accuracy, "test_balanced_accuracy": balanced}
+            | {"validation_balanced_accuracy": balanced, "test_majority_rate": 0.9}
+        )
+        recalls += [
+            base
+            | {"model": model, "split": "test", "class_name": name, "images": 5, "recall": recall}
+            for name, recall in zip(("common", "rare"), both, strict=True)
+        ]
+    for name, lines in (("finetunes", rows), ("class_recalls", recalls)):
+        write_table(name, frame(name, lines), tmp_path / f"{name}.parquet")
+    evidence = load(job, result_files(tmp_path))
+    (answer,) = answers(evidence)
+    assert (answer.model, answer.metric, answer.value) == ("b", "balanced_accuracy", 0.875)
+    (figure,) = classes.figures(evidence)
+    assert figure.data.select("model", "class_name", "recall").rows() == [
+        ("b", "common", 0.75),
+        ("b", "rare", 1.0),
+    ]
+    (line,) = figure.summary.rows(named=True)
+    assert (line["accuracy"], line["balanced_accuracy"], line["majority_rate"]) == (0.8, 0.875, 0.9)
+    assert "balanced test accuracy 0.875" in page_of(job, tmp_path, tmp_path)
+
+
 def test_outcomes_one_candidate_without_validation_choose_on_test(job, tmp_path):
     base = {"target": "t", "shots": "full", "recipe": "r", "task": "classification"}
+    base |= {"judged_by": "accuracy"}
     base |= {"seed": 0, "status": "finished"}
     rows = [
         base | {"model": "a", "validation_accuracy": 0.99, "test_accuracy": 0.5},

@@ -75,6 +75,9 @@ class Stages:
             weights=out / "weights.safetensors",
             run=out / "run.parquet",
             epochs=out / "epochs.parquet",
+            predictions=out / "predictions.parquet",
+            class_recalls=out / "class_recalls.parquet",
+            validation_queries=out / "validation_queries.parquet",
             feature_correlation=out / "feature_correlation.parquet",
         )
         return out

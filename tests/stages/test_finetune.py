@@ -47,6 +47,11 @@ def test_finetune_row_is_what_the_saved_weights_do_on_the_test_split(stages):
         "validation",
         "classification",
     )
+    images = read_table("predictions", out / "predictions.parquet").filter(split="test")
+    assert images["row"].to_list() == part.rows.tolist()
+    assert images["label"].to_list() == part.labels.tolist()
+    assert images["predicted"].to_list() == again.predicted.tolist()
+    assert images["probability_label"].to_list() == again.probability_label.tolist()
     epochs = read_table("epochs", out / "epochs.parquet")
     kept = epochs.row(found["kept_epoch"] - 1, named=True)
     assert kept["validation_accuracy"] == found["validation_accuracy"]
@@ -73,10 +78,127 @@ def test_finetune_that_diverges_writes_a_row_that_says_so(stages):
     assert "learning rate 1e+30" in found["reason"]
     assert found["test_accuracy"] is None
     assert found["validation_accuracy"] is None
+    assert read_table("predictions", stages.folder / "run" / "predictions.parquet").is_empty()
+
+
+def test_finetune_predictions_pair_the_images_of_all_runs_and_give_their_figures(stages):
+    """The same rows in the same order, whatever the run; accuracy and loss follow from them."""
+    images = []
+    for shots in ("full", "5"):
+        out = stages.finetune(shots=shots, where=shots)
+        found, table = row(out), read_table("predictions", out / "predictions.parquet")
+        for split in ("validation", "test"):
+            part = table.filter(split=split)
+            right = part["predicted"] == part["label"]
+            assert right.mean() == pytest.approx(found[f"{split}_accuracy"], abs=1e-12)
+            loss = -part["probability_label"].log().mean()
+            assert loss == pytest.approx(found[f"{split}_loss"], rel=1e-5)
+            # Nothing is more probable than what is predicted.
+            assert (part["probability_predicted"] >= part["probability_label"]).all()
+            equal = part["probability_predicted"] == part["probability_label"]
+            assert equal.to_list() == right.to_list()
+        images.append(table.select("target", "split", "row", "label"))
+    assert images[0].equals(images[1])
+    assert images[0].n_unique() == images[0].height
+
+
+def test_finetune_recalls_of_the_classes_follow_from_its_predictions(stages):
+    out = stages.finetune()
+    found = row(out)
+    images = read_table("predictions", out / "predictions.parquet")
+    recalls = read_table("class_recalls", out / "class_recalls.parquet")
+    assert recalls["class_name"].to_list() == ["5", "6", "7"] * 2
+    for line in recalls.iter_rows(named=True):
+        own = images.filter(split=line["split"], label=line["label"])
+        assert line["images"] == own.height
+        assert line["recall"] == (own["predicted"] == line["label"]).mean()
+    for split in ("validation", "test"):
+        part = recalls.filter(split=split)
+        assert found[f"{split}_images"] == part["images"].sum()
+        assert found[f"{split}_balanced_accuracy"] == pytest.approx(part["recall"].mean())
+        assert found[f"{split}_majority_rate"] == part["images"].max() / part["images"].sum()
+
+
+def test_finetune_judged_by_another_figure_keeps_the_epoch_that_has_most_of_it(stages):
+    stages.study["targets"]["digits"]["judged_by"] = "macro_f1"
+    stages.study["finetuning_recipes"]["sgd"]["epochs"] = 4
+    out = stages.finetune()
+    found, epochs = row(out), read_table("epochs", out / "epochs.parquet")
+    assert found["judged_by"] == "macro_f1"
+    figures = epochs.select("validation_macro_f1", -polars.col("validation_loss")).rows()
+    assert found["kept_epoch"] == found["best_epoch"] == figures.index(max(figures)) + 1
+    assert found["validation_macro_f1"] == max(figures)[0]
+    assert found["drop"] == max(figures)[0] - figures[-1][0]
 
 
 def test_finetune_shots_train_on_that_many_images(stages):
     assert row(stages.finetune(shots="5"))["train_images"] == 15
+
+
+def test_finetune_within_shots_chooses_the_epoch_on_a_part_of_them(stages):
+    stages.study["targets"]["digits"]["validation"] = "within_shots"
+    found = row(out := stages.finetune(shots="5"))
+    assert (found["train_images"], found["validation_images"]) == (12, 3)
+    images = read_table("predictions", out / "predictions.parquet").filter(split="validation")
+    assert images.height == 3
+
+
+def test_finetune_within_one_shot_keeps_the_last_epoch_without_validation(stages):
+    stages.study["targets"]["digits"]["validation"] = "within_shots"
+    stages.study["finetunes"][0]["shots"] = [1]
+    stages.study["finetuning_recipes"]["sgd"]["select"] = "last"
+    found = row(stages.finetune(shots="1"))
+    assert (found["train_images"], found["validation_images"]) == (3, 0)
+    assert (found["validation_accuracy"], found["best_epoch"]) == (None, None)
+    assert (found["kept_epoch"], found["selected_on"]) == (2, "none")
+    assert found["test_accuracy"] is not None
+
+
+def test_finetune_linear_probe_within_one_shot_needs_no_validation(stages):
+    stages.study["targets"]["digits"]["validation"] = "within_shots"
+    stages.study["finetunes"][0]["shots"] = [1]
+    stages.study["finetuning_recipes"]["sgd"] |= {
+        **{"select": "last", "cache_features": True, "train_layers": "head"}
+    }
+    assert row(stages.finetune(shots="1"))["validation_images"] == 0
+
+
+def test_study_of_one_shot_that_chooses_within_it_is_refused(stages):
+    stages.study["targets"]["digits"]["validation"] = "within_shots"
+    stages.study["finetunes"][0]["shots"] = [1]
+    with pytest.raises(
+        StudyError, match=r"within_shots and shots 1.*2 shots or more.*select: last"
+    ):
+        load_study(stages.study)
+
+
+@pytest.mark.parametrize(("draws", "different"), [("fixed", False), ("per_seed", True)])
+def test_finetune_seeds_draw_their_shots_where_asked(stages, draws, different):
+    stages.study["targets"]["digits"]["draws"] = draws
+    manifest = read_manifest(stages.images("digits")["manifest"])
+    drawn = []
+    for seed in ("0", "1"):
+        job = stages.jobs("finetune", "digits", "5", "drawn", "sgd", seed)
+        drawn.append(
+            splits.training_rows(
+                manifest, job.target, job.shots, job.study_seed, run_seed=job.seed
+            ).rows.tolist()
+        )
+    assert (drawn[0] != drawn[1]) is different
+
+
+def test_options_of_few_shots_are_in_no_slice_that_they_do_not_change(stages):
+    before = [
+        stages.jobs("finetune", "digits", "full", "drawn", "sgd", "0"),
+        stages.jobs("features", "digits", "5", "drawn"),
+    ]
+    few = stages.jobs("finetune", "digits", "5", "drawn", "sgd", "0")
+    stages.study["targets"]["digits"] |= {"validation": "within_shots", "draws": "per_seed"}
+    assert before == [
+        stages.jobs("finetune", "digits", "full", "drawn", "sgd", "0"),
+        stages.jobs("features", "digits", "5", "drawn"),
+    ]
+    assert few != stages.jobs("finetune", "digits", "5", "drawn", "sgd", "0")
 
 
 def test_finetune_by_hyperrule_from_few_shots_is_validated_once_in_many_steps(stages):
@@ -109,7 +231,7 @@ def test_finetune_that_was_killed_goes_on_to_the_same_result(stages, monkeypatch
     assert sorted(path.name for path in out.iterdir()) == ["checkpoint.pt"]
     stages.finetune(where="killed")
     timed = ["seconds", "images_per_second"]
-    for table in ("run", "epochs"):
+    for table in ("run", "epochs", "predictions"):
         one = polars.read_parquet(expected / f"{table}.parquet")
         other = polars.read_parquet(out / f"{table}.parquet")
         drop = [name for name in timed if name in one.columns]

@@ -96,17 +96,18 @@ def test_sampling_is_balanced_and_repeats_a_small_domain(model, data):
     assert all(len(set(parts.of[batch])) == 1 for batch in order.batches(0))
 
 
-def test_expert_without_batch_norm_and_with_an_average_is_refused(model, data):
+def test_expert_without_batch_norm_with_an_average_or_with_class_weights_is_refused(model, data):
     with pytest.raises(ValueError, match="allowed for it: shared"):
         make_expert(model(norm="group"), "multi_bn", CLASSES, seed=0)
     expert = model()
     make_expert(expert, "shared", CLASSES, seed=0)
-    with pytest.raises(ValueError, match="cannot be trained with model_ema"):
-        train_expert(
-            expert,
-            Recipe(model_ema=True),
-            domains(data),
-            domains(data),
-            images_per_domain=8,
-            seed=0,
-        )
+    for option in ({"model_ema": True}, {"class_weights": "balanced"}):
+        with pytest.raises(ValueError, match=f"cannot be trained with {next(iter(option))}"):
+            train_expert(
+                expert,
+                Recipe(**option),
+                domains(data),
+                domains(data),
+                images_per_domain=8,
+                seed=0,
+            )

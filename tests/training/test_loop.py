@@ -216,6 +216,41 @@ def test_sam_gradient_is_taken_at_the_perturbed_weights(model, data):
         assert torch.allclose(p, s - 0.1 * g, atol=1e-5)
 
 
+@pytest.mark.parametrize("micro_batch_size", [None, 3])
+def test_step_with_class_weights_follows_the_gradient_of_torchs_weighted_loss(
+    model, data, micro_batch_size
+):
+    """Seven images, 3 2 2 a class: weights 7/9, 7/6, 7/6, whatever the parts of the batch."""
+    recipe = Recipe(
+        epochs=1,
+        batch_size=7,
+        micro_batch_size=micro_batch_size,
+        momentum=0,
+        weight_decay=0,
+        lr=0.1,
+        class_weights="balanced",
+        lr_scheduler="constant",
+        select="last",
+    )
+    network, twin = model(norm="group"), model(norm="group")
+    batch = data(7)
+    result = fit(network, recipe, batch, None, seed=0)
+    images, labels = next(batch.evaluation(7))
+    weights = torch.tensor([7 / 9, 7 / 6, 7 / 6])
+    loss = torch.nn.functional.cross_entropy(twin(images), labels, weight=weights)
+    assert result.rows[0]["train_loss"] == pytest.approx(loss.item(), rel=1e-5)
+    gradients = torch.autograd.grad(loss, list(twin.parameters()))
+    for p, s, g in zip(network.parameters(), twin.parameters(), gradients, strict=True):
+        assert torch.allclose(p, s - 0.1 * g, atol=1e-6)
+
+
+def test_class_weights_go_with_mixed_precision_and_soft_labels(model, data):
+    recipe = Recipe(
+        epochs=1, batch_size=8, class_weights="balanced", amp="bf16", mixup_alpha=0.2, lr=0.01
+    )
+    assert fit(model(), recipe, data(recipe=recipe), None, seed=0).diverged is None
+
+
 def test_swa_average_is_the_mean_of_the_epochs_weights(model, data):
     """Rate, start and interval make every epoch after the first one of the averaged ones."""
     common = {"batch_size": 16, "lr": 0.02, "lr_scheduler": "constant", "select": "last"}

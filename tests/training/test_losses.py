@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import numpy
 import pytest
 import torch
+from pydantic import ValidationError
+from sklearn.utils.class_weight import compute_class_weight
 
 from xferpipe.config.recipes import Recipe
-from xferpipe.training.losses import batch_hard_triplet, contrastive, cross_entropy, loss_of
+from xferpipe.training.losses import (
+    balanced_weights,
+    batch_hard_triplet,
+    contrastive,
+    cross_entropy,
+    loss_of,
+)
 
 
 @pytest.mark.parametrize("over", ["all", "others"])
@@ -54,3 +63,41 @@ def test_loss_of_a_triplet_recipe_is_the_sum_of_both():
     recipe = Recipe(loss="cross_entropy_triplet", label_smoothing=0.1)
     expected = cross_entropy(logits, labels, 0.1) + batch_hard_triplet(features, labels, 0.3)
     assert torch.equal(loss_of(recipe, logits, features, labels), expected)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 1, 2, 2], [0, 1, 2], [0, 0, 2, 2, 2, 2, 2]])
+def test_balanced_weights_equal_scikit_learn_and_have_mean_one_over_images(labels):
+    weights = balanced_weights(torch.tensor(labels), 4)
+    present = sorted(set(labels))
+    expected = compute_class_weight("balanced", classes=numpy.array(present), y=labels)
+    assert weights[present].tolist() == pytest.approx(expected.tolist())
+    assert weights[labels].mean().item() == pytest.approx(1)
+    assert [weights[c].item() for c in range(4) if c not in labels] == [1.0] * (4 - len(present))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("soft", [False, True])
+def test_weighted_cross_entropy_equals_torch_for_whole_and_for_parts_of_a_batch(smoothing, soft):
+    draw = torch.Generator().manual_seed(3)
+    logits = torch.randn(9, 3, generator=draw)
+    labels = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2])
+    weights = balanced_weights(labels, 3)
+    given = torch.rand(9, 3, generator=draw).softmax(1) if soft else labels
+    function = torch.nn.CrossEntropyLoss(weight=weights, label_smoothing=smoothing)
+    # torch divides by the weights of the hard labels, which are n for the whole training split, and
+    # by n for soft ones.
+    expected = function(logits, given).item()
+    recipe = Recipe(label_smoothing=smoothing)
+    found = loss_of(recipe, logits, logits, given, weights).item()
+    assert found == pytest.approx(expected, rel=1e-6)
+    parts = [
+        len(some) * loss_of(recipe, some, some, wanted, weights).item()
+        for some, wanted in zip(logits.split([2, 7]), given.split([2, 7]), strict=True)
+    ]
+    assert sum(parts) / 9 == pytest.approx(expected, rel=1e-6)
+
+
+def test_class_weights_of_a_loss_that_compares_images_are_refused():
+    for options in ({"loss": "cross_entropy_triplet"}, {"sampler": "pk"}):
+        with pytest.raises(ValidationError, match="class_weights: balanced"):
+            Recipe(class_weights="balanced", **options)

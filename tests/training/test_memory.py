@@ -134,9 +134,10 @@ def test_evaluation_features_and_gradients_pass_smaller_pieces(model, data):
         layer_gram(network, images, "layer2"),
     )
     limited(network, 9)
-    loss, accuracy = evaluate(network, images)
-    assert accuracy == expected[0].accuracy
-    assert loss == pytest.approx(expected[0].loss, rel=1e-5)
+    found = evaluate(network, images)
+    assert torch.equal(found.predicted, expected[0].predicted)
+    assert found.loss == pytest.approx(expected[0].loss, rel=1e-5)
+    torch.testing.assert_close(found.probability_label, expected[0].probability_label)
     for found, wanted in zip(embed(network, images), expected[1], strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
     gram = gradient_gram_of(network, images, "logit_sum", 0)

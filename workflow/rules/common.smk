@@ -29,3 +29,4 @@ wildcard_constraints:
     model="[^/]+",
     recipe="[^/]+",
     seed=r"\d+",
+    round=r"\d+",

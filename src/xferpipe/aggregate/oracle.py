@@ -7,7 +7,7 @@ from pathlib import Path
 import polars
 
 from xferpipe.aggregate.gather import table_of
-from xferpipe.config.study import Selection
+from xferpipe.config.study import CLASSIFICATION_METRICS, METRICS, Selection
 from xferpipe.records import UNREADABLE
 
 #: Recipe names of the rows that take each model's best recipe.
@@ -20,27 +20,28 @@ _MODEL = ["target", "shots", "recipe", "metric", "model"]
 def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
     """Return every finished run with the figure it is judged by.
 
-    A retrieval target is judged by mAP before re-ranking, any other by test accuracy. Results of
-    the user's own (`selection.own_results`) count as further runs.
+    A retrieval target is judged by mAP before re-ranking, any other on the test split by what its
+    rows name in `judged_by`. Results of the user's own (`selection.own_results`) count as further
+    runs.
 
     Args:
         selection: How scores are judged.
         folder: Folder of the gathered tables.
     Returns:
-        target, shots, model, recipe, seed, metric (accuracy or map), value (fraction),
+        target, shots, model, recipe, seed, metric (one of `METRICS`), value (fraction),
         validation (fraction or null), seconds.
     Raises:
         ValueError: The user's own results lack a column.
     """
     finished = table_of("finetunes", folder).filter(polars.col("status") == "finished")
-    runs = finished.select(*_RUN, "task", "test_accuracy", "validation_accuracy", "seconds")
-    classified = runs.filter(polars.col("task") == "classification").select(
+    classified = finished.filter(polars.col("task") == "classification").select(
         *_RUN,
-        metric=polars.lit("accuracy"),
-        value="test_accuracy",
-        validation="validation_accuracy",
+        metric="judged_by",
+        value=judged("test"),
+        validation=judged("validation"),
         seconds="seconds",
     )
+    runs = finished.select(*_RUN, "validation_map", "seconds")
     retrieved = (
         table_of("retrieval", folder)
         .filter(~polars.col("reranked"))
@@ -50,7 +51,7 @@ def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
             *_RUN,
             metric=polars.lit("map"),
             value="map",
-            validation="validation_accuracy",
+            validation="validation_map",
             seconds=polars.col("seconds").fill_null(0) + polars.col("evaluation").fill_null(0),
         )
     )
@@ -65,13 +66,22 @@ def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
     )
 
 
+def judged(split: str) -> polars.Expr:
+    """Return the figure of a split, `validation` or `test`, that a row of `finetunes` is judged by:
+    null for a retrieval run, whose figure is in another table."""
+    return polars.coalesce(
+        polars.when(polars.col("judged_by") == name).then(f"{split}_{name}")
+        for name in CLASSIFICATION_METRICS
+    )
+
+
 def own_results(path: Path) -> polars.DataFrame:
     """Read fine-tuning results that a user already has.
 
     Args:
-        path: CSV or Parquet with columns target, model and accuracy or map (fractions); shots
-            (default full), recipe (default own), seed (default 0), validation and seconds may be
-            there.
+        path: CSV or Parquet with columns target, model and one or more of `METRICS` (fractions);
+            shots (default full), recipe (default own), seed (default 0), validation and seconds
+            may be there.
     Returns:
         Rows as `oracle` returns them.
     Raises:
@@ -83,11 +93,12 @@ def own_results(path: Path) -> polars.DataFrame:
     except UNREADABLE as error:
         words = str(error).splitlines()[0]
         raise ValueError(f"{path}: cannot be read ({words})") from None
-    figures = [name for name in ("accuracy", "map") if name in data.columns]
+    figures = [name for name in METRICS if name in data.columns]
     if not {"target", "model"} <= set(data.columns) or not figures:
         raise ValueError(
-            f"{path}: has columns {', '.join(data.columns)}; expected target, model and accuracy "
-            "or map (fractions), and, where known, shots, recipe, seed, validation, seconds"
+            f"{path}: has columns {', '.join(data.columns)}; expected target, model and one of "
+            f"{', '.join(METRICS)} (fractions), and, where known, shots, recipe, seed, validation, "
+            "seconds"
         )
     defaults = {
         "shots": polars.lit("full"),

@@ -10,10 +10,11 @@ import typer
 
 from xferpipe.cli import WRONG_INPUT, look
 from xferpipe.cli.snakefile import find_snakefile
-from xferpipe.console.words import job_line, job_words
+from xferpipe.console.words import job_line, job_words, shots_words
 
 if TYPE_CHECKING:
     from xferpipe.graph.plan import PlannedJob
+    from xferpipe.graph.race_costs import RaceState
 
 
 def plan(
@@ -32,10 +33,12 @@ def plan(
     """Show the jobs of a run by rule, why each runs, and the time and disk they will take.
 
     Time and disk are the means of earlier jobs of the same rule; a rule that never ran has none.
+    Of a race, the jobs are those that are certain; below stands what it may cost at most.
 
     Example: xferpipe plan --configfile studies/s000.yaml --cores 2
     """
-    from xferpipe.graph.plan import PlanError, planned_jobs, summarise
+    from xferpipe.graph.plan import PlanError, earlier_seconds, planned_jobs, summarise
+    from xferpipe.graph.race_costs import race_states
 
     if configfile is not None and not configfile.is_file():
         raise ValueError(f"--configfile {configfile}: no such file; `xferpipe init` writes one")
@@ -50,26 +53,30 @@ def plan(
     here = Path.cwd()
     try:
         with look.progress("planning the jobs", quiet=as_json):
-            jobs, results = planned_jobs(arguments)
+            jobs, planned = planned_jobs(arguments)
     except PlanError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(WRONG_INPUT) from None
     finally:
         # Snakemake changes into --directory and stays there.
         os.chdir(here)
-    rules = summarise(jobs, directory / results)
+    results = directory / planned.results
+    rules = summarise(jobs, results)
+    races = race_states(planned.study, results, earlier_seconds(results).get("finetune"))
     if as_json:
         columns = ("rule", "jobs", "reasons", "seconds", "disk_bytes")
-        found = [{name: getattr(rule, name) for name in columns} for rule in rules]
-        if list_jobs:
-            look.print_json({"rules": found, "jobs": [_as_dict(job) for job in jobs]})
-        else:
-            look.print_json(found)
+        found = {
+            "rules": [{name: getattr(rule, name) for name in columns} for rule in rules],
+            "races": [race._asdict() for race in races],
+        }
+        look.print_json(found | ({"jobs": [*map(_as_dict, jobs)]} if list_jobs else {}))
         return
     if list_jobs:
         for job in jobs:
             typer.echo(job_line(job.rule, job.wildcards, job.reason))
     _tell(rules, cores)
+    for race in races:
+        typer.echo(_race_words(race))
 
 
 def _as_dict(job: PlannedJob) -> dict[str, Any]:
@@ -96,6 +103,17 @@ def _tell(rules: list, cores: int) -> None:
         f"{len(rules)} rules that ran before"
         if known
         else f"{jobs}; no rule ran before, so no time is known"
+    )
+
+
+def _race_words(race: RaceState) -> str:
+    place = f"race on {race.target}: {shots_words(race.shots)}"
+    if race.stopped is not None:
+        return f"{place}: ended with round {race.round} after {race.runs} runs: {race.stopped}"
+    time = "" if race.more_hours is None else f", about {_hours(race.more_hours * 3600)}"
+    return (
+        f"{place}: round {race.round} is open; {race.runs} runs are done or certain, and at most "
+        f"{race.more_runs} more{time}"
     )
 
 

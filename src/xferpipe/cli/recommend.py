@@ -27,8 +27,8 @@ def recommend(
     own_results: Annotated[
         Path | None,
         typer.Option(
-            help="CSV or Parquet of fine-tuning results that you have (target, model, accuracy or "
-            "map); they count beside the study's."
+            help="CSV or Parquet of fine-tuning results that you have (target, model, accuracy, "
+            "balanced_accuracy, macro_f1 or map); they count beside the study's."
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="Models to show.")] = 10,

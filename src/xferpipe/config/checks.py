@@ -35,6 +35,8 @@ def check(study: Study) -> None:
     _name_is_of_no_smoke_form(study)
     _zoo_is_whole(study)
     _finetunes_fit(study)
+    _races_fit(study)
+    _runs_fit(study)
     _crops_fit(study)
     if (reference := study.scores.reference) is not None:
         _known("scores.reference.model", reference.model, study.zoo)
@@ -124,9 +126,37 @@ def _finetunes_fit(study: Study) -> None:
             _known(f"{where}.models", name, study.zoo)
         for name in grid.recipes:
             _known(f"{where}.recipes", name, study.finetuning_recipes)
-    for run in study.runs():
+
+
+def _races_fit(study: Study) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for i, race in enumerate(study.choose):
+        where = f"choose[{i}]"
+        named = {"targets": study.targets, "models": study.zoo}
+        named["recipes"] = study.finetuning_recipes
+        for key, table in named.items():
+            names = getattr(race, key)
+            for name in () if names == "all" else names:
+                _known(f"{where}.{key}", name, table)
+            if not (table if names == "all" else names):
+                raise ValueError(f"{where}.{key}: a race needs at least one; name some, or `all`")
+        if not race.shots:
+            raise ValueError(f"{where}.shots: a race needs at least one, as [full]")
+        targets = dict.fromkeys(study.targets if race.targets == "all" else race.targets)
+        for place in ((target, str(shots)) for target in targets for shots in set(race.shots)):
+            if place in seen:
+                raise ValueError(
+                    f"{where}: target {place[0]!r} with shots {place[1]} has a race already, "
+                    f"{seen[place]}; one race each: join the two, or name other targets or shots"
+                )
+            seen[place] = where
+
+
+def _runs_fit(study: Study) -> None:
+    runs = study.possible_runs()
+    for run in dict.fromkeys(run._replace(seed="0") for run in runs):
         _recipe_fits(study, run)
-    for target, shots in dict.fromkeys((run.target, run.shots) for run in study.runs()):
+    for target, shots in dict.fromkeys((run.target, run.shots) for run in runs):
         _shots_fit(study, target, shots)
 
 
@@ -149,6 +179,12 @@ def _initial(study: Study, name: str) -> str | None:
 def _recipe_fits(study: Study, run: Run) -> None:
     recipe = study.finetuning_recipes[run.recipe]
     target = study.targets[run.target]
+    if target.validation == "within_shots" and run.shots == "1" and recipe.select == "best":
+        raise ValueError(
+            f"finetuning_recipes.{run.recipe}: select: best, but target {run.target!r} has "
+            "validation: within_shots and shots 1: one image a class leaves none to choose the "
+            "epoch on; use 2 shots or more, validation: split, or select: last"
+        )
     identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
     if identities and target.task != "retrieval":
         raise ValueError(
@@ -168,7 +204,7 @@ def _features_are_taken(study: Study) -> None:
                 f"{where}.recipes: {name!r} caches features, which therefore do not change; "
                 "leave it out"
             )
-    if not any(map(study.takes_features, study.runs())):
+    if not any(map(study.takes_features, study.possible_runs())):
         raise ValueError(
             f"{where}: none of the study's fine-tunes is among these targets, shots, models, "
             "recipes and seeds; name some that `finetunes` has, or leave the block out"
@@ -178,7 +214,7 @@ def _features_are_taken(study: Study) -> None:
 def _crops_fit(study: Study) -> None:
     used = [
         ("finetuning_recipes", run.recipe, study.targets[run.target].dataset)
-        for run in study.runs()
+        for run in study.possible_runs()
     ] + [
         ("pretraining_recipes", entry.recipe, entry.source)
         for entry in study.zoo.values()
@@ -205,10 +241,16 @@ def _shots_fit(study: Study, name: str, shots: str) -> None:
     rarest = min(images, key=images.__getitem__)
     if int(shots) > images[rarest]:
         raise ValueError(
-            f"finetunes: shots {shots} asks target {name!r} for {shots} training "
-            f"images of class {rarest!r}, which has {images[rarest]} after the test and "
+            f"{_asks_for(study, name, shots)}: shots {shots} asks target {name!r} for {shots} "
+            f"training images of class {rarest!r}, which has {images[rarest]} after the test and "
             f"validation parts; allowed: 1 to {images[rarest]}, or full"
         )
+
+
+def _asks_for(study: Study, target: str, shots: str) -> str:
+    """Name the block that has a target fine-tuned on so many images."""
+    grid = any((run.target, run.shots) == (target, shots) for run in study.grid_runs())
+    return "finetunes" if grid else "choose"
 
 
 def _known(where: str, name: str, table: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
+from xferpipe.config.race import Race
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.report import FeaturesTaken, Report
 from xferpipe.config.retrieval import Retrieval
@@ -180,11 +181,25 @@ class ScoresJob(Job):
     compute_threads: int
 
 
+class ChooseJob(Job):
+    """Choose the runs of a race's next round, or end the race; `race` has its names filled in."""
+
+    target: str
+    shots: Shots
+    round: int
+    race: Race
+    seed: int
+
+
 class FinetuneJob(TuningJob):
-    """Fine-tune one model on one target with one recipe and seed, and evaluate it."""
+    """Fine-tune one model on one target with one recipe and seed, and evaluate it.
+
+    `ranking` says how held-out identities of a retrieval target are ranked.
+    """
 
     target: Target
     shots: Shots
+    ranking: Retrieval | None = None
     features_taken: FeaturesTaken | None = None
 
 

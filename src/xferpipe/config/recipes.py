@@ -105,6 +105,12 @@ class Recipe(Augmentation):
     loss: Literal["cross_entropy", "cross_entropy_triplet", "cross_entropy_contrastive"] = Field(
         "cross_entropy", description="Loss; the triplet part is batch-hard, for identities."
     )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="Weights of the classes in the cross-entropy: 1 each, or n/(k n_c) for the "
+        "n_c of n training images of each of k classes, so that rare classes count as much as "
+        "frequent ones.",
+    )
     algorithm: Literal["plain", "sam", "swa", "rsgd"] = Field(
         "plain", description="What a step does beyond the optimiser."
     )
@@ -185,6 +191,8 @@ class Recipe(Augmentation):
             )
         if self.mixup_alpha or self.cutmix_alpha:
             self._mixing_fits()
+        if self.class_weights == "balanced":
+            self._classes_can_weigh()
         if self.lr_warmup_epochs >= self.epochs and self.lr_warmup_epochs > 0:
             raise ValueError(
                 f"lr_warmup_epochs ({self.lr_warmup_epochs}) must be below epochs ({self.epochs})"
@@ -200,6 +208,19 @@ class Recipe(Augmentation):
                 f"({self.images_per_identity}) with the pk sampler"
             )
         return self
+
+    def _classes_can_weigh(self) -> None:
+        if self.loss != "cross_entropy":
+            raise ValueError(
+                f"class_weights: balanced weighs the cross-entropy of single images, loss "
+                f"{self.loss} compares pairs of them, too; set class_weights: none or loss: "
+                "cross_entropy"
+            )
+        if self.sampler == "pk":
+            raise ValueError(
+                "class_weights: balanced beside sampler: pk, which already shows every class "
+                "equally often, would turn the imbalance round; leave one of both out"
+            )
 
     def _mixing_fits(self) -> None:
         if self.loss != "cross_entropy":

@@ -40,6 +40,7 @@ Quantity = Literal[
 #: before it knows what the study holds.
 FIGURES = (
     "models",
+    "classes",
     "score_scatter",
     "agreement",
     "gain_at_k",

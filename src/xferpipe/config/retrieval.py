@@ -40,6 +40,11 @@ class Retrieval(Block):
         3, ge=0, description="Worst, median and best queries to show, this many of each."
     )
 
+    def plain(self) -> Retrieval:
+        """Return what decides mAP of the plain ranking; all else has its defaults."""
+        taken = ("distance", "normalised", "ap_kind", "junk_rule")
+        return Retrieval(**{name: getattr(self, name) for name in taken})
+
     @model_validator(mode="after")
     def _neighbours_fit(self) -> Retrieval:
         if self.rerank_k2 > self.rerank_k1 + 1:

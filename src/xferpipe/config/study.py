@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, get_args
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -12,13 +12,17 @@ from xferpipe.config.checks import check
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.experts import Expert
 from xferpipe.config.minimisers import Minimisers
+from xferpipe.config.race import Decided, Race, Run, Shots
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.report import Report
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.config.scores import Probe, Scores
 from xferpipe.config.zoo import ZooEntry
 
-Shots = Annotated[int, Field(ge=1)] | Literal["full"]
+ClassificationMetric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+CLASSIFICATION_METRICS = get_args(ClassificationMetric)
+#: What fine-tunes are judged by; each is a column of a result table.
+METRICS = (*CLASSIFICATION_METRICS, "map")
 
 
 def parse_shots(text: str) -> Shots:
@@ -34,8 +38,42 @@ class Target(Block):
         "classification", description="What is evaluated: class accuracy, or re-identification."
     )
     validation_fraction: float = Field(
-        0.2, gt=0, lt=1, description="Part of the training split held out to choose on."
+        0.2,
+        gt=0,
+        lt=1,
+        description="Part of the training split held out to choose on: of each class of a "
+        "classification target, of the identities of a retrieval target.",
     )
+    validation: Literal["split", "within_shots"] = Field(
+        "split",
+        description="Where few shots are chosen on: images held out before any shots, or a part "
+        "of the shots themselves, so that no other labelled image is looked at.",
+    )
+    draws: Literal["fixed", "per_seed"] = Field(
+        "fixed",
+        description="Which images few shots are: one draw for all runs, or one for each seed of a "
+        "run, so that repeated runs differ by the draw too.",
+    )
+    judged_by: ClassificationMetric = Field(
+        "accuracy",
+        description="Figure that epochs, recipes and models are judged by: accuracy, "
+        "balanced_accuracy (mean recall of the classes) or macro_f1 (mean F1 of the classes). A "
+        "retrieval target is judged by mAP.",
+    )
+
+    @property
+    def metric(self) -> str:
+        """Name of the figure that fine-tunes are judged by; one of `METRICS`."""
+        return "map" if self.task == "retrieval" else self.judged_by
+
+    @model_validator(mode="after")
+    def _judged_by_what_is_evaluated(self) -> Target:
+        if self.task == "retrieval" and self.judged_by != "accuracy":
+            raise ValueError(
+                f"judged_by: {self.judged_by} is for task: classification; a retrieval target is "
+                "judged by mAP: leave judged_by out"
+            )
+        return self
 
 
 class FinetuneGrid(Block):
@@ -59,8 +97,8 @@ class Selection(Block):
     own_results: Place | None = Field(
         None,
         description="CSV or Parquet of fine-tuning results that you already have (target, model, "
-        "accuracy or map as fractions; shots, recipe, seed, validation, seconds where known): "
-        "they count beside the runs.",
+        "accuracy, balanced_accuracy, macro_f1 or map as fractions; shots, recipe, seed, "
+        "validation, seconds where known): they count beside the runs.",
     )
     speed_train_accuracy: float = Field(
         0.9,
@@ -69,16 +107,6 @@ class Selection(Block):
         description="Training accuracy whose first epoch is a fine-tune's speed, which the "
         "linearised loss curve is judged by.",
     )
-
-
-class Run(NamedTuple):
-    """What names one fine-tuning run: texts, in the order of its result path."""
-
-    target: str
-    shots: str
-    model: str
-    recipe: str
-    seed: str
 
 
 class Study(Block):
@@ -112,6 +140,12 @@ class Study(Block):
         default_factory=dict, description="Multi-domain experts by name."
     )
     finetunes: tuple[FinetuneGrid, ...] = Field((), description="Fine-tunes to run.")
+    choose: tuple[Race, ...] = Field(
+        (), description="Races: fine-tunes to run only as far as the answer needs them."
+    )
+    history: tuple[Place, ...] = Field(
+        (), description="Parquet files of earlier studies' results, for races to learn from."
+    )
     probe: Probe = Field(Probe(), description="Images that scores may see.")
     scores: Scores = Field(Scores(), description="Scores to compute.")
     retrieval: Retrieval = Field(Retrieval(), description="Retrieval evaluation.")
@@ -122,6 +156,8 @@ class Study(Block):
     report: Report = Field(Report(), description="What the report sets beside the figures.")
 
     _whole: Study | None = PrivateAttr(None)
+    #: (target, shots) -> what is decided of its race; nothing of it stands in the study's file.
+    _decided: dict[tuple[str, str], Decided] = PrivateAttr(default_factory=dict)
 
     @property
     def whole(self) -> Study | None:
@@ -133,8 +169,8 @@ class Study(Block):
         """Folder of the study's results: each study, and its smoke form, has its own."""
         return Path("results", self.name if self.whole is None else f"{self.name}-smoke")
 
-    def runs(self) -> list[Run]:
-        """Return every fine-tuning run once, in the order the grids name them."""
+    def grid_runs(self) -> list[Run]:
+        """Return every run of the grids once, in the order they name them."""
         found = (
             Run(target, str(shots), model, recipe, str(seed))
             for grid in self.finetunes
@@ -146,9 +182,53 @@ class Study(Block):
         )
         return list(dict.fromkeys(found))
 
+    def runs(self) -> list[Run]:
+        """Return every fine-tuning run once: those of the grids, then those that races asked for.
+
+        Races add runs while the workflow runs; see `decided`.
+        """
+        raced = (run for place in self.races() for run in self.decided(*place).runs)
+        return list(dict.fromkeys([*self.grid_runs(), *raced]))
+
+    def possible_runs(self) -> list[Run]:
+        """Return every run that may come up: those of the grids, and all of each race."""
+        raced = (
+            Run(target, shots, model, recipe, str(seed))
+            for (target, shots), race in self.races().items()
+            for model, recipe in race.candidates()
+            for seed in range(race.seeds)
+        )
+        return list(dict.fromkeys([*self.grid_runs(), *raced]))
+
+    def races(self) -> dict[tuple[str, str], Race]:
+        """Return each race by its (target, shots): its rules, with the names filled in."""
+        return {
+            (target, str(shots)): race.model_copy(
+                update={
+                    "targets": (target,),
+                    "shots": (shots,),
+                    "models": tuple(self.zoo) if race.models == "all" else race.models,
+                    "recipes": tuple(self.finetuning_recipes)
+                    if race.recipes == "all"
+                    else race.recipes,
+                }
+            )
+            for race in self.choose
+            for target in (self.targets if race.targets == "all" else race.targets)
+            for shots in race.shots
+        }
+
+    def decided(self, target: str, shots: str) -> Decided:
+        """Return what is decided of a race, as far as whoever holds this study has followed it."""
+        return self._decided.get((target, shots), Decided())
+
+    def follow(self, target: str, shots: str, decided: Decided) -> None:
+        """Take over what is decided of a race: `runs` are those that it asked for from now on."""
+        self._decided[target, shots] = decided
+
     def scored(self) -> list[tuple[str, str]]:
         """Return the (target, shots) pairs that every model is scored on."""
-        pairs = {(run.target, run.shots): None for run in self.runs()}
+        pairs = {(run.target, run.shots): None for run in self.grid_runs()} | self.races()
         missing = [target for target in self.targets if not any(t == target for t, _ in pairs)]
         return [*pairs, *((target, "full") for target in missing)]
 

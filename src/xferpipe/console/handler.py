@@ -13,11 +13,14 @@ from snakemake.logging import DefaultFilter
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from xferpipe.console.rounds import round_words
 from xferpipe.console.run import CLOSING, Run, RunningJob
 from xferpipe.console.screen import Screen, indented
 from xferpipe.console.words import duration, job_line, job_words, shortened
 from xferpipe.graph.job_log import CONSOLE, failure_in
 
+#: Rule of the rounds of races, whose line says what was decided.
+ROUNDS = "choose"
 #: Warnings of the jobs that are told at the end; the logs have all.
 WARNINGS = 10
 
@@ -117,14 +120,17 @@ class LogHandler(LogHandlerBase):
 
         if record.rule_name == CLOSING:
             return
-        job = planned_job(record)
-        reason = reason_of(job, _rules())
+        job, rules = planned_job(record), _rules()
+        reason = reason_of(job, rules)
         if self.common_settings.dryrun:
             if "RULES" not in self._quiet:
                 self._screen.line(shortened(job_line(job.rule, job.wildcards, reason)))
             return
         words = job_words(job.rule, job.wildcards)
-        running = RunningJob(job.rule, words, reason, list(record.log or ()), record.benchmark)
+        logs = list(record.log or ())
+        running = RunningJob(job.rule, words, reason, logs, record.benchmark, job.outputs)
+        if rules is not None:
+            self._run.grow(rules.jobs_in_run)
         self._run.start(record.jobid, running)
 
     def _job_ends(self, record: Any) -> None:
@@ -135,7 +141,10 @@ class LogHandler(LogHandlerBase):
         total = self._run.total
         count = f"[{self._run.done:>{len(str(total))}}/{total}]"
         reason = "" if "REASON" in self._quiet else f"   ({job.reason})"
-        self._screen.line(shortened(f"{count} {duration(seconds):>6}  {job.words}{reason}"))
+        words = job.words
+        if job.rule == ROUNDS and (decided := round_words(job.outputs[0])):
+            words = f"{words}: {decided}"
+        self._screen.line(shortened(f"{count} {duration(seconds):>6}  {words}{reason}"))
 
     def _job_fails(self, record: Any) -> None:
         if not record.indent:  # that of a group is told with its group

@@ -23,6 +23,7 @@ class RunningJob:
     reason: str
     logs: list[str]
     benchmark: str | None
+    outputs: tuple[str, ...] = ()
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -40,6 +41,7 @@ class Run:
         self.left: Counter[str] = Counter()
         self.total = 0
         self.done = 0
+        self._closing = 0
         self.running: dict[int, RunningJob] = {}
         self.failed: set[int] = set()
         #: Each warning once, in order.
@@ -52,10 +54,17 @@ class Run:
         """Take the number of jobs of each rule."""
         self.left = Counter({rule: count for rule, count in jobs.items() if rule != CLOSING})
         self.total = sum(self.left.values())
+        self._closing = jobs.get(CLOSING, 0)
+
+    def grow(self, jobs: int) -> None:
+        """Take the number of all jobs, the closing one included: a race's round brings more."""
+        self.total = max(self.total, jobs - self._closing)
 
     def start(self, number: int, job: RunningJob) -> None:
         """Take a job that begins, perhaps once more."""
         self.running[number] = job
+        running = sum(other.rule == job.rule for other in self.running.values())
+        self.left[job.rule] = max(self.left[job.rule], running)
         self.failed.discard(number)
 
     def finish(self, number: int) -> tuple[RunningJob, float] | None:

@@ -53,6 +53,8 @@ def _named(study: Study) -> Iterator[tuple[str, Path, bool]]:
             yield f"zoo.{name}.name", Path(entry.name), False
     if study.selection.own_results is not None:
         yield "selection.own_results", study.selection.own_results, False
+    for i, path in enumerate(study.history):
+        yield f"history[{i}]", path, False
 
 
 def datasets_in_use(study: Study) -> list[str]:

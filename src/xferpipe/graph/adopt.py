@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from xferpipe.graph.first_seconds import keep_first_seconds
 from xferpipe.graph.graph import JobId, all_jobs
 from xferpipe.graph.keys import Keys
 from xferpipe.graph.plan import stale_words
+from xferpipe.graph.races import Races, lies_below_races
 from xferpipe.graph.stage import BENCHMARK, SIDECAR
 from xferpipe.graph.stages import STAGES
 from xferpipe.records import RecordError, atomic_path, check_digest
-from xferpipe.records.stamp import Stamp, read_stamp, sidecar_of
+from xferpipe.records.stamp import Stamp, read_stamp, sidecar_of, stamping
 
 
 class Finding(NamedTuple):
@@ -44,18 +46,36 @@ def adopt(keys: Keys, results: Path, source: Path | None = None) -> Iterator[Fin
     Yields:
         One finding for every output that exists in either folder.
     """
-    for job in all_jobs(keys.study):
+    for job in _jobs(keys, results):
         stage, *wildcards = job
-        stamp = keys(*job).stamp
-        for name in STAGES[stage].files:
+        record, stamp = STAGES[stage], keys(*job).stamp
+        for name in record.files:
             if name == SIDECAR:
                 continue
-            path = STAGES[stage].path(tuple(wildcards), name)
+            path = record.path(tuple(wildcards), name)
             finding = _finding(stamp, path, results, source)
             if finding is not None:
                 yield finding
                 if finding.verdict == "adopted":
                     _copy_benchmark(job, results, source)
+                    if name == record.timed:
+                        with stamping(stamp):
+                            table = record.tables[name]
+                            keep_first_seconds(table, results / path, stamp.key, results)
+
+
+def _jobs(keys: Keys, results: Path) -> Iterator[JobId]:
+    """Yield every job once; those that a race's round asks for when the round is there."""
+    races, seen = Races(keys, results), set()
+    while True:
+        races.follow()
+        left = [job for job in all_jobs(keys.study) if job not in seen]
+        if not left:
+            return
+        # The keys of tables are right when all rounds are known.
+        now = [job for job in left if not lies_below_races(job)] or left
+        seen.update(now)
+        yield from now
 
 
 def _finding(stamp: Stamp, path: str, results: Path, source: Path | None) -> Finding | None:

@@ -1,8 +1,8 @@
-"""The registered modules that a job names: its reader, architecture, algorithm, origin, scores."""
+"""The registered modules that a job names: reader, architecture, algorithm, ranking, scores."""
 
 from __future__ import annotations
 
-from xferpipe.config.jobs import Job, LoadWeightsJob, ScoresJob
+from xferpipe.config.jobs import FinetuneJob, Job, LoadWeightsJob, ScoresJob
 from xferpipe.config.scores import module_of
 from xferpipe.config.zoo import architecture_family
 
@@ -24,4 +24,6 @@ def entries_of(job: Job) -> tuple[str, ...]:
         entries.add(f"xferpipe.zoo.origins.{job.weights}_weights")
     if isinstance(job, ScoresJob):
         entries.update(module_of(method) for method in job.scores.methods)
+    if isinstance(job, FinetuneJob) and job.ranking is not None:
+        entries.add("xferpipe.retrieval.held_out")
     return tuple(sorted(entries))

@@ -24,8 +24,10 @@ from xferpipe.devices import leased
 from xferpipe.graph import job_log
 from xferpipe.graph.code import is_left_out
 from xferpipe.graph.environment import differing
+from xferpipe.graph.first_seconds import keep_first_seconds
 from xferpipe.graph.graph import JobId, above, needs_of
 from xferpipe.graph.keys import has_plugins
+from xferpipe.graph.races import open_rounds
 from xferpipe.graph.snapshot import OWN, PlannedKeys, planned_keys
 from xferpipe.graph.sources import drop_stale_bytecode, state_at_start, state_of_sources
 from xferpipe.graph.stage import BENCHMARK, SIDECAR, Artifact, Need, Needs, artifacts
@@ -89,6 +91,7 @@ def _run(name: JobId, snakemake: Any) -> None:
     drop_stale_bytecode()
     keys.check_current(stamp.job)
     _check_parts(keys, name, stamp)
+    _check_races_have_ended(keys, name)
     needs = needs_of(keys.study, name)
     _check_inputs(keys, needs, snakemake.input)
     owner = Ownership(keys.study.results / OWN / "owners" / _file_name(stamp.job))
@@ -110,6 +113,9 @@ def _run(name: JobId, snakemake: Any) -> None:
         _check_stamps(unfinished, stamp)
         with owner.held():
             keys.check_current(stamp.job)
+            if stage.timed is not None:
+                table = stage.tables[stage.timed]
+                keep_first_seconds(table, files[stage.timed], stamp.key, keys.study.results)
             for written, place in zip(unfinished, places, strict=True):
                 _put(written, place)
     write_usage(keys.study.results / stage.path(name[1:], BENCHMARK))
@@ -164,9 +170,6 @@ def limit_threads(threads: int) -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     threadpool_limits(threads)
-    # Loaded only where the job was forked from a warm process; the call counts for all its threads.
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(threads)
     # Loaded only where the job was forked from a warm process; the call counts for all its threads.
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(threads)
@@ -241,6 +244,17 @@ def _check_parts(keys: PlannedKeys, name: JobId, stamp: Stamp) -> None:
         f"{stamp.job}: {what} changed after the workflow was planned; run snakemake again, it "
         "will plan with what is there then"
     )
+
+
+def _check_races_have_ended(keys: PlannedKeys, name: JobId) -> None:
+    """Tables without the runs of a race that goes on would be taken for the whole."""
+    rounds = open_rounds(keys.study)
+    if STAGES[name[0]].follows_races and name[0] != "choose" and rounds:
+        raise StaleJobError(
+            f"{' '.join(name)} was started before its races had ended: round "
+            + ", ".join(f"{number} of {'/'.join(place)}" for place, number in rounds.items())
+            + " is open; run snakemake again for all"
+        )
 
 
 def _check_inputs(keys: PlannedKeys, needs: Needs, given: Any) -> None:

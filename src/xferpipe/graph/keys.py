@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,11 @@ class Keys:
     def known(self) -> list[JobId]:
         """Return every job whose key was asked for, and those above it."""
         return list(self._cache)
+
+    def forget(self, names: Collection[JobId]) -> None:
+        """Have keys made anew when they are asked for: what the jobs read is another."""
+        for name in names:
+            self._cache.pop(name, None)
 
     def keyed(self, name: JobId, keys_above: list[str]) -> Keyed:
         """Make the key of a job from its own parts and the keys of the jobs above it."""

@@ -64,14 +64,14 @@ class _Listener(logging.Filter):
         return False
 
 
-def planned_jobs(arguments: list[str]) -> tuple[list[PlannedJob], Path]:
+def planned_jobs(arguments: list[str]) -> tuple[list[PlannedJob], Rules]:
     """Ask Snakemake what it would run; nothing is run or written.
 
     Args:
         arguments: Snakemake's command line, as for the run itself.
     Returns:
-        The jobs in the order of Snakemake's dry run, the closing rule `all` left out; the folder
-        of the study's results, relative to the working directory of the run.
+        The jobs in the order of Snakemake's dry run, the closing rule `all` left out; the study as
+        its rules see it, with the folder of its results relative to where the run works.
     Raises:
         PlanError: The study or the workflow is not valid.
     """
@@ -96,7 +96,7 @@ def planned_jobs(arguments: list[str]) -> tuple[list[PlannedJob], Path]:
         raise PlanError("\n".join(listener.errors) or f"snakemake ended with code {code}")
     jobs = [job for job in listener.jobs if job.rule != "all"]
     reasoned = [replace(job, reason=reason_of(job, latest)) for job in jobs]
-    return reasoned, latest.results
+    return reasoned, latest
 
 
 def reason_of(job: PlannedJob, rules: Rules | None) -> str:
@@ -107,6 +107,8 @@ def reason_of(job: PlannedJob, rules: Rules | None) -> str:
         rules: The study's rules; None where Snakemake runs another workflow.
     """
     name = (job.rule, *job.wildcards.values())
+    if rules is not None and rules.is_open(name):
+        return "the race goes on"
     if rules is not None and name in rules.stale:
         return stale_words(rules.stale[name], rules.keys(*name).stamp)
     return short_reason(job.reason)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xferpipe.config.load import StudyError, study_of_workflow
+from xferpipe.config.study import Study
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.user_files import check_user_files, datasets_in_use
 from xferpipe.graph import warm
@@ -18,6 +19,7 @@ from xferpipe.graph.graph import JobId, above, kept, needs_of
 from xferpipe.graph.interpreter import make_interpreter_callable
 from xferpipe.graph.job_log import CONSOLE
 from xferpipe.graph.keys import Keys
+from xferpipe.graph.races import Races, open_rounds
 from xferpipe.graph.snapshot import VARIABLE, PlannedKeys, write_snapshot
 from xferpipe.graph.sources import state_at_start
 from xferpipe.graph.stage import BENCHMARK, Artifact, Need, artifacts
@@ -60,12 +62,18 @@ class Rules:
             conda = "CONDA" in _deployment(workflow)
             self.keys = Keys(study, environment_of(root, conda=conda))
             _read_user_files(self.keys)
+            _check_races_can_be_followed(workflow, study)
         self.study = self.keys.study
         self.results = self.study.results
         self._known: dict[JobId, bool] = {}
         self._fresh: dict[JobId, bool] = {}
         self._planned = 0
+        #: Every plan of this run that was written.
+        self._plans: list[Path] = []
         self._main = not handed
+        self._races = Races(self.keys, self.results)
+        if self._main:
+            self._races.follow()
         _note_older_results(self.results)
         _latest.append(self)
 
@@ -143,6 +151,8 @@ class Rules:
             name = (stage, *map(str, wildcards))
             if not self._main:
                 self._check_current(name)
+            elif STAGES[stage].follows_races:
+                self._follow_races(name)
             flagged = ancient if self._main and self._rests(name) else str
 
             def given(need: Need) -> Any:
@@ -161,8 +171,9 @@ class Rules:
         """Return the function that gives a job's cumulative key."""
 
         def key(wildcards: Any) -> str:
+            found = self.keys(stage, *map(str, wildcards)).key
             self.write_plan()
-            return self.keys(stage, *map(str, wildcards)).key
+            return found
 
         return key
 
@@ -170,7 +181,7 @@ class Rules:
         """Write the plan of the run and tell the processes of its jobs where it is.
 
         Called whenever a job is about to start. Nothing happens in a dry run, in a process that was
-        handed a plan, and while there are no more jobs than in the plan that was written.
+        handed a plan, and while there are no other jobs than in the plan that was written.
         """
         from snakemake.exceptions import WorkflowError
 
@@ -178,18 +189,50 @@ class Rules:
             return
         self._planned = len(self.keys)
         try:
-            path = write_snapshot(self.keys, self.keys.known(), self.results)
+            path = write_snapshot(self.keys, self.keys.known(), self.results, self._plans)
         except OSError as error:
             raise WorkflowError(
                 f"{self.results}: the plan of the run cannot be written there ({error.strerror}); "
                 "allow writing to the results, or run elsewhere"
             ) from None
+        self._plans.append(path)
         os.environ[VARIABLE] = str(path)
         contained = "APPTAINER" in _deployment(self._workflow)
         warm.allow(here=self._workflow.local_exec and not contained)
         settings = self._workflow.config_settings
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
         settings.config_args = [*own, f"{_HANDED_ON}={_HEX}{str(path).encode().hex()}"]
+
+    def _follow_races(self, name: JobId) -> None:
+        """Take over rounds that were decided meanwhile, before the inputs of `name` are told.
+
+        A round that is decided is a finished checkpoint: Snakemake asks for the inputs of the jobs
+        that read it once more. The jobs below those it does not ask, so their keys are made here.
+        """
+        changed = self._races.follow()
+        for known in (self._known, self._fresh, self.stale):
+            for job in changed:
+                known.pop(job, None)
+        if changed:
+            self._planned = 0
+            rounds = {("choose", *job) for job in STAGES["choose"].jobs(self.study)}
+            for job in changed:
+                if job[0] != "choose" or job in rounds:
+                    self.keys(*job)
+        if name[0] == "choose" and self.is_open(name):
+            # Missing or edited, and tables that are there would be no reason to make it anew.
+            decision = STAGES["choose"].path(name[1:], "decision")
+            self._workflow.dag.forcefiles.add(self.path(decision))
+
+    def is_open(self, name: JobId) -> bool:
+        """Tell whether a job is the next round of a race that goes on."""
+        stage, *place = name
+        return stage == "choose" and open_rounds(self.study).get(tuple(place[:2])) == int(place[2])
+
+    @property
+    def jobs_in_run(self) -> int:
+        """How many jobs the run has, the closing one included; a race's rounds bring more."""
+        return len(self._workflow.dag)
 
     @property
     def asks_for_all(self) -> bool:
@@ -279,11 +322,21 @@ def _read_user_files(keys: Keys) -> None:
     study = keys.study
     jobs = [("manifest", name) for name in datasets_in_use(study)]
     jobs += [("load_weights", name) for name, entry in study.zoo.items() if entry.weights == "file"]
+    jobs += [("choose", *place, "0") for place in study.races()]
     try:
         for job in [*jobs, ("aggregate",)]:
             keys.content(job)
     except (DatasetError, OSError) as error:
         raise StudyError(str(error)) from None
+
+
+def _check_races_can_be_followed(workflow: Any, study: Study) -> None:
+    """Rounds are read by this process, from its own file system."""
+    if study.races() and workflow.storage_settings.default_storage_provider:
+        raise StudyError(
+            "choose: the rounds of a race are read from the results, which lie in a remote storage "
+            "here; run without --default-storage-provider, or name the fine-tunes in `finetunes`"
+        )
 
 
 #: What Snakemake parsed last in this process; `xferpipe plan` asks it why jobs run.

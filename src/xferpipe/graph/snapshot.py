@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xferpipe.config.jobs import Job
+from xferpipe.config.race import Decided, Run
 from xferpipe.config.study import Study
 from xferpipe.graph.code import modules_of
 from xferpipe.graph.entries import entries_of
@@ -37,13 +38,16 @@ class PlanGoneError(RuntimeError):
     """The plan that a job belongs to cannot be read."""
 
 
-def write_snapshot(keys: Keys, jobs: list[JobId], results: Path) -> Path:
+def write_snapshot(
+    keys: Keys, jobs: list[JobId], results: Path, own: Collection[Path] = ()
+) -> Path:
     """Write the plan of a run and make it the current one of its results.
 
     Args:
         keys: Keys of the study.
         jobs: Every job that the run looks at.
         results: Folder of the study's results.
+        own: Plans that the run wrote before: its jobs may still wait with one.
     Returns:
         The file, absolute: jobs may run in another folder.
     """
@@ -57,6 +61,7 @@ def write_snapshot(keys: Keys, jobs: list[JobId], results: Path) -> Path:
     content = {
         "study": keys.study.model_dump(mode="json"),
         "whole": whole and whole.model_dump(mode="json"),
+        "races": [[*place, *keys.study.decided(*place)] for place in keys.study.races()],
         "environment": asdict(keys.environment),
         "sources": _sources(),
         "codes": [[*code, modules_of(*code[1:])] for code in codes],
@@ -71,7 +76,7 @@ def write_snapshot(keys: Keys, jobs: list[JobId], results: Path) -> Path:
         temporary.write_text(text)
     with atomic_path(results / OWN / "plan") as temporary:
         temporary.write_text(name)
-    _forget_old(folder)
+    _forget_old(folder, own)
     return path
 
 
@@ -81,8 +86,9 @@ def _sources() -> str | None:
     return digest(state) if state_of_sources() == state else None
 
 
-def _forget_old(folder: Path) -> None:
-    plans = sorted(folder.glob("*.json"), key=lambda plan: plan.stat().st_mtime, reverse=True)
+def _forget_old(folder: Path, own: Collection[Path]) -> None:
+    plans = [plan for plan in folder.glob("*.json") if plan not in own]
+    plans.sort(key=lambda plan: plan.stat().st_mtime, reverse=True)
     for plan in plans[_KEPT:]:
         plan.unlink(missing_ok=True)
 
@@ -107,6 +113,9 @@ class PlannedKeys(Keys):
         study = Study.model_validate_json(json.dumps(content["study"]))
         if content["whole"] is not None:
             study._whole = Study.model_validate_json(json.dumps(content["whole"]))
+        for target, shots, rounds, stopped in content["races"]:
+            asked = tuple(tuple(Run(*run) for run in runs) for runs in rounds)
+            study.follow(target, shots, Decided(asked, stopped))
         super().__init__(study, Environment(**content["environment"]))
         self._path = path
         self._codes: list[str] = [code for code, *_ in content["codes"]]

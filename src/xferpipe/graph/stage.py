@@ -62,6 +62,8 @@ class Stage:
         reads: Further tables whose columns the stage depends on.
         libraries: Distributions whose version can change an output.
         kept: Outputs that a run makes anew when they are gone, whoever needs them.
+        follows_races: Whether what a job reads follows from the rounds of races.
+        timed: Name of an output whose rows keep the `seconds` of the first job with their key.
         trains: Whether a killed job goes on from a checkpoint.
         gpu: Whether it runs a model, on the study's device.
         parallel: Whether it computes with the study's threads; with one otherwise.
@@ -78,6 +80,8 @@ class Stage:
     reads: tuple[str, ...] = ()
     libraries: tuple[str, ...] = MODELS
     kept: tuple[str, ...] = ()
+    follows_races: bool = False
+    timed: str | None = None
     trains: bool = False
     gpu: bool = False
     parallel: bool = False

@@ -10,9 +10,15 @@ import polars
 import pyarrow.parquet
 
 from xferpipe.config.jobs import ReportJob
+from xferpipe.config.study import METRICS
 from xferpipe.records import RecordError, empty, read_table
 
-METRIC_WORDS = {"accuracy": "test accuracy", "map": "mAP"}
+METRIC_WORDS = {
+    "accuracy": "test accuracy",
+    "balanced_accuracy": "balanced test accuracy",
+    "macro_f1": "test macro-F1",
+    "map": "mAP",
+}
 
 #: Tables that only some studies ask for: their absence is nothing to warn of.
 _ON_DEMAND = (
@@ -67,11 +73,11 @@ class Evidence:
     def judged(self, table: str) -> polars.DataFrame:
         """Return the rows of `selection` or `gains` that the page shows, with place and score.
 
-        A place is judged by accuracy or mAP, with each model's best recipe where several were run,
-        else with the recipe that most models were run with.
+        A place is judged by its target's figure, with each model's best recipe where several were
+        run, else with the recipe that most models were run with.
         """
         data = self.with_place(self[table])
-        data = data.filter(polars.col("metric").is_in(["accuracy", "map"]))
+        data = data.filter(polars.col("metric").is_in(METRICS))
         counted = "models" if table == "selection" else "k"
         rank = polars.when(polars.col("recipe") == "best").then(2**31).otherwise(counted)
         # What the models reach when chosen on the test split is a leak, shown in the table alone.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy
 import polars
 
-from xferpipe.aggregate.oracle import own_results
+from xferpipe.aggregate.oracle import judged, own_results
 from xferpipe.report.evidence import Evidence
 from xferpipe.seeding import numpy_generator
 
@@ -27,6 +27,7 @@ _SHAPE = {
     "metric": polars.String,
     "value": polars.Float64,
     "validation": polars.Float64,
+    "validation_images": polars.Int64,
 }
 
 
@@ -36,8 +37,9 @@ def runs(evidence: Evidence) -> polars.DataFrame:
     Args:
         evidence: The study's tables.
     Returns:
-        Columns target, shots, place, model, recipe, seed, metric (`accuracy` or `map`), value and
-        validation, both fractions; `validation` is null where nothing was held out to choose on.
+        Columns target, shots, place, model, recipe, seed, metric (one of `METRICS`), value and
+        validation, both fractions, and validation_images (count; null for the user's own runs);
+        `validation` is null where nothing was held out to choose on.
     """
     key = ["target", "shots", "model", "recipe", "seed"]
     finished = evidence["finetunes"].filter(polars.col("status") == "finished")
@@ -49,10 +51,9 @@ def runs(evidence: Evidence) -> polars.DataFrame:
         evidence.with_place(finished)
         .join(retrieval, on=key, how="left")
         .with_columns(
-            metric=polars.when(ranked).then(polars.lit("map")).otherwise(polars.lit("accuracy")),
-            value=polars.when(ranked).then("map").otherwise("test_accuracy"),
-            # Class accuracy on held-out images of known identities says little about unseen ones.
-            validation=polars.when(~ranked).then("validation_accuracy"),
+            metric="judged_by",
+            value=polars.when(ranked).then("map").otherwise(judged("test")),
+            validation=polars.when(ranked).then("validation_map").otherwise(judged("validation")),
         )
         .filter(polars.col("value").is_finite())
         .select(list(_SHAPE))
@@ -61,6 +62,7 @@ def runs(evidence: Evidence) -> polars.DataFrame:
     if evidence.job.selection.own_results is None:
         return ours
     theirs = evidence.with_place(own_results(evidence.job.selection.own_results))
+    theirs = theirs.with_columns(validation_images=None)
     return polars.concat([ours, theirs.select(list(_SHAPE)).cast(_SHAPE)])
 
 

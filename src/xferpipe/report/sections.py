@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars
 
 from xferpipe.report.charts import (
+    classes,
     correlation,
     minimisers,
     recipes,
@@ -37,7 +38,7 @@ SECTIONS = (
         "What to fine-tune",
         "Models are compared by their fine-tunes. A choice reads the validation split where there "
         "is one; the figures shown are of the test split, as fractions.",
-        targets.figures,
+        lambda evidence: [*targets.figures(evidence), *classes.figures(evidence)],
         ("targets", "finetunes"),
     ),
     Section(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import polars
 import torch
 
 from xferpipe.config.jobs import FinetuneJob
+from xferpipe.config.study import CLASSIFICATION_METRICS
 from xferpipe.datasets import splits
 from xferpipe.datasets.images import open_dataset
-from xferpipe.records import frame, write_table
+from xferpipe.records import empty, frame, write_table
 from xferpipe.training.compute import device_name, prepare
-from xferpipe.training.evaluate import evaluate
+from xferpipe.training.evaluate import Evaluation, evaluate
 from xferpipe.training.feature_correlation import FeatureWatcher, correlation_table, shown_rows
 from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.loop import Fit
@@ -34,9 +39,12 @@ def finetune(
     weights: Path,
     run: Path,
     epochs: Path,
+    predictions: Path,
+    class_recalls: Path,
+    validation_queries: Path,
     feature_correlation: Path,
 ) -> None:
-    """Fine-tune a model, choose its epoch on the validation split and test it.
+    """Fine-tune a model, choose its epoch on the validation images and test it.
 
     Args:
         job: The resolved slice.
@@ -48,6 +56,10 @@ def finetune(
         weights: Written: weights of the chosen epoch.
         run: Written: one row of table `finetunes`.
         epochs: Written: table `epochs`.
+        predictions: Written: table `predictions`; empty where the run diverged, and of a retrieval
+            target.
+        class_recalls: Written: table `class_recalls`; likewise.
+        validation_queries: Written: table `validation_queries`; empty but for a retrieval target.
         feature_correlation: Written: table `feature_correlation`; empty where the study asks this
             run for none.
     Raises:
@@ -60,7 +72,9 @@ def finetune(
         return
     with processes(prepare(job.device, job.compute_threads)) as device:
         rows, opened = open_dataset(job.dataset, manifest, images, root)
-        chosen = splits.training_rows(rows, job.target, job.shots, job.study_seed)
+        drawn = {"seed": job.study_seed, "shots": job.shots, "run_seed": job.seed}
+        chosen = splits.training_rows(rows, job.target, **drawn)
+        held_out = splits.validation_rows(rows, job.target, **drawn)
         recipe = resolved(job.recipe, chosen, job.dataset.image_px)
 
         def labelled(part: splits.LabelledRows) -> LabelledImages:
@@ -75,20 +89,33 @@ def finetune(
             watcher = FeatureWatcher(labelled(shown), taken.epochs)
             before = watcher.of(model)
         saved = checkpoint_of(job, checkpoint)
+        ranking = _ranking(job, rows, held_out)
         result = train(
             job,
             model,
             recipe,
             labelled(chosen),
-            labelled(splits.validation_rows(rows, job.target, job.study_seed)),
+            labelled(held_out) if len(held_out) else None,
             checkpoint=saved,
             name=f"{job.target_name} {job.model} {job.recipe_name}",
             watcher=watcher,
+            judge=ranking or evaluate,
+            judged_by=job.target.metric,
         )
         figures = _figures(result, job)
-        if job.target.task == "classification" and result.diverged is None:
-            test = evaluate(model, labelled(splits.test_rows(rows, job.target)))
-            figures |= {"test_accuracy": test.accuracy, "test_loss": test.loss}
+        seen: list[tuple[str, splits.LabelledRows, Evaluation]] = []
+        queries: list[dict[str, object]] = []
+        if result.diverged is None:
+            if ranking is not None and result.validation is not None:
+                figures["validation_map"] = result.validation.map
+                queries = ranking.queries(result.validation)
+            elif result.validation is not None:
+                seen.append(("validation", held_out, result.validation))
+            if job.target.task == "classification":
+                tested = splits.test_rows(rows, job.target)
+                seen.append(("test", tested, evaluate(model, labelled(tested))))
+        for split, _, found in seen:
+            figures |= {f"{split}_{name}": value for name, value in _of_split(found).items()}
         compared: list[dict[str, object]] = []
         if watcher is not None:
             moments = [("before", 0, before)]
@@ -108,7 +135,9 @@ def finetune(
         }
         about = {
             "task": job.target.task,
+            "judged_by": job.target.metric,
             "train_images": len(chosen),
+            "validation_images": len(held_out),
             "compute_threads": job.compute_threads,
             "device": device_name(device),
             "torch_version": torch.__version__,
@@ -116,9 +145,66 @@ def finetune(
         lines = [{"stage": "finetune", **name, **epoch} for epoch in result.rows]
         write_table("epochs", frame("epochs", lines), epochs)
         write_table("finetunes", frame("finetunes", [name | figures | about]), run)
+        parts = [_predictions(name, *one) for one in seen]
+        write_table("predictions", polars.concat([empty("predictions"), *parts]), predictions)
+        lines = [name | line for one in seen for line in _class_recalls(*one)]
+        write_table("class_recalls", frame("class_recalls", lines), class_recalls)
+        lines = [name | line for line in queries]
+        write_table("validation_queries", frame("validation_queries", lines), validation_queries)
         lines = [name | line for line in compared]
         write_table("feature_correlation", frame("feature_correlation", lines), feature_correlation)
         saved.remove()
+
+
+def _ranking(job: FinetuneJob, manifest: polars.DataFrame, held_out: splits.LabelledRows) -> Any:
+    """Return what ranks the held-out identities of a retrieval target; None for another, or none.
+
+    By name, as a registered module: the code of the ranking is nothing to a classification run.
+    """
+    if job.ranking is None or not len(held_out):
+        return None
+    module = importlib.import_module("xferpipe.retrieval.held_out")
+    return module.HeldOut(manifest[held_out.rows], job.ranking, where=job.target_name)
+
+
+def _predictions(
+    name: dict[str, object], split: str, part: splits.LabelledRows, found: Evaluation
+) -> polars.DataFrame:
+    """Return the rows of table `predictions` of one split, in the order of the manifest."""
+    columns = {
+        "row": part.rows,
+        "label": found.labels,
+        "predicted": found.predicted,
+        "probability_label": found.probability_label,
+        "probability_predicted": found.probability_predicted,
+    }
+    # By columns: a mapping for each image takes ten times as long.
+    return polars.DataFrame(
+        name | {"split": split} | {column: values.tolist() for column, values in columns.items()},
+        schema=empty("predictions").schema,
+    )
+
+
+def _class_recalls(
+    split: str, part: splits.LabelledRows, found: Evaluation
+) -> Iterator[dict[str, object]]:
+    """Yield the rows of table `class_recalls` of one split."""
+    images, right, _ = found.counts(len(part.class_names))
+    for label, class_name in enumerate(part.class_names):
+        count = int(images[label])
+        yield {
+            "split": split,
+            "class_name": class_name,
+            "label": label,
+            "images": count,
+            "recall": right[label].item() / count if count else None,
+        }
+
+
+def _of_split(found: Evaluation) -> dict[str, object]:
+    """Return the columns of one split in table `finetunes`, without the split's name."""
+    names = (*CLASSIFICATION_METRICS, "majority_rate", "loss")
+    return {"images": len(found.labels), **{name: getattr(found, name) for name in names}}
 
 
 def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
@@ -134,15 +220,13 @@ def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
         "micro_batch_size": result.rows[-1]["micro_batch_size"] if result.rows else None,
     }
     if result.diverged is None:
-        kept = result.rows[result.kept_epoch - 1]
-        accuracies = [epoch["validation_accuracy"] for epoch in result.rows]
-        losses = [epoch["validation_loss"] for epoch in result.rows]
+        judged = [epoch[f"validation_{job.target.metric}"] for epoch in result.rows]
+        # mAP has no loss beside it to order equals by.
+        losses = [epoch["validation_loss"] or 0.0 for epoch in result.rows]
         figures |= {
             "kept_epoch": result.kept_epoch,
             "selected_on": "validation" if job.recipe.select == "best" else "none",
-            "validation_accuracy": kept["validation_accuracy"],
-            "validation_loss": kept["validation_loss"],
             "train_accuracy": result.rows[-1]["train_accuracy"],
-            **overfitting(accuracies, losses),
+            **overfitting(judged, losses),
         }
     return figures

@@ -16,12 +16,14 @@ import torch
 from torch import nn
 
 from xferpipe.config.recipes import Recipe
+from xferpipe.config.study import METRICS
 from xferpipe.datasets.samplers import Sampler, sampler
 from xferpipe.seeding import stream
 from xferpipe.training.average import Average
 from xferpipe.training.checkpoint import Checkpoint
-from xferpipe.training.evaluate import BATCH, Evaluation, evaluate
+from xferpipe.training.evaluate import BATCH, Evaluation, Judge, Ranking, evaluate
 from xferpipe.training.labelled import Labelled
+from xferpipe.training.losses import balanced_weights
 from xferpipe.training.parameters import (
     freeze,
     laid_out,
@@ -43,6 +45,7 @@ class Fit:
     Attributes:
         rows: One mapping for each epoch, with the measured columns of table `epochs`.
         kept_epoch: Epoch that was kept, 1-based; 0 where not one epoch ended well.
+        validation: What the weights of that epoch say of the validation images; None without any.
         diverged: Why the run ended early; None for a run that finished.
         seconds: Time in epochs, validation included.
         images: Images trained on in that time, repeats counted.
@@ -51,6 +54,7 @@ class Fit:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     kept_epoch: int = 0
+    validation: Evaluation | Ranking | None = None
     diverged: str | None = None
     seconds: float = 0.0
     images: int = 0
@@ -81,6 +85,8 @@ def fit(
     checkpoint: Checkpoint | None = None,
     order: Sampler | None = None,
     watcher: Watcher | None = None,
+    judge: Judge = evaluate,
+    judged_by: str = "accuracy",
 ) -> Fit:
     """Train a model with a recipe.
 
@@ -96,11 +102,15 @@ def fit(
         order: Sampler of the training images; None takes the recipe's.
         watcher: Looks at the model after each epoch, outside the epoch's time; it must leave the
             weights and torch's random state alone.
+        judge: Judges the model by the validation images after each epoch.
+        judged_by: Figure of the validation images that the best epoch has most of; one of
+            `config.study.METRICS` that `judge` gives.
     Returns:
         What the run came to. A loss that is not finite ends the run and is no error.
     """
     order = order or sampler(recipe, train.labels.numpy(), seed=seed)
-    return _Run(model, recipe, train, validation, seed, checkpoint, order, watcher).all(name)
+    run = _Run(model, recipe, train, validation, seed, checkpoint, order, watcher, judge, judged_by)
+    return run.all(name)
 
 
 class _Run:
@@ -116,17 +126,23 @@ class _Run:
         checkpoint: Checkpoint | None,
         order: Sampler,
         watcher: Watcher | None = None,
+        judge: Judge = evaluate,
+        judged_by: str = "accuracy",
     ) -> None:
         self.model, self.recipe, self.seed = model, recipe, seed
         self.train, self.validation = train, validation
         self.checkpoint, self.order, self.watcher = checkpoint, order, watcher
+        self.judge, self.judged_by = judge, judged_by
         self.steps = len(order)
         self.all_steps = recipe.steps or recipe.epochs * self.steps
         self.epochs = math.ceil(self.all_steps / self.steps)
         freeze(model, recipe)
         self.initial = copy.deepcopy(model.state_dict())
         self.normalisation = normalisation_parameters(model)
-        self.passes = Step(model, recipe)
+        weights = None
+        if recipe.class_weights == "balanced":
+            weights = balanced_weights(train.labels, outputs_of(model)).to(train.device)
+        self.passes = Step(model, recipe, weights)
         self.optimiser = optimiser(model, recipe)
         module = importlib.import_module(f"xferpipe.training.algorithms.{recipe.algorithm}")
         self.algorithm = module.Algorithm(
@@ -213,8 +229,9 @@ class _Run:
         self.algorithm.after_epoch(self.epoch, right / count)
         result = self.judged()
         seconds = time.monotonic() - started
-        if not math.isfinite(loss + (result.loss if result else 0.0)):
-            self.fit.diverged = f"the loss is not finite in epoch {self.epoch + 1}"
+        order = result.order(self.judged_by) if result else ()
+        if not all(map(math.isfinite, (loss, *order))):
+            self.fit.diverged = f"the loss or a feature is not finite in epoch {self.epoch + 1}"
             return
         self.fit.rows.append(
             {
@@ -222,8 +239,9 @@ class _Run:
                 "learning_rate": self.optimiser.param_groups[0]["lr"],
                 "train_loss": loss / count,
                 "train_accuracy": right / count,
-                "validation_loss": result.loss if result else None,
-                "validation_accuracy": result.accuracy if result else None,
+                **{
+                    f"validation_{name}": getattr(result, name, None) for name in ("loss", *METRICS)
+                },
                 **self.distances(),
                 "micro_batch_size": self.passes.pieces.size or self.recipe.batch_size,
                 "seconds": seconds,
@@ -232,7 +250,7 @@ class _Run:
         self.fit.seconds += seconds
         self.fit.training_seconds += trained_seconds
         self.fit.images += int(count)
-        self.keep(result)
+        self.keep(result, order)
         if self.watcher is not None:
             self.watcher.after_epoch(self.epoch + 1, self.evaluated())
         self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
@@ -243,24 +261,23 @@ class _Run:
         """Return the model that is validated and kept."""
         return self.average.evaluated() if self.average else self.algorithm.evaluated()
 
-    def judged(self) -> Evaluation | None:
+    def judged(self) -> Evaluation | Ranking | None:
         """Validate, where there is a validation split."""
-        return evaluate(self.evaluated(), self.validation) if self.validation else None
+        return self.judge(self.evaluated(), self.validation) if self.validation else None
 
-    def keep(self, result: Evaluation | None) -> None:
-        """Keep this epoch's weights if it is the best: accuracy first, loss between equals."""
+    def keep(self, result: Evaluation | Ranking | None, order: tuple[float, ...]) -> None:
+        """Keep this epoch's weights if it is the best: the first of the highest `order`."""
         if self.recipe.select == "best" and result is not None:
-            figure = (result.accuracy, -result.loss)
-            if figure <= self.best:
+            if order <= self.best:
                 return
-            self.best = figure
+            self.best = order
         weights = self.evaluated().state_dict()
         if self.kept is self.initial:
             self.kept = copy.deepcopy(weights)
         else:
             for name, value in weights.items():
                 self.kept[name].copy_(value)
-        self.fit.kept_epoch = self.epoch + 1
+        self.fit.kept_epoch, self.fit.validation = self.epoch + 1, result
 
     @torch.no_grad()
     def distances(self) -> dict[str, float]:
@@ -286,7 +303,8 @@ class _Run:
             "algorithm": self.algorithm.state_dict(),
             "average": self.average.state_dict() if self.average else {},
             "kept": self.kept,
-            "fit": vars(self.fit),
+            "fit": vars(self.fit)
+            | {"validation": vars(self.fit.validation) if self.fit.validation else None},
             "best": list(self.best),
             "epoch": self.epoch,
             "step": self.step,
@@ -308,6 +326,8 @@ class _Run:
             self.average.load_state_dict(state["average"])
         self.kept = state["kept"]
         self.fit = Fit(**state["fit"])
+        if (kept := state["fit"]["validation"]) is not None:
+            self.fit.validation = (Ranking if "ap" in kept else Evaluation)(**kept)
         self.best = tuple(state["best"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.sums = state["sums"].to(self.train.device)
@@ -333,6 +353,8 @@ def _line(row: dict[str, Any], epochs: int) -> str:
         f"epoch {row['epoch']}/{epochs}: lr {row['learning_rate']:.3g}, "
         f"train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}"
     )
+    if row["validation_map"] is not None:
+        text += f", validation mAP {row['validation_map']:.4f}"
     if row["validation_loss"] is not None:
         text += (
             f", validation loss {row['validation_loss']:.4f} "

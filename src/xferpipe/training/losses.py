@@ -9,9 +9,13 @@ from xferpipe.config.recipes import Recipe
 
 
 def cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0, over: str = "all"
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    smoothing: float = 0.0,
+    over: str = "all",
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return the mean cross-entropy in nats.
+    """Return the mean cross-entropy in nats, float ().
 
     Args:
         logits: float (n, c).
@@ -19,12 +23,38 @@ def cross_entropy(
         smoothing: Mass eps that is moved off the true class.
         over: `all` gives eps/c to each of the c classes, the true one included; `others` gives
             eps/(c-1) to each of the others.
+        weights: Weight of each class, float (c), as torch's `weight`; None: 1 each. The sum is over
+            n and not over the weights of the batch's labels, so that an image counts the same
+            whatever batch it is in, and parts of a batch add up to it.
     """
     if over == "others":
         # eps/(c-1) to the others is eps' = eps c/(c-1) spread over all c.
         classes = logits.shape[1]
         smoothing = smoothing * classes / (classes - 1)
-    return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    if weights is None:
+        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    total = functional.cross_entropy(
+        logits, labels, weight=weights, label_smoothing=smoothing, reduction="sum"
+    )
+    return total / len(logits)
+
+
+def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Return weights under which every class with images counts alike in a loss.
+
+    Args:
+        labels: Labels of the training images, int64 (n).
+        classes: Number of classes, c.
+    Returns:
+        n / (k n_c) for each of the k classes with n_c images, so that the mean over images is 1; 1
+        for a class without any. float32 (c), on the device of `labels`.
+    Source:
+        King and Zeng, Political Analysis 2001; scikit-learn's `class_weight="balanced"`.
+    """
+    counts = torch.bincount(labels, minlength=classes).double()
+    present = counts > 0
+    weights = len(labels) / (present.sum() * counts)
+    return torch.where(present, weights, 1.0).float()
 
 
 def batch_hard_triplet(features: torch.Tensor, labels: torch.Tensor, margin: float) -> torch.Tensor:
@@ -66,7 +96,11 @@ def contrastive(features: torch.Tensor, labels: torch.Tensor, margin: float) -> 
 
 
 def loss_of(
-    recipe: Recipe, logits: torch.Tensor, features: torch.Tensor, labels: torch.Tensor
+    recipe: Recipe,
+    logits: torch.Tensor,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the training loss of one batch, float ().
 
@@ -75,8 +109,10 @@ def loss_of(
         logits: float (n, c).
         features: Features that metric losses compare, float (n, d).
         labels: int64 (n), or probabilities (n, c) after mixing.
+        weights: Weight of each class in the cross-entropy, float (c); None: 1 each.
     """
-    loss = cross_entropy(logits, labels, recipe.label_smoothing, recipe.label_smoothing_over)
+    smoothing = recipe.label_smoothing, recipe.label_smoothing_over
+    loss = cross_entropy(logits, labels, *smoothing, weights)
     if recipe.loss == "cross_entropy_triplet":
         return loss + batch_hard_triplet(features, labels, recipe.triplet_margin)
     if recipe.loss == "cross_entropy_contrastive":

@@ -81,8 +81,14 @@ def train_expert(
         name: Shown with the progress.
         checkpoint: See `training.loop.fit`.
     Raises:
-        ValueError: The recipe keeps a second model, whose domain the batches would not switch.
+        ValueError: The recipe keeps a second model, whose domain the batches would not switch, or
+            weighs classes, whose numbers mean another class in each domain.
     """
+    if recipe.class_weights != "none":
+        raise ValueError(
+            f"experts cannot be trained with class_weights: {recipe.class_weights}: their domains "
+            "number other classes alike; set class_weights: none"
+        )
     if recipe.model_ema or recipe.algorithm in ("swa", "rsgd"):
         raise ValueError(
             "experts cannot be trained with model_ema, swa or rsgd: batches switch the domain of "

@@ -25,12 +25,16 @@ class Step:
     Args:
         model: The model being trained, on its device.
         recipe: The resolved recipe.
+        class_weights: Weight of each class in the loss, float (c), on the model's device; None: 1
+            each.
     Raises:
         ValueError: The recipe compares images that several processes do not share.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, class_weights: torch.Tensor | None = None
+    ) -> None:
+        self.recipe, self.class_weights = recipe, class_weights
         channels_last = recipe.channels_last and _safe_in_channels_last(model)
         self.format = torch.channels_last if channels_last else torch.preserve_format
         # Metric losses look at the features, which a hook costs a little to collect.
@@ -124,13 +128,15 @@ class Step:
             if self.recipe.amp == "bf16"
             else nullcontext()
         )
+        weights = self.class_weights
         with precision:
             if not self.metric:
                 logits = self.network(images).flatten(1)
-                return loss_of(self.recipe, logits, logits, labels), logits
+                return loss_of(self.recipe, logits, logits, labels, weights), logits
             with layer_input(self.layer) as features:
                 logits = self.network(images).flatten(1)
-        return loss_of(self.recipe, logits.float(), features[-1].float(), labels), logits
+        loss = loss_of(self.recipe, logits.float(), features[-1].float(), labels, weights)
+        return loss, logits
 
 
 def _safe_in_channels_last(model: nn.Module) -> bool:

@@ -12,7 +12,7 @@ from xferpipe.config.recipes import Recipe
 from xferpipe.datasets import samplers
 from xferpipe.datasets.splits import LabelledRows
 from xferpipe.training.checkpoint import Checkpoint, identity_of
-from xferpipe.training.evaluate import embed
+from xferpipe.training.evaluate import Judge, embed, evaluate
 from xferpipe.training.labelled import LabelledFeatures, LabelledImages
 from xferpipe.training.loop import Fit, Watcher, fit
 from xferpipe.training.resolve import resolve
@@ -35,14 +35,17 @@ def train(
     model: nn.Module,
     recipe: Recipe,
     images: LabelledImages,
-    validation: LabelledImages,
+    validation: LabelledImages | None,
     *,
     checkpoint: Checkpoint,
     name: str,
     watcher: Watcher | None = None,
+    judge: Judge = evaluate,
+    judged_by: str = "accuracy",
 ) -> Fit:
     """Run the loop for a job and merge what the recipe added to the weights."""
     options = {"seed": job.seed, "name": name, "checkpoint": checkpoint, "watcher": watcher}
+    options |= {"judge": judge, "judged_by": judged_by}
     if recipe.cache_features:
         head, parts = _probe(model, images, validation)
         result = fit(head, recipe, *parts, **options)
@@ -58,8 +61,8 @@ def checkpoint_of(job: FinetuneJob | PretrainJob, path: Path) -> Checkpoint:
 
 
 def _probe(
-    model: nn.Module, images: LabelledImages, validation: LabelledImages
-) -> tuple[nn.Module, tuple[LabelledFeatures, LabelledFeatures]]:
+    model: nn.Module, images: LabelledImages, validation: LabelledImages | None
+) -> tuple[nn.Module, list[LabelledFeatures | None]]:
     """Return the classifier as a model of its own, sharing its weights, and its data."""
     head = nn.Sequential()
     classifier = classifier_of(model)
@@ -71,8 +74,11 @@ def _probe(
     else:
         head.add_module("classifier", classifier)
     head.anatomy = Anatomy("classifier", "classifier", "", "", "", "", "classifier", ())
-    parts = []
+    parts: list[LabelledFeatures | None] = []
     for split in (images, validation):
+        if split is None:
+            parts.append(None)
+            continue
         features, _ = embed(model, split)
         parts.append(LabelledFeatures(features.to(split.device), split.labels))
-    return head, (parts[0], parts[1])
+    return head, parts

@@ -8,6 +8,7 @@ from __future__ import annotations
 from xferpipe.config.jobs import Job
 from xferpipe.config.study import Study
 from xferpipe.graph.stage import Artifact, Stage
+from xferpipe.graph.stages.choose import Choose
 from xferpipe.graph.stages.data import Generate, Manifest, Pack
 from xferpipe.graph.stages.finetune import Finetune, Retrieval
 from xferpipe.graph.stages.minimisers import Continual, Paths, Probe, ProbeFinetuned
@@ -21,7 +22,7 @@ STAGES: dict[str, Stage] = {
         *(Generate, Manifest, Pack),
         *(Pretrain, Expert, Domain, LoadWeights),
         *(Features, Gradients, Reference, Scores),
-        *(Finetune, Retrieval),
+        *(Choose, Finetune, Retrieval),
         *(Probe, Paths, ProbeFinetuned, Continual),
         *(Aggregate, Report, Figures),
     )

@@ -6,7 +6,14 @@ from xferpipe.config import jobs
 from xferpipe.config.report import FeaturesTaken
 from xferpipe.config.study import Run, Study, parse_shots
 from xferpipe.graph.stage import Artifact, Needs
-from xferpipe.graph.stages.parts import RUN, FinetunedStage, ImageStage, entry, tuning
+from xferpipe.graph.stages.parts import (
+    RUN,
+    FinetunedStage,
+    ImageStage,
+    entry,
+    tuned,
+    tuning,
+)
 
 
 class Finetune(ImageStage):
@@ -19,14 +26,21 @@ class Finetune(ImageStage):
         "weights": "weights.safetensors",
         "run": "run.parquet",
         "epochs": "epochs.parquet",
+        "predictions": "predictions.parquet",
+        "class_recalls": "class_recalls.parquet",
+        "validation_queries": "validation_queries.parquet",
         "feature_correlation": "feature_correlation.parquet",
     }
     tables = {
         "run": "finetunes",
         "epochs": "epochs",
+        "predictions": "predictions",
+        "class_recalls": "class_recalls",
+        "validation_queries": "validation_queries",
         "feature_correlation": "feature_correlation",
     }
     kept = ("run",)
+    timed = "run"
     trains = True
     memory_mb, minutes = 8000, 720
 
@@ -36,14 +50,15 @@ class Finetune(ImageStage):
     def job(
         self, study: Study, target: str, shots: str, model: str, recipe: str, seed: str
     ) -> jobs.FinetuneJob:
-        taken = None
+        taken, ranked = None, study.targets[target].task == "retrieval"
         if study.takes_features(Run(target, shots, model, recipe, seed)):
             asked = study.report.feature_correlation
             taken = FeaturesTaken(epochs=asked.epochs, images=asked.images, probe=study.probe)
         return jobs.FinetuneJob(
             **tuning(study, target, model, recipe, seed),
-            target=study.targets[target],
+            target=tuned(study, target, shots),
             shots=parse_shots(shots),
+            ranking=study.retrieval.plain() if ranked else None,
             features_taken=taken,
         )
 

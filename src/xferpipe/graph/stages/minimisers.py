@@ -5,7 +5,14 @@ from __future__ import annotations
 from xferpipe.config import jobs
 from xferpipe.config.study import Study, parse_shots
 from xferpipe.graph.stage import Artifact, Needs
-from xferpipe.graph.stages.parts import FinetunedStage, ImageStage, entry, on_source, tuning
+from xferpipe.graph.stages.parts import (
+    FinetunedStage,
+    ImageStage,
+    entry,
+    on_source,
+    tuning,
+    unjudged,
+)
 
 
 class Probe(ImageStage):
@@ -135,7 +142,7 @@ class Continual(ImageStage):
         continual = study.minimisers.continual
         return jobs.ContinualJob(
             **tuning(study, target, model, continual.recipe, seed),
-            target=study.targets[target],
+            target=unjudged(study, target),
             parts=continual.parts,
             part_by=continual.part_by,
         )

@@ -7,12 +7,16 @@ from typing import Any
 
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.config.study import Study, parse_shots
+from xferpipe.config.study import Study, Target, parse_shots
 from xferpipe.graph.stage import Artifact, Needs, Stage
 
 #: Places of jobs on a model and a target, and of fine-tuning runs.
 PAIR = "{target}/{shots}/{model}"
 RUN = "{target}/{shots}/{model}/{recipe}/seed{seed}"
+
+
+#: Options of a target that change fine-tunes of few shots alone, at their defaults.
+_OF_FEW_SHOTS = {"validation": "split", "draws": "fixed"}
 
 
 class ImageStage(Stage):
@@ -45,6 +49,20 @@ class FinetunedStage(ImageStage):
 def block(study: Study, dataset: str) -> Dataset:
     """Return a data set without its licence, which is shown and never computed with."""
     return study.datasets[dataset].model_copy(update={"licence": None})
+
+
+def unjudged(study: Study, target: str) -> Target:
+    """Return a target without what it is judged by, for stages that only take its images.
+
+    Nor does it matter to them how the runs draw few shots, and what these are chosen on.
+    """
+    return study.targets[target].model_copy(update={"judged_by": "accuracy", **_OF_FEW_SHOTS})
+
+
+def tuned(study: Study, target: str, shots: str) -> Target:
+    """Return a target as its fine-tunes see it: options of few shots are nothing to full ones."""
+    unused = _OF_FEW_SHOTS if shots == "full" else {}
+    return study.targets[target].model_copy(update=unused)
 
 
 def is_generated(study: Study, dataset: str) -> bool:
@@ -118,7 +136,7 @@ def on_probe(study: Study, target: str, shots: str, model: str) -> dict[str, Any
     """Return the fields of `FeaturesJob`."""
     return {
         **on_target(study, target, model),
-        "target": study.targets[target],
+        "target": unjudged(study, target),
         "shots": parse_shots(shots),
         "probe": study.probe,
         "seed": study.seed,

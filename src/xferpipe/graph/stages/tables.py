@@ -16,6 +16,10 @@ from xferpipe.records import RESULT_TABLES
 _PAGE = ("altair", "polars", "vl-convert-python")
 
 
+#: Tables that the report reads: of single images it shows none, and they are most of all rows.
+_SHOWN = tuple(name for name in RESULT_TABLES if name not in ("predictions", "validation_queries"))
+
+
 class Aggregate(Stage):
     """Gather all rows into the result tables and judge the scores."""
 
@@ -26,6 +30,7 @@ class Aggregate(Stage):
     reads = RESULT_TABLES
     libraries = ("numpy", "polars", "scikit-learn", "scipy")
     kept = RESULT_TABLES
+    follows_races = True
 
     def jobs(self, study: Study) -> list[tuple[str, ...]]:
         return [()]
@@ -77,9 +82,10 @@ class Report(Stage):
     does = "write the report page"
     folder = ""
     outputs = {"page": "report.html"}
-    reads = RESULT_TABLES
+    reads = _SHOWN
     libraries = _PAGE
     kept = ("page",)
+    follows_races = True
     memory_mb, minutes = 2000, 30
 
     def jobs(self, study: Study) -> list[tuple[str, ...]]:
@@ -97,7 +103,7 @@ class Report(Stage):
         )
 
     def needs(self, study: Study) -> Needs:
-        return {"tables": {name: Artifact("aggregate", (), name) for name in RESULT_TABLES}}
+        return {"tables": {name: Artifact("aggregate", (), name) for name in _SHOWN}}
 
 
 class Figures(Report):

@@ -24,6 +24,9 @@ RECIPES, CURVES = "Recipes side by side", "How fine-tuning went, epoch by epoch"
 #: What the curves may show, in the menu's order.
 CURVE_COLUMNS = (
     ("validation_accuracy", "validation accuracy"),
+    ("validation_balanced_accuracy", "balanced validation accuracy"),
+    ("validation_macro_f1", "validation macro-F1"),
+    ("validation_map", "validation mAP"),
     ("validation_loss", "validation loss (nats)"),
     ("train_accuracy", "training accuracy"),
     ("train_loss", "training loss (nats)"),

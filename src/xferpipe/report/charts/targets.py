@@ -61,6 +61,7 @@ def _panel(best: polars.DataFrame, single: polars.DataFrame, colours: dict[str, 
         altair.Tooltip("seed:O", title="run (seed)"),
         altair.Tooltip("value:Q", format=".4f", title="test figure"),
         altair.Tooltip("validation:Q", format=".4f"),
+        altair.Tooltip("validation_images:Q", title="images of validation"),
         altair.Tooltip("origin:N", title="origin"),
     ]
     means = [
