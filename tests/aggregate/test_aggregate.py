@@ -25,7 +25,16 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, polars.DataFra
 def written() -> list[str]:
     gathered = ["zoo", "epochs", "scores", "finetunes", "retrieval"]
     gathered += ["retrieval_queries", "ranked_lists"]
-    return [*gathered, "selection", "gains", "choices", "best_scores", "efficiency", "runtime", "targets"]
+    return [
+        *gathered,
+        "selection",
+        "gains",
+        "choices",
+        "best_scores",
+        "efficiency",
+        "runtime",
+        "targets",
+    ]
 
 
 def row(table: polars.DataFrame, **values) -> dict:
@@ -224,6 +233,25 @@ def test_own_results_count_as_the_oracle(tmp_path: Path) -> None:
     gathered(job(own_results=own), files, tmp_path / "out")
     selection = read_table("selection", tmp_path / "out" / "selection.parquet")
     assert row(selection, method="lfc", target="t", recipe="own")["spearman"] == -1
+
+
+def test_own_result_without_validation_moves_no_target_to_choice_on_test(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text("target,model,accuracy\nt,a,0.99\n")
+    gathered(job(own_results=own), study(tmp_path), tmp_path / "out")
+    selection = read_table("selection", tmp_path / "out" / "selection.parquet")
+    found = row(selection, method="lfc", **RUN)
+    assert (found["chosen_on"], found["best_model"]) == ("validation", "e")
+    assert "t, shots full: 1 runs have no validation figure" in caplog.text
+
+
+def test_own_results_in_another_metric_than_the_runs_are_refused(tmp_path: Path) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text("target,model,map\nt,a,0.99\n")
+    with pytest.raises(ValueError, match=r"gives map for target 't', whose runs are judged by acc"):
+        gathered(job(own_results=own), study(tmp_path), tmp_path / "out")
 
 
 def test_own_results_of_no_table_are_named(tmp_path: Path) -> None:

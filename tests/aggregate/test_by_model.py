@@ -29,7 +29,9 @@ def test_best_recipe_is_chosen_by_validation_and_reported_on_test() -> None:
 
 
 def test_recipes_that_validate_alike_give_their_mean() -> None:
-    rows = [{"model": "m", "recipe": r, "value": v, "validation": 0.5} for r, v in (("a", 1), ("b", 0))]
+    rows = [
+        {"model": "m", "recipe": r, "value": v, "validation": 0.5} for r, v in (("a", 1), ("b", 0))
+    ]
     assert best(runs_of(rows))["m"]["value"] == 0.5
     assert best(runs_of(rows[::-1]))["m"]["value"] == 0.5
 

@@ -20,7 +20,7 @@ def of_recipe(runs: polars.DataFrame) -> polars.DataFrame:
 
 
 def test_redraws_of_seeds_have_the_pooled_deviation_over_the_root_of_the_runs() -> None:
-    """Two runs 0.02 apart for each of many models: variance 0.0002 of a run, half that of a mean."""
+    """Two runs 0.02 apart of each model: variance 0.0002 of a run, half that of a mean."""
     rows = [
         {"model": f"m{i:03}", "seed": s, "value": 0.5 + 0.02 * s, "validation": 0.5 - 0.02 * s}
         for i in range(40)
@@ -39,7 +39,9 @@ def test_redraws_of_images_are_shared_by_models_that_agree_on_them() -> None:
     right = (numpy.arange(100) < 80).astype(float)
     other = right[::-1]
     runs = runs_of([{"model": m, "value": 0.8, "validation": 0.8} for m in "abc"])
-    test = Outcomes({("a", "r"): 0, ("b", "r"): 1, ("c", "r"): 2}, numpy.stack([right, right, other]))
+    test = Outcomes(
+        {("a", "r"): 0, ("b", "r"): 1, ("c", "r"): 2}, numpy.stack([right, right, other])
+    )
     found = redraw(of_recipe(runs), runs, {"test": test}, 0)
     assert found.over == "images"
     assert found.value.std(axis=0) == pytest.approx(numpy.sqrt(0.8 * 0.2 / 100), rel=0.1)
@@ -72,7 +74,7 @@ def test_interval_of_best_of_k_covers_what_the_procedure_gives_on_average() -> N
     score = numpy.arange(6.0)
     points, covered = [], []
     for _ in range(200):
-        runs = noisy(generator, truth, dict.fromkeys(truth, ["r"]), 0.02, seeds=2)
+        runs = noisy(generator, truth, {model: ["r"] for model in truth}, 0.02, seeds=2)
         group = of_recipe(runs)
         value, key = (group[name].to_numpy()[None] for name in ("value", "key"))
         draws = redraw(group, runs, {}, 0)
@@ -110,7 +112,7 @@ def test_outcomes_of_retrieval_are_the_average_precisions_of_its_queries(tmp_pat
     table = frame("retrieval_queries", rows)
     write_table("retrieval_queries", table, tmp_path / "retrieval_queries.parquet")
     found = outcomes(tmp_path, "t", "full", "map")["test"]
-    assert found.figures.tolist() == [[0.1, 0.3], [0.4, 0.6]]
+    numpy.testing.assert_allclose(found.figures, [[0.1, 0.3], [0.4, 0.6]], rtol=1e-6)
 
 
 def test_outcomes_without_a_table_are_unknown(tmp_path: Path) -> None:

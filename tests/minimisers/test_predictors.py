@@ -1,10 +1,3 @@
-import numpy
-import polars
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
-
 from xferpipe.config.scores import PROPERTIES
 from xferpipe.minimisers.predictors import property_rows
 from xferpipe.records import empty, frame

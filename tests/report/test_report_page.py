@@ -83,14 +83,17 @@ def test_outcomes_candidate_without_validation_takes_no_part_in_choosing(job, tm
 def test_outcomes_without_any_validation_choose_on_test(job, tmp_path):
     base = {"target": "t", "shots": "full", "recipe": "r", "task": "classification"}
     base |= {"seed": 0, "status": "finished"}
-    rows = [base | {"model": "a", "test_accuracy": 0.5}, base | {"model": "b", "test_accuracy": 0.6}]
+    rows = [
+        base | {"model": "a", "test_accuracy": 0.5},
+        base | {"model": "b", "test_accuracy": 0.6},
+    ]
     write_table("finetunes", frame("finetunes", rows), tmp_path / "finetunes.parquet")
     (answer,) = answers(load(job, result_files(tmp_path)))
     assert (answer.model, answer.chosen_on) == ("b", "test")
 
 
 def test_outcomes_four_equal_models_one_searched_more_are_first_equally_often(job, tmp_path):
-    """13 recipes more for one of four equal models: it would be first in most draws, not a quarter."""
+    """One has 13 recipes more: it would be first in most draws, and not in a quarter."""
     random = numpy.random.default_rng(0)
     recipes = {model: ["r0", "r1"] for model in "abcd"}
     recipes["a"] = [f"r{i}" for i in range(15)]

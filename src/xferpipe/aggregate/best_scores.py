@@ -1,4 +1,4 @@
-"""Table `best_scores`: the best of many scores, what chance would have given, and what it is worth."""
+"""Table `best_scores`: the best of many scores, what chance gives, and what the choice is worth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The noise ceiling: how well a perfect score could agree with fine-tunes that are repeated too seldom."""
+"""The noise ceiling: how well a perfect score could agree with fine-tunes that have noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals of correlations over few models: closed forms on Fisher's z, ties and small zoos included."""
+"""Intervals of correlations over few models: closed forms on Fisher's z, ties included."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def interval(
     Returns:
         Lower and upper end; null below 5 models, and where ties leave no more than 4.
     Source:
-        Bonett and Wright, Psychometrika 65, 2000; Fieller, Hartley and Pearson, Biometrika 44, 1957.
+        Bonett and Wright, Psychometrika 65, 2000; Fieller, Hartley and Pearson, Biometrika 44,
+        1957.
     """
     # Pearson's correlation counts distances: a tie costs it nothing.
     left = models if statistic == "pearson" else models * information

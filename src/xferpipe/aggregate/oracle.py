@@ -129,7 +129,7 @@ def own_results(path: Path) -> polars.DataFrame:
     mixed = long.filter(polars.col("metric").n_unique().over("target") > 1)
     if mixed.height:
         raise ValueError(
-            f"{path}: target {mixed['target'][0]!r} has both accuracy and map; expected one of them "
-            "for all models of a target: split the rows over two targets, or remove one"
+            f"{path}: target {mixed['target'][0]!r} has both accuracy and map; expected one of "
+            "them for all models of a target: split the rows over two targets, or remove one"
         )
     return long

@@ -8,6 +8,8 @@ be given for many draws at once, a row each.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy
 
 
@@ -28,17 +30,19 @@ def best_of_first(metric: numpy.ndarray, score: numpy.ndarray, key: numpy.ndarra
     best, total, count = numpy.full(draws, -numpy.inf), numpy.zeros(draws), numpy.zeros(draws)
     result = []
     for group in _groups(score):
-        order = numpy.argsort(key[:, group], axis=1, kind="stable")
-        keys = numpy.take_along_axis(key[:, group], order, axis=1)
-        figures = numpy.take_along_axis(metric[:, group], order, axis=1)
-        result.append(_expected(keys, figures, best, total, count))
-        tied = keys == keys[:, -1:]
-        added, more = (figures * tied).sum(axis=1), tied.sum(axis=1)
-        stays = best >= keys[:, -1]
-        counts = best <= keys[:, -1]
-        total = stays * total + counts * added
-        count = stays * count + counts * more
-        best = numpy.maximum(best, keys[:, -1])
+        keys, figures = key[:, group], metric[:, group]
+        if len(group) > 1:
+            order = numpy.argsort(keys, axis=1, kind="stable")
+            keys = numpy.take_along_axis(keys, order, axis=1)
+            figures = numpy.take_along_axis(figures, order, axis=1)
+            result.append(_expected(keys, figures, best, total, count))
+        top = keys[:, -1]
+        tied = keys == top[:, None]
+        total = (best >= top) * total + (best <= top) * (figures * tied).sum(axis=1)
+        count = (best >= top) * count + (best <= top) * tied.sum(axis=1)
+        best = numpy.maximum(best, top)
+        if len(group) == 1:
+            result.append((total / count)[:, None])
     return numpy.concatenate(result, axis=1)
 
 
@@ -95,6 +99,7 @@ def _tie_with_before(
     return float((chance * ((total + j * mean) / (count + j) - total / count)).sum())
 
 
+@cache
 def _shares(size: int) -> numpy.ndarray:
     """Return the chance that k of `size` models all come from n of them: float (k, n), 0-based."""
     from scipy.special import gammaln

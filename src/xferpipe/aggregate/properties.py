@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars
 
-from xferpipe.aggregate.gather import table_of
 from xferpipe.aggregate.by_model import by_model
+from xferpipe.aggregate.gather import table_of
 from xferpipe.aggregate.partial import partial_correlations
 from xferpipe.config.jobs import AggregateJob
 from xferpipe.records import empty

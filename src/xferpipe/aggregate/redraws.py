@@ -31,7 +31,7 @@ class Outcomes:
 
     Attributes:
         rows: Row of `figures` by (model, recipe).
-        figures: Means over seeds, float (rows, images), 0..1.
+        figures: Means over seeds, float32 (rows, images), 0..1.
     """
 
     rows: Mapping[tuple[str, str], int]
@@ -95,12 +95,12 @@ def outcomes(folder: Path, target: str, shots: str, metric: str) -> dict[str, Ou
 
 def _matrix(rows: polars.DataFrame) -> Outcomes:
     """Return the outcomes of one split; images that not all have are left out for all."""
-    pairs = rows.select("model", "recipe").unique().sort("model", "recipe").rows()
-    number = {pair: i for i, pair in enumerate(pairs)}
+    pairs = rows.select("model", "recipe").unique().sort("model", "recipe").with_row_index("line")
+    line = rows.join(pairs, on=["model", "recipe"], maintain_order="left")["line"].to_numpy()
     _, column = numpy.unique(rows["row"].to_numpy(), return_inverse=True)
-    figures = numpy.full((len(pairs), int(column.max()) + 1), numpy.nan)
-    line = [number[pair] for pair in rows.select("model", "recipe").iter_rows()]
+    figures = numpy.full((pairs.height, int(column.max()) + 1), numpy.nan, numpy.float32)
     figures[line, column] = rows["worth"].to_numpy()
+    number = {(model, recipe): i for i, model, recipe in pairs.iter_rows()}
     return Outcomes(number, figures[:, numpy.isfinite(figures).all(axis=0)])
 
 
@@ -124,13 +124,15 @@ def redraw(
     pairs = group.select("model", "chosen_recipe").rows()
     value, key = group["value"].to_numpy(), group["key"].to_numpy()
     on_test = group["chosen_on"][0] == "test"
-    spread = _seed_deviations(runs)
+    spread, freedom = _seed_deviations(runs)
     generator = numpy_generator(seed, "redraws", *place)
     over = []
     noise = numpy.zeros((2, REDRAWS, len(pairs)))
     if spread is not None:
         over.append("seeds")
         draws = generator.standard_normal((REDRAWS, len(pairs), 2)) @ spread.T
+        # The deviation itself is known from few runs: Student's distribution.
+        draws *= numpy.sqrt(freedom / generator.chisquare(freedom, (REDRAWS, 1, 1)))
         noise += numpy.moveaxis(draws, 2, 0) / numpy.sqrt(group["runs"].to_numpy())
     for i, (split, figure) in enumerate((("test", value), ("validation", key))):
         own = found.get(split, NOTHING)
@@ -143,17 +145,20 @@ def redraw(
     return Redraws(value + noise[0], key + noise[1], words)
 
 
-def _seed_deviations(runs: polars.DataFrame) -> numpy.ndarray | None:
-    """Return a root of the pooled covariance of one run's test and validation figure (2, 2)."""
+def _seed_deviations(runs: polars.DataFrame) -> tuple[numpy.ndarray | None, int]:
+    """Return a root of the pooled covariance of one run's test and validation figure (2, 2).
+
+    Beside it its degrees of freedom; None and 0 where no run was repeated.
+    """
     own = polars.col("value", "validation")
     groups = ["model", "recipe"]
     repeated = runs.filter(polars.len().over(groups) > 1)
     freedom = repeated.height - repeated.select(groups).n_unique()
     if not freedom:
-        return None
+        return None, 0
     apart = repeated.select(own - own.mean().over(groups)).fill_null(0.0).to_numpy()
     values, vectors = numpy.linalg.eigh(apart.T @ apart / freedom)
-    return vectors * numpy.sqrt(numpy.maximum(values, 0))
+    return vectors * numpy.sqrt(numpy.maximum(values, 0)), freedom
 
 
 def _image_noise(
@@ -174,16 +179,15 @@ def _image_noise(
     known = [i for i, pair in enumerate(pairs) if pair in own.rows]
     figures = own.figures[[own.rows[pairs[i]] for i in known]]
     apart = figures - figures.mean(axis=1, keepdims=True)
-    multipliers = generator.standard_normal((images, REDRAWS))
+    multipliers = generator.standard_normal((images, REDRAWS), numpy.float32)
     result[:, known] = (apart @ multipliers).T / images
     return result
 
 
 def ends(draws: numpy.ndarray, value: numpy.ndarray, confidence: float) -> numpy.ndarray:
-    """Return the interval of figures from their redraws, moved so that their mean is the figure.
+    """Return the interval of figures from their redraws, moved so that their median is the figure.
 
-    Redraws carry the noise twice, that of the study and their own, which moves the mean of
-    whatever chooses.
+    Redraws carry the noise twice, that of the study and their own, which moves whatever chooses.
 
     Args:
         draws: float (b, ...).
@@ -193,5 +197,5 @@ def ends(draws: numpy.ndarray, value: numpy.ndarray, confidence: float) -> numpy
         Lower and upper ends, float (2, ...).
     """
     tail = (1 - confidence) / 2
-    found = numpy.quantile(draws, [tail, 1 - tail], axis=0) - draws.mean(axis=0) + value
+    found = numpy.quantile(draws, [tail, 1 - tail], axis=0) - numpy.median(draws, axis=0) + value
     return numpy.stack([numpy.minimum(found[0], value), numpy.maximum(found[1], value)])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars
 
-from xferpipe.aggregate.gather import table_of
 from xferpipe.aggregate.by_model import BEST, BEST_ON_TEST
+from xferpipe.aggregate.gather import table_of
 from xferpipe.aggregate.selection import selection_and_gains
 from xferpipe.config.study import Selection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import polars
@@ -65,13 +65,12 @@ def aggregate(
     _tell_of_runs_without_part(judged)
     score_rows = with_properties(table_of("scores", output).collect(engine="streaming"), output)
 
-    @cache
+    # Few at a time: of a large target each takes tens of MiB.
+    @lru_cache(maxsize=4)
     def known(*place: str) -> Mapping[str, Outcomes]:
         return outcomes(output, *place)
 
-    selection, gains = selection_and_gains(
-        job.selection, judged, score_rows, job.seed, known=known
-    )
+    selection, gains = selection_and_gains(job.selection, judged, score_rows, job.seed, known=known)
     timed = speed_selection(job.selection, speed_runs(job.selection, output), score_rows, job.seed)
     for name, table in (
         ("targets", frame("targets", _targets(job))),
@@ -91,8 +90,8 @@ def _tell_of_runs_without_part(runs: polars.DataFrame) -> None:
     aside = with_key(runs, PLACE).filter(polars.col("key").is_null())
     for (target, shots), part in aside.group_by("target", "shots", maintain_order=True):
         log.warning(
-            "%s, shots %s: %d runs have no validation figure, which others of the target have: they "
-            "are reported and take no part in choosing (models %s)",
+            "%s, shots %s: %d runs have no validation figure, which others of the target have: "
+            "they are reported and take no part in choosing (models %s)",
             *(target, shots, part.height, ", ".join(part["model"].unique(maintain_order=True))),
         )
 

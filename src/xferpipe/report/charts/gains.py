@@ -56,9 +56,9 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
         Figure(
             name="gain_at_k",
             title=GAIN,
-            caption="The test figure of the best by validation (by test, where there is none) among "
-            "the first k models of a score's order: the earlier a line reaches the dotted top, the "
-            "fewer fine-tunes it takes; black is a random order.",
+            caption="The test figure of the best by validation (by test, where there is none) "
+            "among the first k models of a score's order: the earlier a line reaches the dotted "
+            "top, the fewer fine-tunes it takes; black is a random order.",
             alternative="Lines of the best figure among the first k models, one per score.",
             data=data.select([*columns, "gain", "gain_low", "gain_high", "best_gain", "relative"]),
             panels=_panels(evidence, data, colours, "k"),
