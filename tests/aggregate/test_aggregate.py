@@ -224,6 +224,29 @@ def test_diverged_runs_are_no_oracle(tmp_path: Path) -> None:
     assert 9 not in oracle(job().selection, tmp_path / "out")["seed"]
 
 
+def test_gains_are_over_redraws_of_seeds_and_of_the_images_that_were_predicted(
+    tmp_path: Path,
+) -> None:
+    files = study(tmp_path)
+    run = {"target": "t", "shots": "full", "seed": 0, "split": "test", "label": 1}
+    rows = [
+        run | {"model": model, "recipe": recipe, "row": image, "predicted": int(image > 4 - i)}
+        for i, model in enumerate(MODELS)
+        for recipe in ("slow", "fast")
+        for image in range(10)
+    ]
+    files["predictions"] = [write("predictions", rows, tmp_path / "predictions.parquet")]
+    gathered(job(), files, tmp_path / "out")
+    gains = read_table("gains", tmp_path / "out" / "gains.parquet")
+    seen = gains.filter(polars.col("target") == "t")
+    assert seen["redrawn"].unique().to_list() == ["seeds and images"]
+    other = gains.filter(polars.col("target") == "u")
+    assert other["redrawn"].unique().to_list() == ["seeds"]
+    # Ten images say much less than the 0.003 of two seeds.
+    width = [(part["best_of_k_high"] - part["best_of_k_low"]).mean() for part in (seen, other)]
+    assert width[0] > 10 * width[1]
+
+
 def test_own_results_count_as_the_oracle(tmp_path: Path) -> None:
     files = study(tmp_path)
     files["finetunes"] = []

@@ -16,6 +16,7 @@ from xferpipe.config.jobs import ReportJob
 from xferpipe.config.report import FIGURES
 from xferpipe.config.study import Selection
 from xferpipe.records import empty, frame, result_files, write_table
+from xferpipe.report.charts.scores import by_agreement
 from xferpipe.report.evidence import load
 from xferpipe.report.finetune_outcomes import answers, outcomes, share_best
 from xferpipe.stages.figures import figures
@@ -90,6 +91,23 @@ def test_outcomes_without_any_validation_choose_on_test(job, tmp_path):
     write_table("finetunes", frame("finetunes", rows), tmp_path / "finetunes.parquet")
     (answer,) = answers(load(job, result_files(tmp_path)))
     assert (answer.model, answer.chosen_on) == ("b", "test")
+
+
+def test_scores_are_ordered_by_targets_alike_and_whole_ones_first():
+    """Of `few` three shots of one target count once; `partial` leaves models out."""
+    figures = {
+        "few": {"t": [0.9, 0.9, 0.9], "u": [0.1]},
+        "even": {"t": [0.6, 0.6, 0.6], "u": [0.6]},
+        "partial": {"t": [1.0, 1.0, 1.0], "u": [1.0]},
+    }
+    rows = [
+        {"score": score, "method": score, "target": target, "place": f"{target} {i}"}
+        | {"spearman": value, "coverage": 0.5 if (score, target) == ("partial", "u") else 1.0}
+        for score, targets in figures.items()
+        for target, values in targets.items()
+        for i, value in enumerate(values)
+    ]
+    assert by_agreement(polars.DataFrame(rows)) == ["even", "few", "partial"]
 
 
 def test_outcomes_four_equal_models_one_searched_more_are_first_equally_often(job, tmp_path):
