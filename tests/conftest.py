@@ -76,7 +76,6 @@ TINY: dict[str, Any] = {
     "probe": {"images_per_class": 5},
     "scores": {"methods": ["lfc", "leep", "knn", "parameters"], "bootstrap_samples": 20},
     "retrieval": {"distance": "euclidean"},
-    "selection": {"bootstrap_samples": 50},
 }
 
 

@@ -24,10 +24,9 @@ def gathered(job: AggregateJob, files: dict, folder: Path) -> None:
 
 
 def job(**selection) -> AggregateJob:
-    options = {"bootstrap_samples": 100} | selection
     return AggregateJob(
         study="made_up",
-        selection=Selection(**options),
+        selection=Selection(**selection),
         licences=dict.fromkeys(MODELS) | {"a": "MIT"},
         source_licences={"b": "CC-BY-4.0"},
         targets={"t": {"dataset": "moths"}, "u": {"dataset": "bees", "task": "retrieval"}},

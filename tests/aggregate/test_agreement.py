@@ -1,8 +1,6 @@
-"""Rank agreement against scipy, and the closed forms over orders against every order."""
+"""Rank agreement against scipy."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy
 import pytest
@@ -11,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xferpipe.aggregate import agreement as stats
-from xferpipe.aggregate.orders import best_of_first, sum_of_first, trials_to_best
 
 #: Small integers: ties are the hard part.
 pairs = st.integers(3, 9).flatmap(
@@ -44,20 +41,6 @@ def test_statistics_of_many_draws_are_those_of_each() -> None:
         numpy.testing.assert_allclose(statistic(x, y), each, rtol=1e-12)
 
 
-def test_agreement_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    generator = numpy.random.default_rng(0)
-    truth = 6 / numpy.pi * numpy.arcsin(0.6 / 2)
-    hits = 0
-    for trial in range(120):
-        x, noise = generator.standard_normal((2, 60))
-        y = 0.6 * x + 0.8 * noise
-        draws = stats.draws_of_models(60, 200, trial)
-        low, high = stats.interval(stats.spearman(x[draws], y[draws]), 0.9)
-        hits += low <= truth <= high
-    # 120 trials at 90 %: 108 expected, deviation 3.3.
-    assert 96 <= hits <= 118
-
-
 @pytest.mark.parametrize(
     ("score", "metric", "reason"),
     [
@@ -67,40 +50,20 @@ def test_agreement_interval_covers_the_truth_about_as_often_as_it_says() -> None
     ],
 )
 def test_agreement_that_says_nothing_is_null_with_a_reason(score, metric, reason) -> None:
-    draws = stats.draws_of_models(len(score), 50, 0)
-    found = stats.agreement(numpy.array(score, float), numpy.array(metric, float), draws, 0.95)
+    found = stats.agreement(numpy.array(score, float), numpy.array(metric, float), 0.95)
     assert reason in found.reason
     assert set(found.values.values()) == {(None, None, None)}
 
 
-def every_order(score: list[float]):
-    """Yield each order of the models that the score allows, equally often."""
-    for order in itertools.permutations(range(len(score))):
-        if all(score[a] >= score[b] for a, b in itertools.pairwise(order)):
-            yield list(order)
+@pytest.mark.parametrize(("models", "reason"), [(3, "needs at least 5"), (4, "at least 5")])
+def test_agreement_of_few_models_has_values_and_no_interval(models, reason) -> None:
+    found = stats.agreement(numpy.arange(models) + 0.0, numpy.arange(models) ** 2.0, 0.95)
+    assert found.values["spearman"] == (1, None, None)
+    assert reason in found.reason
 
 
-tied = st.integers(1, 6).flatmap(
-    lambda m: st.tuples(*[st.lists(st.integers(0, 2), min_size=m, max_size=m)] * 3)
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(tied)
-def test_expectations_with_ties_are_means_over_every_order(values) -> None:
-    score, metric, cost = (numpy.array(v, float) for v in values)
-    orders = list(every_order(list(score)))
-    m = len(score)
-    best = [[metric[order[: k + 1]].max() for k in range(m)] for order in orders]
-    spent = [[cost[order[: k + 1]].sum() for k in range(m)] for order in orders]
-    trials = [1 + metric[order].argmax() for order in orders]
-    numpy.testing.assert_allclose(best_of_first(metric, score), numpy.mean(best, axis=0))
-    numpy.testing.assert_allclose(sum_of_first(cost, score), numpy.mean(spent, axis=0))
-    assert trials_to_best(metric, score) == pytest.approx(numpy.mean(trials))
-
-
-def test_best_of_first_by_another_key_reports_the_metric_of_the_chosen() -> None:
-    metric, validation = numpy.array([0.9, 0.5, 0.7]), numpy.array([0.1, 0.3, 0.2])
-    found = best_of_first(metric, numpy.zeros(3), validation)
-    # Of two, validation picks 0.5 over 0.9, 0.7 over 0.9 and 0.5 over 0.7; of all, 0.5.
-    numpy.testing.assert_allclose(found, [0.7, (0.5 + 0.7 + 0.5) / 3, 0.5])
+def test_agreement_of_a_score_with_too_many_ties_has_no_interval() -> None:
+    found = stats.agreement(numpy.array([0, 0, 0, 0, 0, 1.0]), numpy.arange(6.0), 0.95)
+    assert found.values["spearman"][0] > 0
+    assert found.values["spearman"][1:] == (None, None)
+    assert "ties" in found.reason

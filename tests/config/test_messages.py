@@ -144,6 +144,11 @@ def test_wrong_value_is_named_with_what_to_write(refusal, changed, line):
     assert f" {line}" in refusal(**changed)
 
 
+def test_key_of_an_earlier_version_is_told_to_be_removed(refusal):
+    line = "selection.bootstrap_samples: no key any more, as intervals over models are closed forms"
+    assert line in refusal(STUDY.format(**GOOD) + "selection: {bootstrap_samples: 1000}\n")
+
+
 @pytest.mark.parametrize(
     "changed", [{"classes": "[3, '5']"}, {"shots": "[1e1]"}, {"seed": "1e3"}, {"seed": "true"}]
 )

@@ -272,6 +272,7 @@ class StudyTables:
                         "method": method,
                         "variant": "",
                         "models": 0 if self.diverged else len(self.models),
+                        "coverage": 0.0 if self.diverged else 1.0,
                         "reason": "a correlation needs 3 models or more",
                     }
                 )
@@ -285,6 +286,7 @@ class StudyTables:
                     "method": method,
                     "variant": "",
                     "models": len(self.models),
+                    "coverage": 1.0,
                     "spearman": spearman,
                     "spearman_low": max(-1.0, spearman - 0.4),
                     "spearman_high": min(1.0, spearman + 0.1),

@@ -1,7 +1,6 @@
-"""Rank agreement of a score with what fine-tuning gave, with bootstrap intervals over models.
+"""Rank agreement of a score with what fine-tuning gave, with intervals over models.
 
-Every statistic is computed for all draws at once. A draw is a list of model numbers (with
-repeats); the value itself is the draw that takes each model once.
+Every statistic is computed for many pairs of figures at once, a row each.
 """
 
 from __future__ import annotations
@@ -10,10 +9,13 @@ from dataclasses import dataclass
 
 import numpy
 
-from xferpipe.seeding import numpy_generator
+from xferpipe.aggregate.intervals import (
+    MINIMUM_FOR_INTERVAL,
+    MINIMUM_MODELS,
+    information,
+    interval,
+)
 
-#: Models below which an agreement says nothing.
-MINIMUM_MODELS = 3
 STATISTICS = ("spearman", "weighted_kendall", "kendall", "pearson")
 
 
@@ -25,51 +27,42 @@ class Agreement:
     reason: str | None
 
 
-def draws_of_models(models: int, samples: int, seed: int, *names: str) -> numpy.ndarray:
-    """Draw models with replacement: integers (samples, models), the same for every score."""
-    generator = numpy_generator(seed, "selection", *names, models)
-    return generator.integers(0, models, size=(samples, models))
-
-
-def agreement(
-    score: numpy.ndarray, metric: numpy.ndarray, draws: numpy.ndarray, confidence: float
-) -> Agreement:
+def agreement(score: numpy.ndarray, metric: numpy.ndarray, confidence: float) -> Agreement:
     """Compare a score with a metric over models.
 
     Args:
         score: float (m).
         metric: float (m).
-        draws: Bootstrap draws of models, integers (b, m).
         confidence: Level of the intervals.
     Returns:
-        Each statistic with its percentile interval.
+        Each statistic with its interval: values from 3 models on, intervals from 5 on.
     """
-    reason = None
-    if len(score) < MINIMUM_MODELS:
-        reason = f"{len(score)} models; at least {MINIMUM_MODELS} are needed"
-    elif numpy.ptp(score) == 0:
-        reason = "the score is the same for all models"
-    elif numpy.ptp(metric) == 0:
-        reason = "the metric is the same for all models"
-    if reason:
-        return Agreement(dict.fromkeys(STATISTICS, (None, None, None)), reason)
-    whole = numpy.arange(len(score))[None]
+    undefined = why_undefined(score, metric)
+    if undefined:
+        return Agreement(dict.fromkeys(STATISTICS, (None, None, None)), undefined)
+    models, left = len(score), information(score, metric)
     values = {}
     for name in STATISTICS:
-        statistic = globals()[name]
-        value = float(statistic(score[whole], metric[whole])[0])
-        values[name] = (value, *interval(statistic(score[draws], metric[draws]), confidence))
-    return Agreement(values, None)
+        value = float(globals()[name](score[None], metric[None])[0])
+        ends = interval(name, value, models, confidence, information=left)
+        values[name] = (value, *ends)
+    reason = None
+    if models < MINIMUM_FOR_INTERVAL:
+        reason = f"{models} models; an interval needs at least {MINIMUM_FOR_INTERVAL}"
+    elif values["spearman"][1] is None:
+        reason = "too many ties for an interval"
+    return Agreement(values, reason)
 
 
-def interval(draws: numpy.ndarray, confidence: float) -> tuple[float | None, float | None]:
-    """Return the percentile interval of the defined draws; null for fewer than ten."""
-    draws = draws[numpy.isfinite(draws)]
-    if draws.size < 10:
-        return None, None
-    tail = (1 - confidence) / 2
-    low, high = numpy.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)
+def why_undefined(score: numpy.ndarray, metric: numpy.ndarray) -> str | None:
+    """Return why two figures over models (m) have no correlation; None where they have one."""
+    if len(score) < MINIMUM_MODELS:
+        return f"{len(score)} models; at least {MINIMUM_MODELS} are needed"
+    if numpy.ptp(score) == 0:
+        return "the score is the same for all models"
+    if numpy.ptp(metric) == 0:
+        return "the metric is the same for all models"
+    return None
 
 
 def pearson(x: numpy.ndarray, y: numpy.ndarray) -> numpy.ndarray:

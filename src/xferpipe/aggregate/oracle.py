@@ -10,11 +10,7 @@ from xferpipe.aggregate.gather import table_of
 from xferpipe.config.study import CLASSIFICATION_METRICS, METRICS, Selection
 from xferpipe.records import UNREADABLE
 
-#: Recipe names of the rows that take each model's best recipe.
-BEST, BEST_ON_TEST = "best", "best_on_test"
-
 _RUN = ["target", "shots", "model", "recipe", "seed"]
-_MODEL = ["target", "shots", "recipe", "metric", "model"]
 
 
 def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
@@ -31,7 +27,8 @@ def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
         target, shots, model, recipe, seed, metric (one of `METRICS`), value (fraction),
         validation (fraction or null), seconds.
     Raises:
-        ValueError: The user's own results lack a column.
+        ValueError: The user's own results cannot be read, or judge a target by another metric than
+            its runs.
     """
     finished = table_of("finetunes", folder).filter(polars.col("status") == "finished")
     classified = finished.filter(polars.col("task") == "classification").select(
@@ -55,15 +52,26 @@ def oracle(selection: Selection, folder: Path) -> polars.DataFrame:
             seconds=polars.col("seconds").fill_null(0) + polars.col("evaluation").fill_null(0),
         )
     )
-    parts = [classified, retrieved]
+    found = polars.concat([classified, retrieved]).collect(engine="streaming")
     if selection.own_results is not None:
-        parts.append(own_results(selection.own_results).lazy())
-    return (
-        polars.concat(parts)
-        .filter(polars.col("value").is_finite())
-        .collect(engine="streaming")
-        .sort(_RUN)
-    )
+        own = own_results(selection.own_results)
+        _same_metric(selection.own_results, own, found)
+        found = polars.concat([found, own])
+    return found.filter(polars.col("value").is_finite()).sort(_RUN)
+
+
+def _same_metric(path: Path, own: polars.DataFrame, ours: polars.DataFrame) -> None:
+    """Refuse own results in another metric than the runs of the same target have."""
+    judged = ours.select("target", ours="metric").unique()
+    # A target that the study itself judges twice is compared within each metric.
+    known = judged.filter(polars.len().over("target") == 1)
+    other = own.join(known, on="target").filter(polars.col("metric") != polars.col("ours"))
+    if other.height:
+        row = other.row(0, named=True)
+        raise ValueError(
+            f"{path}: gives {row['metric']} for target {row['target']!r}, whose runs are judged by "
+            f"{row['ours']}; expected the same: give {row['ours']}, or remove the target's rows"
+        )
 
 
 def judged(split: str) -> polars.Expr:
@@ -85,7 +93,8 @@ def own_results(path: Path) -> polars.DataFrame:
     Returns:
         Rows as `oracle` returns them.
     Raises:
-        ValueError: It cannot be read, a column is missing or a value is no fraction.
+        ValueError: It cannot be read, a column is missing, a value is no fraction, or a target has
+            both accuracy and map.
     """
     read = polars.read_csv if path.suffix == ".csv" else polars.read_parquet
     try:
@@ -127,43 +136,10 @@ def own_results(path: Path) -> polars.DataFrame:
     wrong = long.filter(~polars.col("value").is_between(0, 1))
     if wrong.height:
         raise ValueError(f"{path}: {wrong['metric'][0]} {wrong['value'][0]} is no fraction in 0..1")
+    mixed = long.filter(polars.col("metric").n_unique().over("target") > 1)
+    if mixed.height:
+        raise ValueError(
+            f"{path}: target {mixed['target'][0]!r} has both accuracy and map; expected one of "
+            "them for all models of a target: split the rows over two targets, or remove one"
+        )
     return long
-
-
-def by_model(runs: polars.DataFrame) -> polars.DataFrame:
-    """Average runs over seeds, and add each model's best recipe where there are several.
-
-    `best` chooses the recipe by validation and reports the test figure; `best_on_test` chooses by
-    the test figure itself, as published studies did: it shows what that leak is worth. Only recipes
-    that more than half of the models were run with compete.
-
-    Args:
-        runs: Rows of `oracle`.
-    Returns:
-        target, shots, recipe, metric, model, value, validation, seconds (of one run).
-    """
-    mean = (
-        runs.group_by(_MODEL, maintain_order=True)
-        .agg(
-            polars.col("value", "validation", "seconds").mean(),
-        )
-        .sort(_MODEL)
-    )
-    # A search of one model's recipes must not make that model look good among the others.
-    shared = mean.filter(
-        2 * polars.len().over("target", "shots", "metric", "recipe")
-        > polars.col("model").n_unique().over("target", "shots", "metric")
-    )
-    several = shared.filter(polars.col("recipe").n_unique().over("target", "shots", "metric") > 1)
-    parts = [mean]
-    for name, figure in ((BEST, "validation"), (BEST_ON_TEST, "value")):
-        chosen = (
-            several.filter(polars.col(figure).is_not_null())
-            .sort(figure, descending=True, maintain_order=True)
-            .group_by("target", "shots", "metric", "model", maintain_order=True)
-            .first()
-            .with_columns(recipe=polars.lit(name))
-            .select(mean.columns)
-        )
-        parts.append(chosen.sort(_MODEL))
-    return polars.concat(parts)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import polars
 
+from xferpipe.aggregate.by_model import by_model
 from xferpipe.aggregate.gather import table_of
-from xferpipe.aggregate.oracle import by_model
+from xferpipe.aggregate.partial import partial_correlations
 from xferpipe.config.jobs import AggregateJob
 from xferpipe.records import empty
 
@@ -52,7 +53,5 @@ def partials(
     """
     if not table_of("minimisers", folder).select(polars.len()).collect().item():
         return empty("partial_correlations")
-    from xferpipe.minimisers.predictors import partial_correlations
-
     zoo = table_of("zoo", folder).collect()
-    return partial_correlations(job.selection, scores, by_model(runs), zoo, job.seed)
+    return partial_correlations(job.selection, scores, by_model(runs), zoo)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars
 
+from xferpipe.aggregate.by_model import BEST, BEST_ON_TEST
 from xferpipe.aggregate.gather import table_of
-from xferpipe.aggregate.oracle import BEST, BEST_ON_TEST
 from xferpipe.aggregate.selection import selection_and_gains
 from xferpipe.config.study import Selection
 
@@ -65,7 +65,7 @@ def speed_selection(
     return table.filter(
         polars.col("method") != "random", ~polars.col("recipe").is_in([BEST, BEST_ON_TEST])
     ).with_columns(
-        trials=polars.lit(None, polars.Float64),
-        regret=polars.lit(None, polars.Float64),
-        seconds=polars.lit(None, polars.Float64),
+        polars.lit(None, table.schema[name]).alias(name)
+        for name in table.columns
+        if name in ("seconds", "redrawn", "chosen_on") or name.startswith(("trials", "regret"))
     )

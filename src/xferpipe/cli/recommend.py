@@ -41,7 +41,8 @@ def recommend(
     import polars
 
     from xferpipe.aggregate.advice import Trust, advise, choose_score
-    from xferpipe.aggregate.oracle import by_model, oracle
+    from xferpipe.aggregate.by_model import by_model
+    from xferpipe.aggregate.oracle import oracle
     from xferpipe.aggregate.selection import selection_and_gains
     from xferpipe.config.study import Selection
     from xferpipe.records import read_table
@@ -49,7 +50,7 @@ def recommend(
     tables = tables_folder(tables, "--tables")
     with look.progress("reading the tables", quiet=as_json) as progress:
         scores = read_table("scores", tables / "scores.parquet")
-        judged = Selection(own_results=own_results, bootstrap_samples=0)
+        judged = Selection(own_results=own_results)
         runs = oracle(judged, tables)
         if method is None:
             elsewhere = runs.filter(polars.col("target") != target)

@@ -22,6 +22,11 @@ _EXPECTED = {
     "string": "a text",
     "tuple": "a list, such as [a, b]",
 }
+#: Keys of earlier versions, by their last two names, and what to do.
+_REMOVED = {
+    ("selection", "bootstrap_samples"): "no key any more, as intervals over models are closed "
+    "forms now; remove it",
+}
 _NAME = (
     "a name of at most 80 letters, digits, '_', '.' and '-' that begins with a letter or a digit"
 )
@@ -130,6 +135,8 @@ def _about_a_key(item: dict[str, Any]) -> str | None:
     """Say which key is missing or wrong; None where a value is."""
     kind, details = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
+        if (removed := _REMOVED.get(tuple(item["loc"][-2:]))) is not None:
+            return removed
         return "unknown key; correct its name or remove it"
     if kind == "missing":
         return "this key is missing; add it"

@@ -92,7 +92,6 @@ class Selection(Block):
     reference_model: Name | None = Field(
         None, description="Model that gains are counted from; unset: the median model."
     )
-    bootstrap_samples: int = Field(1000, ge=0, description="Draws for correlation intervals.")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of every interval.")
     own_results: Place | None = Field(
         None,

@@ -56,7 +56,9 @@ class EarlierTarget:
         """Return each model's mean over the recipes that all models share; else over its own."""
         recipes = {recipe for _, recipe in self.pairs}
         shared = {
-            recipe for recipe in recipes if all((model, recipe) in self.pairs for model in self.models)
+            recipe
+            for recipe in recipes
+            if all((model, recipe) in self.pairs for model in self.models)
         } or recipes
         return {
             model: float(

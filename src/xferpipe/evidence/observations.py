@@ -53,9 +53,7 @@ def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observation
         The observations, in the order of the runs.
     """
     index = {pair: i for i, pair in enumerate(candidates.select("model", "recipe").rows())}
-    rows = [
-        row for row in runs.iter_rows(named=True) if (row["model"], row["recipe"]) in index
-    ]
+    rows = [row for row in runs.iter_rows(named=True) if (row["model"], row["recipe"]) in index]
     measured = [row["validation"] for row in rows if row["validation"] is not None]
     lowest = min(measured, default=0.1)
     kept, diverged = [], []

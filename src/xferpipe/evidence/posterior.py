@@ -141,9 +141,7 @@ def table(
             probability_best=polars.Series(
                 numpy.bincount(first, minlength=candidates.height) / len(first)
             ),
-            probability_near_best=polars.Series(
-                (held.draws >= best - indifference).mean(axis=0)
-            ),
+            probability_near_best=polars.Series((held.draws >= best - indifference).mean(axis=0)),
             expected_regret=polars.Series((best - held.draws).mean(axis=0)),
         )
         .join(spent, on=["model", "recipe"], how="left", maintain_order="left")
@@ -173,7 +171,9 @@ def belief(
     for prior in model_priors(models, values, earlier):
         mean, covariance = shape.models(prior)
         for spread, interaction in product(_SPREADS, _interactions(len(recipes))):
-            points.append((_LEVEL + mean * spread, shape.covariance(covariance, spread, interaction)))
+            points.append(
+                (_LEVEL + mean * spread, shape.covariance(covariance, spread, interaction))
+            )
             weights.append(
                 numpy.log(prior.weight)
                 + numpy.log(_SPREAD_WEIGHTS[_SPREADS.index(spread)])
@@ -206,9 +206,7 @@ class _Shape:
         pairs = numpy.ix_(self.model, self.model)
         return prior.mean[self.model] + self.recipe_mean, prior.covariance[pairs]
 
-    def covariance(
-        self, models: numpy.ndarray, spread: float, interaction: float
-    ) -> numpy.ndarray:
+    def covariance(self, models: numpy.ndarray, spread: float, interaction: float) -> numpy.ndarray:
         own = interaction**2 * numpy.eye(len(models))
         return _LEVEL_DEVIATION**2 + spread**2 * (models + self.recipe_covariance + own)
 
@@ -218,9 +216,7 @@ def _interactions(recipes: int) -> tuple[float, ...]:
     return _INTERACTIONS if recipes > 1 else _INTERACTIONS[:1]
 
 
-def _log_weight(
-    grid: tuple[float, ...], value: float, known: tuple[float, float] | None
-) -> float:
+def _log_weight(grid: tuple[float, ...], value: float, known: tuple[float, float] | None) -> float:
     """Return the log prior of a grid point: even, or drawn to what earlier targets had."""
     if known is None:
         return 0.0
@@ -287,9 +283,9 @@ def _log_likelihoods(
     residual = numpy.stack([seen.value - mean[seen.pair] for mean, _ in points])
     noise = seeds[None, :, None, None] ** 2 * numpy.eye(n)
     root = numpy.linalg.cholesky(base[:, None] + noise + 1e-9 * numpy.eye(n))
-    white = numpy.linalg.solve(root, numpy.broadcast_to(
-        residual[:, None, :, None], (*root.shape[:3], 1)
-    ))[..., 0]
+    white = numpy.linalg.solve(
+        root, numpy.broadcast_to(residual[:, None, :, None], (*root.shape[:3], 1))
+    )[..., 0]
     logdet = numpy.log(numpy.diagonal(root, axis1=2, axis2=3)).sum(axis=2)
     return -0.5 * (white**2).sum(axis=2) - logdet
 

@@ -117,15 +117,15 @@ def model_priors(
         One prior, or two whose weights sum to 1.
     """
     names = [name for name in values if numpy.any(standardised(models, values[name], name))]
-    design = numpy.stack(
-        [standardised(models, values[name], name) for name in names], axis=1
-    ) if names else numpy.zeros((len(models), 0))
+    design = (
+        numpy.stack([standardised(models, values[name], name) for name in names], axis=1)
+        if names
+        else numpy.zeros((len(models), 0))
+    )
     own = _UNKNOWN_SHARE if names else 0.0
     explained = design @ design.T / max(1, len(names))
     identity = numpy.eye(len(models))
-    unknown = ModelPrior(
-        numpy.zeros(len(models)), own * explained + (1 - own) * identity, 1.0
-    )
+    unknown = ModelPrior(numpy.zeros(len(models)), own * explained + (1 - own) * identity, 1.0)
     sources = {target.source for target in earlier}
     if len(sources) < 2:
         return [unknown]
@@ -219,7 +219,8 @@ class _Regression:
                 quadratic = y @ y / residual**2 - xy @ core @ xy
                 _, logdet = numpy.linalg.slogdet(core)
                 likelihood += (
-                    -len(y) * numpy.log(residual) - j * numpy.log(between)
+                    -len(y) * numpy.log(residual)
+                    - j * numpy.log(between)
                     + (logdet - quadratic) / 2
                 )
             covariance = numpy.linalg.inv(precision)

@@ -89,7 +89,11 @@ def _scores(answer: Answer, evidence: Evidence) -> str:
     )
     if rows.is_empty():
         return ""
-    top = rows.sort("spearman", descending=True, maintain_order=True).row(0, named=True)
+    # A score that leaves models out ordered fewer: only whole ones are compared.
+    whole = rows.filter(polars.col("coverage") == 1)
+    if whole.is_empty():
+        return "No score has a value for every model."
+    top = whole.sort("spearman", descending=True, maintain_order=True).row(0, named=True)
     interval = ""
     if top["spearman_low"] is not None and top["spearman_high"] is not None:
         interval = f", interval {top['spearman_low']:.2f} to {top['spearman_high']:.2f}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy
 import polars
 
+from xferpipe.aggregate.by_model import comparable, with_key
 from xferpipe.aggregate.oracle import judged, own_results
 from xferpipe.report.evidence import Evidence
 from xferpipe.seeding import numpy_generator
@@ -73,8 +74,9 @@ def outcomes(evidence: Evidence) -> polars.DataFrame:
         evidence: The study's tables.
     Returns:
         Columns of `runs` without seed, with seeds (count), spread (sample standard deviation; null
-        for one run), low and high (the runs' range), chosen (what a choice reads: the validation
-        figure, else the test figure), chosen_on, and first (the model's best recipe by `chosen`).
+        for one run), low and high (the runs' range), chosen_on and chosen (what a choice reads, as
+        in `aggregate.by_model.with_key`), and first (the model's best recipe by `chosen`, of those
+        that models are compared over, see `aggregate.by_model.comparable`).
     """
     by = ["target", "shots", "place", "model", "recipe", "metric"]
     here = ["target", "shots"]
@@ -88,22 +90,25 @@ def outcomes(evidence: Evidence) -> polars.DataFrame:
             high=polars.max("value"),
             value=polars.mean("value"),
             validation=polars.mean("validation"),
-            held_out=polars.col("validation").is_not_null().all(),
         )
     )
-    held_out = polars.all("held_out").over(here)
+    data = with_key(grouped, here)
+    best = (
+        comparable(data, here)
+        .sort("key", descending=True, maintain_order=True)
+        .unique([*here, "model"], keep="first", maintain_order=True)
+        .select(*by, first=True)
+    )
     return (
-        grouped.with_columns(
-            chosen=polars.when(held_out).then("validation").otherwise("value"),
-            chosen_on=polars.when(held_out)
-            .then(polars.lit("validation"))
-            .otherwise(polars.lit("test")),
+        data.rename({"key": "chosen"})
+        .join(best, on=by, how="left", maintain_order="left")
+        .with_columns(polars.col("first").fill_null(value=False))
+        .sort(
+            [*here, "chosen"],
+            descending=[False, False, True],
+            nulls_last=True,
+            maintain_order=True,
         )
-        .with_columns(
-            first=polars.col("chosen").rank("ordinal", descending=True).over([*here, "model"]).eq(1)
-        )
-        .drop("held_out")
-        .sort([*here, "chosen"], descending=[False, False, True], maintain_order=True)
     )
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import polars
 
+from xferpipe.aggregate.best_scores import best_scores
+from xferpipe.aggregate.by_model import PLACE, with_key
 from xferpipe.aggregate.choice import choices
 from xferpipe.aggregate.efficiency import efficiency
 from xferpipe.aggregate.gather import gather, table_of
 from xferpipe.aggregate.oracle import oracle
 from xferpipe.aggregate.properties import partials, with_properties
+from xferpipe.aggregate.redraws import Outcomes, outcomes
 from xferpipe.aggregate.runtime import runtime
 from xferpipe.aggregate.selection import selection_and_gains
 from xferpipe.aggregate.speed import speed_runs, speed_selection
 from xferpipe.config.jobs import AggregateJob
 from xferpipe.records import frame, write_table
+
+log = logging.getLogger(__name__)
 
 #: Tables that are made of the gathered ones.
 MADE = (
@@ -24,6 +31,7 @@ MADE = (
     "selection",
     "gains",
     "choices",
+    "best_scores",
     "efficiency",
     "partial_correlations",
     "runtime",
@@ -54,19 +62,38 @@ def aggregate(
 
     output = tables["selection"].parent
     judged = oracle(job.selection, output)
+    _tell_of_runs_without_part(judged)
     score_rows = with_properties(table_of("scores", output).collect(engine="streaming"), output)
-    selection, gains = selection_and_gains(job.selection, judged, score_rows, job.seed)
+
+    # Few at a time: of a large target each takes tens of MiB.
+    @lru_cache(maxsize=4)
+    def known(*place: str) -> Mapping[str, Outcomes]:
+        return outcomes(output, *place)
+
+    selection, gains = selection_and_gains(job.selection, judged, score_rows, job.seed, known=known)
     timed = speed_selection(job.selection, speed_runs(job.selection, output), score_rows, job.seed)
     for name, table in (
         ("targets", frame("targets", _targets(job))),
         ("selection", polars.concat([selection, timed])),
         ("gains", gains),
         ("choices", choices(selection)),
-        ("efficiency", efficiency(job.selection, judged, gains)),
+        ("best_scores", best_scores(selection, judged, score_rows, job.seed)),
+        ("efficiency", efficiency(job.selection, judged, gains, job.seed, known=known)),
         ("partial_correlations", partials(job, score_rows, judged, output)),
         ("runtime", runtime(benchmarks)),
     ):
         write_table(name, table, tables[name])
+
+
+def _tell_of_runs_without_part(runs: polars.DataFrame) -> None:
+    """Say which runs are reported and choose nothing."""
+    aside = with_key(runs, PLACE).filter(polars.col("key").is_null())
+    for (target, shots), part in aside.group_by("target", "shots", maintain_order=True):
+        log.warning(
+            "%s, shots %s: %d runs have no validation figure, which others of the target have: "
+            "they are reported and take no part in choosing (models %s)",
+            *(target, shots, part.height, ", ".join(part["model"].unique(maintain_order=True))),
+        )
 
 
 def _targets(job: AggregateJob) -> list[dict[str, str | None]]:

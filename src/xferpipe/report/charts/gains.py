@@ -50,15 +50,17 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
     colours = {n: COLOURS[i] if i < len(COLOURS) else FAINT for i, n in enumerate(ranked)}
     if "random" in present:
         colours["random"] = INK
-    columns = ["place", "score", "metric", "k", "best_of_k"]
+    columns = ["place", "score", "metric", "k", "chosen_on"]
+    columns += ["best_of_k", "best_of_k_low", "best_of_k_high", "redrawn"]
     return [
         Figure(
             name="gain_at_k",
             title=GAIN,
-            caption="The best figure among the first k models of a score's order: the earlier a "
-            "line reaches the dotted top, the fewer fine-tunes it takes; black is a random order.",
+            caption="The test figure of the best by validation (by test, where there is none) "
+            "among the first k models of a score's order: the earlier a line reaches the dotted "
+            "top, the fewer fine-tunes it takes; black is a random order.",
             alternative="Lines of the best figure among the first k models, one per score.",
-            data=data.select([*columns, "gain", "best_gain", "relative"]),
+            data=data.select([*columns, "gain", "gain_low", "gain_high", "best_gain", "relative"]),
             panels=_panels(evidence, data, colours, "k"),
             legend=tuple(colours.items()),
             highlight=True,
@@ -107,13 +109,16 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel
         altair.Tooltip("score:N"),
         altair.Tooltip("k:Q"),
         altair.Tooltip("best_of_k:Q", format=".4f", title="best of k"),
+        altair.Tooltip("best_of_k_low:Q", format=".4f", title="interval from"),
+        altair.Tooltip("best_of_k_high:Q", format=".4f", title="interval to"),
         altair.Tooltip("gain:Q", format="+.4f"),
         altair.Tooltip("seconds:Q", format=",.1f"),
     ]
     opacity = altair.condition(
         "highlight === null || datum.score === highlight", altair.value(1), altair.value(0.12)
     )
-    columns = ["score", "k", "best_of_k", "gain", "seconds", "chance"]
+    columns = ["score", "k", "best_of_k", "best_of_k_low", "best_of_k_high"]
+    columns += ["gain", "seconds", "chance"]
     base = altair.Chart(values(data.select(columns)))
     encode = {"x": x, "y": y, "color": coloured("score", colours, "score"), "opacity": opacity}
     lines = base.mark_line(strokeWidth=2, interpolate="step-after").encode(
@@ -185,13 +190,16 @@ def _efficiency_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
         "color": coloured("line", colours, "runs spent on"),
         "detail": "recipe:N",
     }
-    base = altair.Chart(values(data.select("line", "recipe", "runs", "value", "seconds")))
+    columns = ["line", "recipe", "runs", "value", "value_low", "value_high", "seconds"]
+    base = altair.Chart(values(data.select(columns)))
     dots = base.mark_circle(size=40).encode(
         tooltip=[
             altair.Tooltip("line:N", title="spent on"),
             altair.Tooltip("recipe:N"),
             altair.Tooltip("runs:Q"),
             altair.Tooltip("value:Q", format=".4f"),
+            altair.Tooltip("value_low:Q", format=".4f", title="interval from"),
+            altair.Tooltip("value_high:Q", format=".4f", title="interval to"),
             altair.Tooltip("seconds:Q", format=",.1f"),
         ],
         **encode,

@@ -54,13 +54,29 @@ def figures(evidence: Evidence) -> list[Figure]:
 
 
 def by_agreement(chosen: polars.DataFrame) -> list[str]:
-    """List the scores, the one that agrees best with the fine-tunes over all targets first."""
-    means = (
-        chosen.filter(SCORES).group_by("score", maintain_order=True).agg(polars.mean("spearman"))
+    """List the scores, the one that agrees best with the fine-tunes over all targets first.
+
+    Targets count alike, however many shots they have. Scores that leave out a model come last.
+    """
+    rows = chosen.filter(SCORES)
+    whole = (polars.col("coverage") == 1).sum()
+    means = mean_over_targets(rows, "spearman").join(
+        rows.group_by("score").agg(whole=whole), on="score", maintain_order="left"
     )
-    return means.sort("spearman", descending=True, nulls_last=True, maintain_order=True)[
-        "score"
-    ].to_list()
+    places = chosen["place"].n_unique()
+    return means.sort(
+        polars.col("whole") == places,
+        "spearman",
+        descending=True,
+        nulls_last=True,
+        maintain_order=True,
+    )["score"].to_list()
+
+
+def mean_over_targets(rows: polars.DataFrame, figure: str) -> polars.DataFrame:
+    """Return each score's mean of a figure over targets, those of few shots averaged first."""
+    by_target = rows.group_by("score", "target", maintain_order=True).agg(polars.mean(figure))
+    return by_target.group_by("score", maintain_order=True).agg(polars.mean(figure))
 
 
 def _scatter(evidence: Evidence, ranked: list[str]) -> Figure:
@@ -175,13 +191,14 @@ def _agreement(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
         name="agreement",
         title=AGREEMENT,
         caption="Spearman correlation of score and fine-tuned figure over the models, with its "
-        "bootstrap interval: right is better, left of the line is worse than chance.",
+        "interval from five models on: right is better, left of the line is worse than chance.",
         alternative=f"Correlations by score and target; on average {first} agree best.",
         data=data.select(
             "place",
             "score",
             "metric",
             "models",
+            "coverage",
             "spearman",
             "spearman_low",
             "spearman_high",
@@ -189,7 +206,12 @@ def _agreement(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
             "kendall",
             "pearson",
             "trials",
+            "trials_low",
+            "trials_high",
             "regret",
+            "regret_low",
+            "regret_high",
+            "chosen_on",
             "top_model",
             "best_model",
             "seconds",
@@ -202,7 +224,7 @@ def _agreement(evidence: Evidence, chosen: polars.DataFrame) -> Figure:
 def _correlations(data: polars.DataFrame, order: list[str]) -> polars.DataFrame:
     """Return one row per score: its mean Spearman correlation, and that on each target."""
     wide = data.pivot("place", index="score", values="spearman", aggregate_function="first")
-    mean = data.group_by("score").agg(mean=polars.mean("spearman"))
+    mean = mean_over_targets(data, "spearman").rename({"spearman": "mean"})
     rank = {name: i for i, name in enumerate(order)}
     return (
         mean.join(wide, on="score")
@@ -249,9 +271,7 @@ def _trials(chosen: polars.DataFrame) -> Figure:
     data = known.filter(SCORES)
     if data.is_empty():
         return absent("trials", TRIALS, "needs scores and finished fine-tunes of the same models")
-    mean = data.group_by("score", maintain_order=True).agg(
-        trials=polars.mean("trials"), targets=polars.len()
-    )
+    mean = mean_over_targets(data, "trials")
     order = mean.sort("trials", maintain_order=True)["score"].to_list()
     chance = known.filter(polars.col("method") == "random")["trials"].mean()
     y = altair.Y("score:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
