@@ -35,7 +35,7 @@ _LEVEL, _LEVEL_DEVIATION = numpy.pi / 2, 1.0
 _SPREADS = (0.01, 0.03, 0.06, 0.1, 0.17, 0.3, 0.5, 0.8)
 _SEEDS = (0.005, 0.015, 0.03, 0.06, 0.12, 0.25)
 _INTERACTIONS = (0.15, 0.4, 0.8)
-#: Prior weights of the spreads where no history says more: zoos whose models hardly differ are rare.
+#: Prior weights of the spreads: zoos whose models hardly differ are rare.
 _SPREAD_WEIGHTS = (0.4, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 #: Part of the weight of a scale that no history moves.
 _UNMOVED = 0.3
@@ -95,8 +95,8 @@ def posterior(
     """Say how good each model and recipe is, and how likely it is the best.
 
     Args:
-        runs: One row a run: model, recipe, seed, validation (fraction; null where it diverged), and,
-            where known, status, images (count), outcomes (List[Float64]: what each validation
+        runs: One row a run: model, recipe, seed, validation (fraction; null where it diverged),
+            and, where known, status, images (count), outcomes (List[Float64]: what each validation
             image, or query, counted, in one order for all runs), seconds. May be empty.
         scores: Rows of table `scores` of this target and shots; may be empty.
         zoo: Rows of table `zoo`; may be empty.

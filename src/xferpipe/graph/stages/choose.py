@@ -7,6 +7,7 @@ from pathlib import Path
 from xferpipe.config import jobs
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.study import Run, Study, parse_shots
+from xferpipe.evidence.history import shipped
 from xferpipe.graph.stage import Artifact, Needs, Stage
 from xferpipe.graph.stages.parts import entry
 
@@ -43,6 +44,7 @@ class Choose(Stage):
             shots=parse_shots(shots),
             round=int(round),
             race=race,
+            shipped_history=study.shipped_history,
             seed=study.seed,
         )
 
@@ -70,7 +72,7 @@ class Choose(Stage):
         }
 
     def user_files(self, study: Study, *wildcards: str) -> list[Dataset | Path]:
-        return list(study.history)
+        return [*study.history, *(shipped() if study.shipped_history else ())]
 
     @staticmethod
     def observed(study: Study, target: str, shots: str, before: int) -> list[Run]:
