@@ -20,9 +20,7 @@ history = typer.Typer(help="Keep what studies found, for later ones to learn fro
 def add(
     tables: Annotated[
         Path | None,
-        typer.Argument(
-            help="Folder of a study's tables; unset: of the one study below `results`."
-        ),
+        typer.Argument(help="Folder of a study's tables; unset: of the one study below `results`."),
     ] = None,
     sources: Annotated[
         Path | None,

@@ -7,7 +7,6 @@ from pathlib import Path
 from xferpipe.config import jobs
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.study import Run, Study, parse_shots
-from xferpipe.evidence.history import shipped
 from xferpipe.graph.stage import Artifact, Needs, Stage
 from xferpipe.graph.stages.parts import entry
 
@@ -72,6 +71,8 @@ class Choose(Stage):
         }
 
     def user_files(self, study: Study, *wildcards: str) -> list[Dataset | Path]:
+        from xferpipe.evidence.history import shipped  # What it computes with takes time to load.
+
         return [*study.history, *(shipped() if study.shipped_history else ())]
 
     @staticmethod
