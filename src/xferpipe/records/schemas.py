@@ -99,7 +99,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("overfitting_epoch", INTEGER, "", "First epoch after the best that is worse; or null."),
         ("drop", REAL, "fraction", "Best validation figure minus that of the last epoch."),
         ("selected_on", TEXT, "", "Split that the epoch was chosen on; none: the last is kept."),
-        ("validation_images", INTEGER, "count", "Images that the epoch was chosen on."),
+        ("validation_images", INTEGER, "count", "Images held out to choose on; 0: none."),
         ("validation_accuracy", REAL, "fraction", "At the chosen epoch."),
         ("validation_balanced_accuracy", REAL, "fraction", "Mean recall of the classes."),
         ("validation_macro_f1", REAL, "fraction", "Mean F1 of the classes."),
