@@ -23,7 +23,7 @@ from xferpipe.datasets.user_files import missing_files
 from xferpipe.records import TABLES, frame, write_table
 
 COMMANDS = ("init", "doctor", "plan", "adopt", "snakefile", "tables", "score")
-COMMANDS += ("recommend", "retrieve")
+COMMANDS += ("prune", "recommend", "retrieve")
 SUBCOMMANDS = ("list", "schema", "head", "export")
 
 

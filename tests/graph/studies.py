@@ -23,7 +23,7 @@ from xferpipe.graph.stages import STAGES, job_of, path_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).with_name("graph_of_studies.json")
-STUDIES = ("digits", "s000", "s001", "s002", "s003", "s004")
+STUDIES = ("digits", "race", "s000", "s001", "s002", "s003", "s004")
 
 
 def forms() -> list[tuple[str, bool]]:
@@ -81,7 +81,7 @@ def _first(block: dict[str, Any]) -> Any:
     return block[next(iter(block), "")]
 
 
-def _set(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+def _set(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
     """Make an edit: `*` stands for the first entry of a mapping."""
 
     def change(content: dict[str, Any]) -> None:
@@ -108,6 +108,7 @@ EDITS = {
     "methods": _set("scores", "methods", value=lambda methods: methods[:2]),
     "ranking": _set("retrieval", "rerank_k1", value=lambda k1: k1 + 1),
     "judging": _set("selection", "confidence", value=0.81),
+    "budget": _set("choose", 0, "budget", "runs", value=lambda runs: runs + 1),
     "minimisers": _set("minimisers", "confidence", value=0.81),
 }
 

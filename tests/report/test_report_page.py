@@ -120,7 +120,7 @@ def test_outcomes_candidate_without_validation_takes_no_part_in_choosing(job, tm
 
 def test_outcomes_without_any_validation_choose_on_test(job, tmp_path):
     base = {"target": "t", "shots": "full", "recipe": "r", "task": "classification"}
-    base |= {"seed": 0, "status": "finished"}
+    base |= {"seed": 0, "status": "finished", "judged_by": "accuracy"}
     rows = [
         base | {"model": "a", "test_accuracy": 0.5},
         base | {"model": "b", "test_accuracy": 0.6},

@@ -283,3 +283,55 @@ def test_rounds_of_two_killed_runs_are_those_of_an_undisturbed_one(raced_run, tm
         .equals(table(raced_run, "finetunes").select(figures).sort(figures[:4]))
     )
     assert killed.planned() == set()
+
+
+def prune(workflow, *options):
+    """Run `xferpipe prune`; return what it lists."""
+    import json
+
+    workflow.command()
+    words = [sys.executable, "-c", "from xferpipe.cli import main; main()", "prune", "--json"]
+    words += [
+        "--directory",
+        str(workflow.directory),
+        "--snakefile",
+        str(workflow.root / "Snakefile"),
+    ]
+    done = subprocess.run(
+        [*words, "--configfile", str(workflow.directory / "study.yaml"), *options],
+        env=workflow.variables(),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    return {loser["path"] for loser in json.loads(done.stdout)}
+
+
+@pytest.mark.slow
+def test_pruned_weights_of_losers_run_nothing_again(raced):
+    weights = {
+        str(path.relative_to(raced.results))
+        for path in raced.results.glob("finetune/**/weights.safetensors")
+    }
+    assert prune(raced) == set()
+    for race in raced.study["choose"]:
+        race |= {"keep": "winner", "indifference": 0}
+    # Another indifference makes new rounds, of the same runs; then the races have ended again.
+    assert prune(raced) == set()
+    raced.run()
+    listed = prune(raced)
+    top = {
+        (row["target"], row["model"], row["recipe"])
+        for row in table(raced, "decisions")
+        .filter("top", polars.col("stopped").is_not_null())
+        .iter_rows(named=True)
+    }
+    kept = {path for path in weights if (path.split("/")[1], *path.split("/")[3:5]) in top}
+    grid = {path for path in weights if "digits/full/drawn/sgd/seed0" in path}
+    assert listed == weights - kept - grid
+    assert listed
+    assert all((raced.results / path).exists() for path in listed)
+    assert prune(raced, "--yes") == listed
+    assert not any((raced.results / path).exists() for path in listed)
+    assert prune(raced) == set()
+    assert raced.planned() == set()

@@ -188,6 +188,7 @@ class ChooseJob(Job):
     shots: Shots
     round: int
     race: Race
+    shipped_history: bool
     seed: int
 
 

@@ -143,7 +143,12 @@ class Study(Block):
         (), description="Races: fine-tunes to run only as far as the answer needs them."
     )
     history: tuple[Place, ...] = Field(
-        (), description="Parquet files of earlier studies' results, for races to learn from."
+        (),
+        description="Files of earlier studies that the answer learns from, as `xferpipe history "
+        "add` writes them.",
+    )
+    shipped_history: bool = Field(
+        True, description="Learn from the history that comes with xferpipe as well."
     )
     probe: Probe = Field(Probe(), description="Images that scores may see.")
     scores: Scores = Field(Scores(), description="Scores to compute.")

@@ -1,8 +1,9 @@
 """What runs, scores and earlier targets say together, and how sure that is.
 
-`observed.py` takes runs from the tables, `observations.py` says what a run measured and with what noise, `history.py` holds earlier targets,
-`prior.py` what they teach of a new one, `posterior.py` puts it together, `gain.py` says what one
-more run is worth, and `race.py` decides which runs are next.
+`observed.py` takes runs from the tables, `observations.py` says what they measured and with what
+noise, `history.py` holds earlier targets, `prior.py` what they teach of a new one, `posterior.py`
+puts it together, `gain.py` and `cost.py` say what one more run is worth and takes, and `race.py`
+decides which runs are next.
 """
 
 from xferpipe.evidence.posterior import posterior

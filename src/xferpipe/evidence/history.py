@@ -157,6 +157,11 @@ def _kind(kind: str, name: polars.Expr) -> tuple[polars.Expr, polars.Expr]:
     return polars.lit(kind).alias("kind"), name.alias("name")
 
 
+def shipped() -> list[Path]:
+    """Return the history that comes with the package: real targets, fine-tuned by brute force."""
+    return sorted(Path(__file__).parent.joinpath("data").glob("*.parquet"))
+
+
 def read_history(paths: Iterable[Path]) -> polars.DataFrame:
     """Read files of table `history` as one.
 
@@ -174,8 +179,8 @@ def read_history(paths: Iterable[Path]) -> polars.DataFrame:
         forms = set(table["schema"].unique()) - {SCHEMA}
         if forms:
             raise HistoryError(
-                f"{path} has form {sorted(forms)} of the history; this version reads form {SCHEMA}: "
-                "make it anew with `xferpipe history add`"
+                f"{path} has form {sorted(forms)} of the history; this version reads form "
+                f"{SCHEMA}: make it anew with `xferpipe history add`"
             )
         parts.append(table)
     return polars.concat(parts).unique(maintain_order=True)

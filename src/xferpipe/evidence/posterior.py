@@ -35,7 +35,7 @@ _LEVEL, _LEVEL_DEVIATION = numpy.pi / 2, 1.0
 _SPREADS = (0.01, 0.03, 0.06, 0.1, 0.17, 0.3, 0.5, 0.8)
 _SEEDS = (0.005, 0.015, 0.03, 0.06, 0.12, 0.25)
 _INTERACTIONS = (0.15, 0.4, 0.8)
-#: Prior weights of the spreads where no history says more: zoos whose models hardly differ are rare.
+#: Prior weights of the spreads: zoos whose models hardly differ are rare.
 _SPREAD_WEIGHTS = (0.4, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 #: Part of the weight of a scale that no history moves.
 _UNMOVED = 0.3
@@ -64,6 +64,7 @@ class Belief(NamedTuple):
     Attributes:
         candidates: The pairs: model, recipe.
         draws: Figures as fractions, float64 (n, P).
+        best: Index of the best pair of each draw, int64 (n); of two beyond 0 or 1 it is known too.
         mean: Of theta, as angles, float64 (P).
         covariance: Of theta, as angles, float64 (P, P).
         seed_variance: Of one run about its pair, as angles.
@@ -73,6 +74,7 @@ class Belief(NamedTuple):
 
     candidates: polars.DataFrame
     draws: numpy.ndarray
+    best: numpy.ndarray
     mean: numpy.ndarray
     covariance: numpy.ndarray
     seed_variance: float
@@ -95,8 +97,8 @@ def posterior(
     """Say how good each model and recipe is, and how likely it is the best.
 
     Args:
-        runs: One row a run: model, recipe, seed, validation (fraction; null where it diverged), and,
-            where known, status, images (count), outcomes (List[Float64]: what each validation
+        runs: One row a run: model, recipe, seed, validation (fraction; null where it diverged),
+            and, where known, status, images (count), outcomes (List[Float64]: what each validation
             image, or query, counted, in one order for all runs), seconds. May be empty.
         scores: Rows of table `scores` of this target and shots; may be empty.
         zoo: Rows of table `zoo`; may be empty.
@@ -125,7 +127,6 @@ def table(
     if not candidates.height:
         return polars.DataFrame(schema=SCHEMA)
     best = held.draws.max(axis=1, keepdims=True)
-    first = held.draws.argmax(axis=1)
     tail = (1 - level) / 2
     low, high = numpy.quantile(held.draws, [tail, 1 - tail], axis=0)
     seconds = polars.col("seconds") if "seconds" in runs.columns else polars.lit(None)
@@ -139,7 +140,7 @@ def table(
             low=polars.Series(low),
             high=polars.Series(high),
             probability_best=polars.Series(
-                numpy.bincount(first, minlength=candidates.height) / len(first)
+                numpy.bincount(held.best, minlength=candidates.height) / len(held.best)
             ),
             probability_near_best=polars.Series((held.draws >= best - indifference).mean(axis=0)),
             expected_regret=polars.Series((best - held.draws).mean(axis=0)),
@@ -265,6 +266,7 @@ def _mixture(
     return Belief(
         candidates,
         fraction(figures),
+        figures.argmax(axis=1),
         mean,
         second - numpy.outer(mean, mean),
         float(seed_variance),

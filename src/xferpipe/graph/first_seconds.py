@@ -28,11 +28,19 @@ def keep_first_seconds(table: str, path: Path, key: str, results: Path) -> None:
     """
     place = results / OWN / "seconds" / f"{key}.json"
     rows = read_table(table, path)
+    first = _noted(place)
+    if first is None or len(first) != len(rows):
+        with atomic_path(place) as temporary:
+            temporary.write_text(json.dumps(rows["seconds"].to_list()))
+    elif first != rows["seconds"].to_list():
+        write_table(table, rows.with_columns(polars.Series("seconds", first)), path)
+
+
+def _noted(place: Path) -> list[float] | None:
+    """Return the seconds that were kept; None where there are none, or the note is damaged."""
     try:
         first = json.loads(place.read_text())
     except (OSError, ValueError):
-        first = rows["seconds"].to_list()
-        with atomic_path(place) as temporary:
-            temporary.write_text(json.dumps(first))
-    if first != rows["seconds"].to_list() and len(first) == len(rows):
-        write_table(table, rows.with_columns(polars.Series("seconds", first)), path)
+        return None
+    numbers = isinstance(first, list) and all(isinstance(value, float) for value in first)
+    return first if numbers else None

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars
 
 from xferpipe.config.jobs import ChooseJob
+from xferpipe.evidence.history import read_history, shipped
 from xferpipe.evidence.observed import observed_runs
 from xferpipe.evidence.race import decide
 from xferpipe.records import empty, read_table, write_table
@@ -62,14 +63,13 @@ def choose(
             [read_table("validation_queries", path, ours=True) for path in queries],
         ),
     )
-    past = [polars.read_parquet(path, glob=False) for path in history.values()]
     decided = decide(
         race,
         candidates,
         seen,
         _all(empty("scores"), [read_table("scores", path, ours=True) for path in scores]),
         _all(empty("zoo"), [read_table("zoo", path, ours=True) for path in cards]),
-        polars.concat(past, how="diagonal_relaxed") if past else polars.DataFrame(),
+        read_history([*(shipped() if job.shipped_history else ()), *history.values()]),
         slots=race.slots,
         seed=stream(job.seed, "choose", job.target, job.shots, job.round),
     )

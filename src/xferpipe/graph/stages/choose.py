@@ -43,6 +43,7 @@ class Choose(Stage):
             shots=parse_shots(shots),
             round=int(round),
             race=race,
+            shipped_history=study.shipped_history,
             seed=study.seed,
         )
 
@@ -70,7 +71,9 @@ class Choose(Stage):
         }
 
     def user_files(self, study: Study, *wildcards: str) -> list[Dataset | Path]:
-        return list(study.history)
+        from xferpipe.evidence.history import shipped  # What it computes with takes time to load.
+
+        return [*study.history, *(shipped() if study.shipped_history else ())]
 
     @staticmethod
     def observed(study: Study, target: str, shots: str, before: int) -> list[Run]:

@@ -1,0 +1,30 @@
+"""Expected seconds of runs."""
+
+import polars
+import pytest
+
+from xferpipe.evidence.cost import expected_seconds
+
+PAIRS = polars.DataFrame(
+    {"model": ["small", "small", "large", "large"], "recipe": ["head", "full"] * 2}
+)
+ZOO = polars.DataFrame({"model": ["small", "large"], "parameters": [1_000_000, 16_000_000]})
+
+
+def runs(*rows: tuple[str, str, float]) -> polars.DataFrame:
+    return polars.DataFrame(rows, schema=["model", "recipe", "seconds"], orient="row")
+
+
+def test_seconds_of_a_timed_pair_are_its_own_and_teach_the_others() -> None:
+    timed = runs(("small", "head", 2.0), ("small", "full", 40.0), ("small", "full", 40.0))
+    found = expected_seconds(PAIRS, timed, ZOO)
+    assert found[:2] == pytest.approx([2.0, 40.0], rel=0.05)
+    assert found[3] > 5 * found[2]
+    assert found[2] > 1.5 * found[0]
+
+
+def test_seconds_without_runs_grow_with_the_model() -> None:
+    none = polars.DataFrame(schema={"model": str, "recipe": str, "seconds": float})
+    small, _, large, _ = expected_seconds(PAIRS, none, ZOO)
+    assert large == pytest.approx(4 * small)
+    assert expected_seconds(PAIRS, none, polars.DataFrame()) == pytest.approx([1.0] * 4)
