@@ -21,101 +21,27 @@ import math
 import multiprocessing
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
 import polars
+from tests.evidence.simulated import NEW, generate
 
-from tests.evidence.simulated import NEW, Score, Setting, generate
 from xferpipe.config.race import Budget, Race
 from xferpipe.evidence.history import earlier_targets
 from xferpipe.evidence.posterior import belief, table
-from xferpipe.evidence.race import LEVEL, answer, decide
+from xferpipe.evidence.race import LEVEL, answer
 from xferpipe.seeding import stream
 
+from .replays.measures import BINS
+from .replays.rounds import rounds
+from .replays.settings import Kind, kinds
 from .replays.simulated import history_of
 
 ROOT = Path(__file__).resolve().parents[1]
 INDIFFERENCE, CONFIDENCE = 0.01, 0.9
-#: Edges of the bins of a stated probability.
-BINS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0 + 1e-9)
-
-
-class Kind(NamedTuple):
-    """Studies to measure, and how they are looked at.
-
-    Attributes:
-        setting: Studies to draw.
-        seeds: Runs of each pair that are known, 0: none; None: the race asks for its runs, at most
-            the setting's seeds for each pair, until it stops by itself.
-    """
-
-    setting: Setting
-    seeds: int | None
-
-
-def kinds() -> dict[str, Kind]:
-    """Return everything that is measured, by name."""
-    plain = Setting(seeds=2)
-    useless = (Score(correlation=0.0),)
-    past = Setting(seeds=2, model_spread=0.04, earlier_targets=6)
-    found = {
-        "null": Kind(replace(plain, model_spread=0.0, scores=useless), 2),
-        "null, 1 seed": Kind(replace(plain, model_spread=0.0, scores=useless), 1),
-        "null, 1000 images": Kind(
-            replace(plain, model_spread=0.0, scores=useless, validation_images=1000), 2
-        ),
-    }
-    for rho in (0.0, 0.5, 0.8, 0.95):
-        scores = (Score(correlation=rho),)
-        found[f"rho {rho:g}"] = Kind(replace(plain, scores=scores), 2)
-    for spread in (0.01, 0.04):
-        found[f"spread {spread}"] = Kind(replace(plain, model_spread=spread), 2)
-        found[f"spread {spread}, 1 seed"] = Kind(replace(plain, model_spread=spread), 1)
-    for spread in (0.01, 0.02, 0.04):
-        found[f"spread {spread}, 1000 images"] = Kind(
-            replace(plain, model_spread=spread, validation_images=1000), 2
-        )
-    found["3 recipes"] = Kind(
-        replace(plain, models=6, recipes=3, recipe_spread=0.02, interaction_spread=0.01), 2
-    )
-    found["no runs, rho 0.95"] = Kind(replace(plain, scores=(Score(correlation=0.95),)), 0)
-    for name, setting in {
-        "history": replace(past, scores=(Score(correlation=0.8),)),
-        "misleading history": replace(
-            past, memory=0.0, scores=(Score(correlation=0.0, earlier_correlation=0.95),)
-        ),
-        "opposite history": replace(
-            past, memory=0.0, scores=(Score(correlation=-0.8, earlier_correlation=0.95),)
-        ),
-    }.items():
-        found |= {f"{name}, {s} seeds": Kind(setting, s) for s in (0, 1, 2)}
-    racing = {
-        "null": replace(plain, model_spread=0.0, scores=useless),
-        "null, 1000 images": replace(
-            plain, model_spread=0.0, scores=useless, validation_images=1000
-        ),
-        "spread 0.02": plain,
-        "spread 0.04": replace(plain, model_spread=0.04),
-        "spread 0.04, 1000 images": replace(plain, model_spread=0.04, validation_images=1000),
-        "2 recipes": replace(
-            plain, model_spread=0.04, recipes=2, recipe_spread=0.02, interaction_spread=0.01
-        ),
-        "history": replace(past, scores=(Score(correlation=0.8),)),
-        "misleading history": replace(
-            past, memory=0.0, scores=(Score(correlation=0.0, earlier_correlation=0.95),)
-        ),
-        "null after a history": replace(
-            past, effects=(0.0,) * past.models, scores=(Score(correlation=0.8),)
-        ),
-    }
-    return found | {
-        f"adaptive: {name}": Kind(replace(setting, seeds=3), None)
-        for name, setting in racing.items()
-    }
 
 
 class Found(NamedTuple):
@@ -169,7 +95,7 @@ def study_of(kind: Kind, index: int, seed: int) -> Found:
 def raced(
     runs: polars.DataFrame,
     scores: polars.DataFrame,
-    candidates: polars.DataFrame,
+    pairs: polars.DataFrame,
     history: polars.DataFrame,
     seeds: int,
     seed: int,
@@ -181,29 +107,9 @@ def raced(
         indifference=INDIFFERENCE,
         seeds=seeds,
     )
-    keys = ["model", "recipe", "seed"]
-    seen = runs.clear()
-    for number in range(runs.height + 1):
-        decided = decide(
-            race,
-            candidates,
-            seen,
-            scores,
-            polars.DataFrame(),
-            history,
-            slots=race.slots,
-            seed=stream(seed, "round", number),
-        )
-        asked = [
-            (row["model"], row["recipe"], row["first_seed"] + k)
-            for row in decided.iter_rows(named=True)
-            for k in range(row["chosen"])
-        ]
-        if not asked:
-            return seen
-        wanted = polars.DataFrame(asked, schema=runs.select(keys).schema, orient="row")
-        seen = polars.concat([seen, wanted.join(runs, on=keys).select(runs.columns)])
-    raise RuntimeError(f"a race of {runs.height} runs did not end in {runs.height + 1} rounds")
+    zoo = polars.DataFrame()
+    *_, last = rounds(race, pairs, runs, scores, zoo, history, slots=race.slots, seed=seed)
+    return last.seen
 
 
 def summary(found: Sequence[Found]) -> dict[str, Any]:

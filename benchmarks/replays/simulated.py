@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy
 import polars
-
 from tests.evidence.simulated import NEW, Score, Setting, Study, generate
+
 from xferpipe.evidence.history import SCHEMA
 from xferpipe.records import empty
 
