@@ -265,6 +265,27 @@ def test_gains_are_over_redraws_of_seeds_and_of_the_images_that_were_predicted(
     assert width[0] > 10 * width[1]
 
 
+def test_retrieval_recipe_is_chosen_by_map_of_held_out_identities(tmp_path: Path) -> None:
+    """By class accuracy the other recipe would be taken, which is the worse one on the gallery."""
+    files = study(tmp_path)
+    files.setdefault("retrieval", [])
+    for model in "ab":
+        for recipe, found, validation, accuracy in (("p", 0.6, 0.5, 0.1), ("q", 0.3, 0.2, 0.9)):
+            run = {"target": "cars", "shots": "full", "model": model, "recipe": recipe, "seed": 0}
+            line = run | {"task": "retrieval", "judged_by": "map", "status": "finished"}
+            line |= {"validation_map": validation, "validation_accuracy": accuracy, "seconds": 1.0}
+            ranked = run | {"reranked": False, "map": found, "seconds": 1.0}
+            place = tmp_path / f"{model}{recipe}"
+            files["finetunes"].append(write("finetunes", [line], place / "run.parquet"))
+            files["retrieval"].append(write("retrieval", [ranked], place / "map.parquet"))
+    gathered(job(), files, tmp_path / "out")
+    found = by_model(oracle(job().selection, tmp_path / "out")).filter(target="cars", recipe="best")
+    assert found.select("model", "metric", "value", "validation").rows() == [
+        ("a", "map", 0.6, 0.5),
+        ("b", "map", 0.6, 0.5),
+    ]
+
+
 def test_own_results_count_as_the_oracle(tmp_path: Path) -> None:
     files = study(tmp_path)
     files["finetunes"] = []

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy
 import pytest
+import yaml
 
+from xferpipe.records import read_table
 from xferpipe.records.stamp import read_stamp
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -257,3 +259,25 @@ def test_status_of_a_job_is_told_in_snakemakes_words(pbs, status, expected):
 
 def test_status_of_a_job_that_the_scheduler_forgot_is_failed(pbs):
     assert subprocess.check_output([PROFILE / "status.sh", "9.server"], text=True) == "failed\n"
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_race_runs_through_another_scheduler(pbs, study):
+    """Each round and run is a process of its own, which takes the rounds from the plan."""
+    content = yaml.safe_load(study.read_text())
+    recipes = list(content["finetuning_recipes"])[:1]
+    content["finetunes"] = []
+    content["choose"] = [{"recipes": recipes, "budget": {"runs": 2}, "batch": 1}]
+    study.write_text(yaml.safe_dump(content, sort_keys=False))
+    words = command(study, "results/faults/tables/decisions.parquet")
+    done = subprocess.run(words, text=True, capture_output=True, timeout=560, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tables = study.parent / "results" / "faults" / "tables"
+    decisions = read_table("decisions", tables / "decisions.parquet", ours=True)
+    assert decisions["round"].max() == 2
+    assert decisions.filter(round=2)["stopped"].unique().to_list() == [
+        "the budget of 2 runs is spent"
+    ]
+    assert read_table("finetunes", tables / "finetunes.parquet").height == 2
+    assert "Nothing to do" in jobs_planned(study, words[-1])

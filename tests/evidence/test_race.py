@@ -5,6 +5,7 @@ import itertools
 import polars
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated import Score, Setting, generate
 
 from xferpipe.config.race import Race
 from xferpipe.evidence.race import COLUMNS, decide
@@ -85,3 +86,48 @@ def test_every_race_ends_within_its_budget_and_asks_for_no_run_twice(seeds, slot
     assert len(runs) <= max(budget, len(grid))
     if len(runs) < budget:
         assert found["runs"].min() >= min(seeds, 1)
+
+
+def simulated_race(study, options, seed):
+    """Run a race on a simulated study; return the decision that ended it, and the runs."""
+    candidates = study.truth.select("model", "recipe")
+    none = polars.DataFrame()
+    runs = study.runs.clear()
+    while True:
+        found = decide(
+            options, candidates, runs, study.scores, none, none, slots=2, seed=seed + runs.height
+        )
+        if found["stopped"][0] is not None:
+            return found, runs
+        asked = found.filter(polars.col("chosen") > 0).select(
+            "model",
+            "recipe",
+            seed=polars.int_ranges("first_seed", polars.col("first_seed") + polars.col("chosen")),
+        )
+        new = study.runs.join(asked.explode("seed"), on=["model", "recipe", "seed"], how="semi")
+        runs = polars.concat([runs, new])
+
+
+def test_races_name_nothing_where_models_are_equal_and_the_right_one_where_one_is_best():
+    equal = Setting(models=6, seeds=3, model_spread=0.0, scores=(Score(correlation=0),))
+    clear = Setting(models=6, seeds=3, effects=(0.1, 0, 0, 0, 0, 0), validation_images=400)
+    options = Race(budget={"runs": 14}, indifference=0.005)
+    named, right = [], []
+    for i, study in enumerate(generate(equal, 25, 3)):
+        found, _ = simulated_race(study, options, i)
+        named.append(found["named"].any())
+    assert sum(named) <= 3
+    spent = []
+    for i, study in enumerate(generate(clear, 15, 4)):
+        found, runs = simulated_race(study, options, i)
+        spent.append(runs.height)
+        right.append(found.filter(polars.col("named"))["model"].to_list() in ([], ["model0"]))
+        assert found.sort("mean")["model"][-1] == "model0"
+    assert all(right)
+    assert sum(spent) / len(spent) < 18
+
+
+def test_what_was_not_run_is_not_named():
+    found = decided(race(), runs_of(("a", "r", 0, 0.9)))
+    assert not found["named"].any()
+    assert found["stopped"][0] is None

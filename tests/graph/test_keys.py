@@ -7,9 +7,12 @@ from pathlib import Path
 import yaml
 
 from xferpipe.config import load_study
+from xferpipe.graph import code
+from xferpipe.graph.entries import entries_of
 from xferpipe.graph.environment import environment_of
 from xferpipe.graph.graph import all_jobs
 from xferpipe.graph.keys import Keys
+from xferpipe.graph.stages import job_of
 
 ROOT = Path(__file__).parents[2]
 DIGITS = yaml.safe_load((ROOT / "studies" / "digits.yaml").read_text())
@@ -46,9 +49,30 @@ def test_change_of_initial_weights_reaches_the_model_that_starts_from_them():
     assert ("pretrain", "resnet8_shapes") not in changed
 
 
-def test_change_of_the_retrieval_options_reaches_rankings_only():
-    changed = changed_jobs("retrieval", "distance", value="cosine")
+def test_change_of_what_is_ranked_again_reaches_rankings_only():
+    changed = changed_jobs("retrieval", "rerank_k1", value=19)
     assert {name[0] for name in changed} == {"retrieval", "aggregate", "report", "figures"}
+
+
+def test_change_of_the_distance_reaches_what_is_chosen_by_it():
+    changed = changed_jobs("retrieval", "distance", value="cosine")
+    named = {"finetune", "retrieval", "aggregate", "report", "figures"}
+    assert {name[0] for name in changed} == named
+    assert {name[1] for name in changed if name[0] == "finetune"} == {"vehicles"}
+
+
+def test_code_of_the_ranking_is_in_the_key_of_what_ranks_and_of_no_other():
+    study = load_study(DIGITS)
+    modules = [
+        code.modules_of("finetune", entries_of(job_of(study, "finetune", *run)))
+        for run in (
+            ("vehicles", "full", "resnet8_shapes", "identities", "0"),
+            ("digits_5_to_9", "full", "resnet8_digits", "sgd", "0"),
+        )
+    ]
+    ranks = [{name for name in some if name.startswith("xferpipe.retrieval")} for some in modules]
+    assert "xferpipe.retrieval.query_figures" in ranks[0]
+    assert not ranks[1]
 
 
 def test_change_of_what_features_are_taken_reaches_the_fine_tunes_that_take_them():

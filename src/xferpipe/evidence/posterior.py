@@ -115,6 +115,8 @@ def posterior(
     """
     if candidates is None:
         candidates = runs.select("model", "recipe").unique(maintain_order=True)
+    if candidates.is_empty():
+        return polars.DataFrame(schema=SCHEMA)
     held = belief(runs, scores, zoo, earlier_targets(history), candidates, draws=draws, seed=seed)
     return table(held, runs, indifference=indifference, level=level)
 
@@ -124,8 +126,6 @@ def table(
 ) -> polars.DataFrame:
     """Put a belief into the columns of `posterior`."""
     candidates = held.candidates
-    if not candidates.height:
-        return polars.DataFrame(schema=SCHEMA)
     best = held.draws.max(axis=1, keepdims=True)
     tail = (1 - level) / 2
     low, high = numpy.quantile(held.draws, [tail, 1 - tail], axis=0)

@@ -242,7 +242,7 @@ class _Regression:
     def distance(self, values: Mapping[str, Mapping[str, float]]) -> float:
         """Return by how much a target unlike the history widens its prior, 1 or more.
 
-        The mean over scores of the squared distance of a score's level (its mean over models) from
+        The median over scores of the squared distance of a score's level (its mean over models) from
         its levels in the history, in their standard deviations.
         """
         squared = []
@@ -251,7 +251,7 @@ class _Regression:
             if level is not None and len(levels) > 2 and numpy.std(levels) > 0:
                 wide = numpy.var(levels, ddof=1) * (1 + 1 / len(levels))
                 squared.append((level - numpy.mean(levels)) ** 2 / wide)
-        return max(1.0, float(numpy.mean(squared))) if squared else 1.0
+        return max(1.0, float(numpy.median(squared))) if squared else 1.0
 
 
 def _level(values: Mapping[str, float], name: str) -> float | None:

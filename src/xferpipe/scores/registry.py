@@ -6,7 +6,8 @@ by name, out of the fields of `inputs.Inputs`; one without a default must be the
 number, or a dictionary of variant -> number, and raises `Undefined` where it has no value.
 
 A module may add `<method>_draws(..., counts)`: the score of every bootstrap draw at once, where
-`counts` (b, n) says how often each draw holds each image.
+`counts` (b, n) says how often each draw holds each image. It may instead add
+`<method>_interval(..., confidence)`, which returns the ends of an interval and needs no draws.
 """
 
 from __future__ import annotations
@@ -44,6 +45,11 @@ def resolve(method: str) -> Score:
 def draws_of(method: str) -> Score | None:
     """Return the function that computes `method` for all bootstrap draws at once, if it has one."""
     return getattr(import_module(module_of(method)), f"{method}_draws", None)
+
+
+def interval_of(method: str) -> Score | None:
+    """Return the function that computes an interval of `method` without draws, if it has one."""
+    return getattr(import_module(module_of(method)), f"{method}_interval", None)
 
 
 def arguments_of(score: Score) -> tuple[list[str], list[str]]:

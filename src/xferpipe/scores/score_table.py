@@ -14,7 +14,7 @@ from xferpipe.records.schemas import TABLES
 from xferpipe.scores.bootstrap import counts_of, drawn, interval
 from xferpipe.scores.inputs import MISSING, Inputs, Undefined, label_vector, matrix
 from xferpipe.scores.measure import measured
-from xferpipe.scores.registry import Score, arguments_of, draws_of, resolve
+from xferpipe.scores.registry import Score, arguments_of, draws_of, interval_of, resolve
 
 #: Columns of `compute`'s table: those of table `scores` that do not name the job.
 COLUMNS = {
@@ -79,11 +79,22 @@ def compute(
             rows.extend(made)
             chosen = wanted is None or name in wanted
             if counts is not None and bootstrap_samples and chosen and any(map(_defined, made)):
+                direct = interval_of(name) if name in METHODS else None
+                if direct is not None:
+                    made[0]["low"], made[0]["high"] = _called(direct, part, confidence=confidence)
+                    continue
                 draws = draws_of(name) if name in METHODS else None
                 if draws is None and wanted is None:
                     continue
                 _add_intervals(made, drawn(function, draws, part, counts), confidence)
     return polars.DataFrame(rows, schema=COLUMNS)
+
+
+def _called(function: Score, inputs: Inputs, **further: Any) -> Any:
+    """Call a function with the inputs that its parameters name, and with `further`."""
+    needed, optional = arguments_of(function)
+    names = [name for name in needed + optional if name not in further]
+    return function(**{name: getattr(inputs, name) for name in names}, **further)
 
 
 def _optional(values: Any) -> numpy.ndarray | None:
@@ -130,8 +141,7 @@ def _rows(name: str, function: Score, inputs: Inputs, size: int | None) -> list[
         ready = inputs.costs.keys() & set(needed + optional)
         with measured() as cost:
             try:
-                arguments = {item: getattr(inputs, item) for item in needed + optional}
-                value = function(**arguments)
+                value = _called(function, inputs)
                 values = value if isinstance(value, Mapping) else {"": value}
             except Undefined as undefined:
                 reason = str(undefined)

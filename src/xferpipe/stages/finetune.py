@@ -106,7 +106,7 @@ def finetune(
         seen: list[tuple[str, splits.LabelledRows, Evaluation]] = []
         queries: list[dict[str, object]] = []
         if result.diverged is None:
-            if ranking is not None and result.validation is not None:
+            if ranking is not None:
                 figures["validation_map"] = result.validation.map
                 queries = ranking.queries(result.validation)
             elif result.validation is not None:

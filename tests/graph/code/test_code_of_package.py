@@ -76,8 +76,8 @@ def test_code_of_the_copy_is_that_of_the_package(copied, monkeypatch):
         ),
         pytest.param(
             "src/xferpipe/config/study.py",
-            '0.2, gt=0, lt=1, description="Part of',
-            '0.3, gt=0, lt=1, description="Part of',
+            '0.2,\n        gt=0,\n        lt=1,\n        description="Part of',
+            '0.3,\n        gt=0,\n        lt=1,\n        description="Part of',
             {"pretrain", "expert", "probe", "path", "probe_finetuned"},
             id="default of Target.validation_fraction",
         ),
