@@ -63,9 +63,7 @@ def main():
     if unknown := set(names) - set(_MODULES):
         parser.error(f"{sorted(unknown)} is no benchmark: choose from {', '.join(_MODULES)}")
     if own and (len(names) > 1 or names[0] not in PROGRAMS):
-        parser.error(
-            f"{' '.join(own)} is for one program; name one of {', '.join(PROGRAMS)}"
-        )
+        parser.error(f"{' '.join(own)} is for one program; name one of {', '.join(PROGRAMS)}")
     measured = [name for name in names if name in OPS]
     if measured:
         run_ops(measured, options)

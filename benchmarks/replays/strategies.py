@@ -53,7 +53,9 @@ def by_validation(target: BruteForced, order: Iterable[tuple[int, int]]) -> Trac
         count[pair] += 1
         spent += target.seconds[pair, seed]
         seconds.append(spent)
-        picks.append(int(numpy.where(count > 0, total / numpy.maximum(count, 1), -1).argmax()))
+        # Rounded: equal means that were added up in another order are ties, and the first wins.
+        mean = numpy.round(total / numpy.maximum(count, 1), 9)
+        picks.append(int(numpy.where(count > 0, mean, -1).argmax()))
     return Trace(numpy.array(seconds), numpy.array(picks))
 
 
