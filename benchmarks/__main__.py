@@ -1,8 +1,9 @@
-"""Run the benchmarks: `python -m benchmarks [name ...] [options of ops] [-- options of a program]`.
+"""Run the benchmarks: `python -m benchmarks [name ...] [options]`.
 
 A benchmark is a module of this folder. One with a function `cases` measures an op of the extension
-and takes `--threads`, `--rounds` and `--size`; each other is a program with options of its own, run
-as it stands or with what follows `--`. Without names, all of them run: the ops, then the programs.
+and takes `--threads`, `--rounds` and `--size`; each other is a program with options of its own,
+which follow its name, or `--` where the ops have an option of that name. Without names, all of them
+run: the ops, then the programs.
 """
 
 import argparse
@@ -36,6 +37,7 @@ def main():
         prog="python -m benchmarks",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "names", nargs="*", help=f"some of the ops {', '.join(OPS)}; programs {', '.join(PROGRAMS)}"
@@ -55,12 +57,13 @@ def main():
     parser.add_argument(
         "--suffix", default="", help="ends the names of the CSV files: results of another machine"
     )
-    options = parser.parse_args(given)
+    options, further = parser.parse_known_args(given)
+    own = [*further, *own]
     names = options.names or [*OPS, *PROGRAMS]
     if unknown := set(names) - set(_MODULES):
         parser.error(f"{sorted(unknown)} is no benchmark: choose from {', '.join(_MODULES)}")
     if own and (len(names) > 1 or names[0] not in PROGRAMS):
-        parser.error(f"what follows -- is for one program: choose one of {', '.join(PROGRAMS)}")
+        parser.error(f"{' '.join(own)} is for one program; name one of {', '.join(PROGRAMS)}")
     measured = [name for name in names if name in OPS]
     if measured:
         run_ops(measured, options)
