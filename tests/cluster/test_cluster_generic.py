@@ -271,6 +271,11 @@ def test_race_runs_through_another_scheduler(pbs, study):
     content["choose"] = [{"recipes": recipes, "budget": {"runs": 2}, "batch": 1}]
     study.write_text(yaml.safe_dump(content, sort_keys=False))
     words = command(study, "results/faults/tables/decisions.parquet")
+    scored = [
+        f"results/faults/scores/digits/full/{model}/scores.parquet" for model in content["zoo"]
+    ]
+    here = [*words[:-2], "--executor", "local", "--cores", "2", "--", *scored]
+    subprocess.run(here, check=True, capture_output=True)
     done = subprocess.run(words, text=True, capture_output=True, timeout=560, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     tables = study.parent / "results" / "faults" / "tables"

@@ -335,3 +335,12 @@ def test_pruned_weights_of_losers_run_nothing_again(raced):
     assert not any((raced.results / path).exists() for path in listed)
     assert prune(raced) == set()
     assert raced.planned() == set()
+
+
+def test_history_that_is_no_table_ends_the_run_before_any_job(raced):
+    (raced.directory / "earlier.parquet").write_text("model,target\n")
+    raced.study["history"] = ["earlier.parquet"]
+    done = raced.run("--dry-run", ok=False)
+    output = done.stdout + done.stderr
+    assert "history[0]: earlier.parquet cannot be read as Parquet" in output
+    assert "name a table of an earlier study" in output

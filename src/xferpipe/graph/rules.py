@@ -328,6 +328,17 @@ def _read_user_files(keys: Keys) -> None:
             keys.content(job)
     except (DatasetError, OSError) as error:
         raise StudyError(str(error)) from None
+    for i, path in enumerate(study.history):
+        # Late: most studies name none.
+        import pyarrow.parquet
+
+        try:
+            pyarrow.parquet.read_metadata(path)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise StudyError(
+                f"history[{i}]: {path} cannot be read as Parquet ({error}); name a table of an "
+                "earlier study, or leave it out"
+            ) from None
 
 
 def _check_races_can_be_followed(workflow: Any, study: Study) -> None:
