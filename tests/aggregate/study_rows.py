@@ -20,7 +20,8 @@ INPUTS = (*("zoo", "epochs", "scores", "finetunes", "retrieval", "ranked_lists")
 def gathered(job: AggregateJob, files: dict, folder: Path) -> None:
     """Run stage `aggregate` on files by table."""
     rows = {name: paths for name, paths in files.items() if name != "benchmarks"}
-    aggregate(job, rows=rows, benchmarks=files["benchmarks"], tables=result_files(folder))
+    made = {"history": {}, "tables": result_files(folder)}
+    aggregate(job, rows=rows, benchmarks=files["benchmarks"], **made)
 
 
 def job(**selection) -> AggregateJob:

@@ -8,6 +8,7 @@ import polars
 import pytest
 from study_rows import MODELS, gathered, job, study, write
 
+from xferpipe.aggregate.by_model import by_model
 from xferpipe.aggregate.oracle import oracle, own_results
 from xferpipe.aggregate.pools import normalise_pools
 from xferpipe.records import RecordError, frame, read_table

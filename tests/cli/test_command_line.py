@@ -149,7 +149,7 @@ def write_results(folder, *studies):
         rows = {
             "scores": [{**key, "method": "lfc", "variant": "", "value": 0.5}],
             "finetunes": [],
-            "retrieval": [],
+            "answers": [{**key, "recipe": "r", "basis": "nothing"}],
             "zoo": [{"model": study}],
             "targets": [{"target": "t"}],
         }
@@ -161,7 +161,7 @@ WITHOUT_FOLDER = [
     ("tables", "list"),
     ("tables", "head", "scores"),
     ("tables", "export", "scores"),
-    ("recommend", "t", "--method", "lfc"),
+    ("recommend", "t"),
 ]
 
 
@@ -248,7 +248,7 @@ def test_tables_unreadable_file_is_named(run, tmp_path, words):
         (("tables", "export", "scores", "--folder", "tables", "--output", "."), "is a folder"),
         (("init", ".", "--force"), "is a folder; give the study a name in it"),
         (("plan", "--configfile", "none.yaml"), "none.yaml: no such file"),
-        (("recommend", "t", "--tables", "nowhere"), "scores.parquet: no such table"),
+        (("recommend", "t", "--tables", "nowhere"), "answers.parquet: no such table"),
     ],
 )
 def test_path_of_another_kind_is_one_message(run, results, monkeypatch, words, says):

@@ -109,7 +109,8 @@ def files(tmp_path):
     figure = {"judged_by": "accuracy", "test_accuracy": 0.9}
     finetunes = frame("finetunes", [run | finished | figure])
     write_table("finetunes", finetunes, folder / "finetunes.parquet")
-    write_table("retrieval", frame("retrieval", []), folder / "retrieval.parquet")
+    answer = {"target": "a", "shots": "full", "model": "m", "recipe": "r", "basis": "nothing"}
+    write_table("answers", frame("answers", [answer]), folder / "answers.parquet")
     write_table("zoo", frame("zoo", [{"model": "m"}]), folder / "zoo.parquet")
     write_table("targets", frame("targets", [{"target": "a"}]), folder / "targets.parquet")
     return folder
@@ -132,9 +133,9 @@ COMMANDS = {
         ["tables", "export", "scores", "--folder", "{}", "--output", "{}/scores.csv"],
     ),
     "recommend": (
-        "slowed('xferpipe.aggregate.oracle', 'oracle', 0.4)",
+        "slowed('xferpipe.records', 'read_table', 0.4)",
         r"reading the tables",
-        ["recommend", "a", "--tables", "{}", "--method", "lfc"],
+        ["recommend", "a", "--tables", "{}"],
     ),
 }
 

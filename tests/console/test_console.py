@@ -32,10 +32,12 @@ def test_finished_run_ends_with_the_verdict_and_the_page(finished_run, finished_
     done, digits, vehicles, page = finished_console[-4:]
     assert re.fullmatch(r"25 jobs done, .*", done)
     assert re.fullmatch(
-        r"digits: fine-tune \w+ with recipe \w+: test accuracy [\d.]+ over 1 run \(one run each\)",
+        r"digits: leads so far: \w+ with recipe \w+: test accuracy [\d.]+ \([\d.]+ to [\d.]+\) "
+        r"over 1 run\. Open: \d may be the best",
         digits,
     )
     assert vehicles.startswith("vehicles: fine-tune drawn with recipe sgd: mAP ")
+    assert vehicles.endswith(" over 1 run. Only one was run")
     assert page.startswith("Report: ")
     assert page.endswith("results/tiny/report.html")
 

@@ -138,10 +138,9 @@ def test_verdict_names_a_few_targets_and_counts_the_others(tmp_path, monkeypatch
     assert verdict.verdict_lines(rules, tmp_path) == []
     (tmp_path / "results" / "report.html").touch()
     places = [(f"t{i}", "full") for i in range(9)]
-    evidence = SimpleNamespace(places=lambda: places)
-    monkeypatch.setattr("xferpipe.report.evidence.load", lambda *given: evidence)
-    monkeypatch.setattr("xferpipe.report.finetune_outcomes.answers", lambda evidence, some: some)
-    monkeypatch.setattr("xferpipe.report.answer_words.in_one_line", lambda answer: answer[0])
+    words = {place: SimpleNamespace(in_one_line=place[0]) for place in places}
+    monkeypatch.setattr("xferpipe.report.evidence.load", lambda *given: None)
+    monkeypatch.setattr("xferpipe.report.answer_words.all_words", lambda evidence: words)
     lines = verdict.verdict_lines(rules, tmp_path)
     assert lines == [
         "t0",

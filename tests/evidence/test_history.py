@@ -6,13 +6,13 @@ import numpy
 import polars
 import pytest
 
+from xferpipe.config.histories import shipped
 from xferpipe.evidence.history import (
     SCHEMA,
     HistoryError,
     earlier_targets,
     history_of,
     read_history,
-    shipped,
 )
 from xferpipe.evidence.observations import angle
 from xferpipe.records import frame, write_table

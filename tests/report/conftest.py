@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy
+import polars
 import pytest
 
+from xferpipe.aggregate.answers import answers, places_of
 from xferpipe.config.jobs import ReportJob
 from xferpipe.config.study import Selection
+from xferpipe.evidence.answers import Asked
 from xferpipe.records import TABLES, empty, frame, write_table
 from xferpipe.seeding import numpy_generator
 
@@ -45,7 +49,6 @@ class StudyTables:
     ) -> None:
         self.targets, self.models, self.recipes, self.seeds = targets, models, recipes, seeds
         self.diverged, self.licences = diverged, licences
-        self.random = numpy_generator(7, "report", "fixture")
 
     def task(self, target: str) -> str:
         """Name the task of a target."""
@@ -72,6 +75,7 @@ class StudyTables:
 
     def rows(self) -> dict[str, list[dict]]:
         """Return the rows of every table."""
+        self.random = numpy_generator(7, "report", "fixture")
         tables = {name: [] for name in TABLES if name != "manifest"}
         tables["zoo"] = [
             {
@@ -418,7 +422,17 @@ class StudyTables:
             if name not in leave_out:
                 data = frame(name, rows) if rows else empty(name)
                 write_table(name, data, folder / f"{name}.parquet")
+        if "answers" not in leave_out:
+            write_table("answers", self.answers(), folder / "answers.parquet")
         return folder
+
+    def answers(self) -> polars.DataFrame:
+        """Return the answers that the whole tables give."""
+        with tempfile.TemporaryDirectory() as whole:
+            folder = Path(whole)
+            self.write(folder, leave_out=("answers",))
+            asked = dict.fromkeys(places_of(folder), Asked())
+            return answers(folder, asked, study="fixture", recipes={}, own=None, history=[])
 
 
 @pytest.fixture(scope="session")

@@ -116,7 +116,7 @@ def test_page_first_screen_holds_an_answer_for_every_target(browser, page):
         "e => [e.textContent, e.getBoundingClientRect().bottom])"
     )
     assert len(boxes) == 3
-    assert all("Fine-tune digits_low_resnet14" in text for text, _ in boxes)
+    assert all("digits_low_resnet14" in text for text, _ in boxes)
     assert all(bottom < DESKTOP[1] for _, bottom in boxes)
 
 

@@ -78,7 +78,8 @@ def list_(
     """
     import polars
 
-    from xferpipe.evidence.history import read_history, shipped
+    from xferpipe.config.histories import shipped
+    from xferpipe.evidence.history import read_history
 
     found = read_history(files or [*shipped(), *sorted(_KEPT.glob("*.parquet"))])
     runs = found.filter(kind="run")

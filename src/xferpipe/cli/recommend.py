@@ -1,15 +1,37 @@
-"""`xferpipe recommend`: which models to fine-tune first, and how sure that is."""
+"""`xferpipe recommend`: which model and recipe to fine-tune on a target, and how sure that is."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
+
+if TYPE_CHECKING:
+    import polars
+
+    from xferpipe.report.answer_words import AnswerWords
+
+#: Columns of table `answers` that are shown, and their heads.
+_SHOWN = {
+    "model": "model",
+    "recipe": "recipe",
+    "mean": "expected",
+    "low": "low",
+    "high": "high",
+    "probability_best": "p best",
+    "probability_near_best": "p near best",
+    "runs": "runs",
+    "test": "test",
+    "cost": "s a run",
+    "licence": "weights' licence",
+    "source": "source",
+    "source_licence": "source's licence",
+}
+_CARD = ("licence", "source", "source_licence")
 
 
 def recommend(
@@ -19,77 +41,124 @@ def recommend(
         typer.Option(help="Folder of the study's tables; unset: of the one study below `results`."),
     ] = None,
     shots: Annotated[str, typer.Option(help="Training images per class, or full.")] = "full",
-    method: Annotated[
-        str | None,
-        typer.Option(help="Score to order by; unset: the best one on all other targets."),
-    ] = None,
-    variant: Annotated[str, typer.Option(help="Options of --method, as in table scores.")] = "",
     own_results: Annotated[
         Path | None,
         typer.Option(
             help="CSV or Parquet of fine-tuning results that you have (target, model, accuracy, "
-            "balanced_accuracy, macro_f1 or map); they count beside the study's."
+            "balanced_accuracy, macro_f1 or map), in place of the study's `own_results`."
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="Models to show.")] = 10,
+    history: Annotated[
+        list[Path] | None,
+        typer.Option(help="Parquet file of earlier results, in place of the study's; repeatable."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Pairs to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """Say which models to fine-tune first on a target, and how sure that is.
+    """Say which model and recipe to fine-tune on a target, and how sure that is.
+
+    It reads table `answers`, as the report does; with results of your own or a history it answers
+    anew.
 
     Example: xferpipe recommend digits_5_to_9 --shots 5
     """
-    import polars
-
-    from xferpipe.aggregate.advice import Trust, advise, choose_score
-    from xferpipe.aggregate.by_model import by_model
-    from xferpipe.aggregate.oracle import oracle
-    from xferpipe.aggregate.selection import selection_and_gains
-    from xferpipe.config.study import Selection
     from xferpipe.records import read_table
+    from xferpipe.report.answer_words import words_of
 
     tables = tables_folder(tables, "--tables")
     with look.progress("reading the tables", quiet=as_json) as progress:
-        scores = read_table("scores", tables / "scores.parquet")
-        judged = Selection(own_results=own_results)
-        runs = oracle(judged, tables)
-        if method is None:
-            elsewhere = runs.filter(polars.col("target") != target)
-            selection, _ = selection_and_gains(judged, elsewhere, scores, 0, progress=progress)
-            trust = choose_score(selection, target, shots)
-        else:
-            trust = Trust(method, variant)
-        progress("ordering the models", 0, 0)
-        here = by_model(runs.filter(polars.col("target") == target, polars.col("shots") == shots))
-        known = dict(here.group_by("model").agg(polars.col("value").max()).iter_rows())
+        stored = read_table("answers", tables / "answers.parquet")
+        rows = stored.filter(target=target, shots=shots)
+        if rows.is_empty():
+            places = stored.select("target", "shots").unique(maintain_order=True).rows()
+            known = ", ".join(f"{name} ({number})" for name, number in places) or "none"
+            raise ValueError(
+                f"target {target!r} with shots {shots} was neither scored nor fine-tuned; there "
+                f"are: {known}"
+            )
+        if own_results is not None or history:
+            progress("answering anew", 0, 0)
+            rows = _answered_anew(rows, tables, own_results, history or [])
+        finetunes = read_table("finetunes", tables / "finetunes.parquet")
         zoo = read_table("zoo", tables / "zoo.parquet")
         targets = read_table("targets", tables / "targets.parquet")
-    licence = dict(targets.select("target", "licence").iter_rows()).get(target)
-    advice = advise(scores, zoo, trust, target, shots, known, target_licence=licence)
-    if as_json:
-        look.print_json(asdict(advice))
-    else:
-        _print(advice, target, shots, top)
-
-
-def _print(advice, target: str, shots: str, top: int) -> None:
-    trust = advice.trust
-    name = f"{trust.method} ({trust.variant})" if trust.variant else trust.method
-    because = (
-        f"rank correlation {trust.spearman:.2f} with fine-tuning on {trust.targets} other targets"
-        if trust.spearman is not None
-        else "as named, or for want of other fine-tunes"
+    words = words_of(
+        target if shots == "full" else f"{target}, {shots} per class",
+        rows,
+        finetunes.filter(target=target, shots=shots),
     )
-    typer.echo(f"{target}, shots {shots}, by {name}: {because}")
-    if advice.abstains:
-        typer.echo(f"No single model is recommended: {advice.abstains}.")
-    typer.echo(f"Fine-tune first: {', '.join(advice.first)}")
-    columns = ["model", "value", "low", "high", "metric", "licence", "source", "source_licence"]
-    heads = ["model", "score", "low", "high", "known result", "weights' licence", "source"]
-    heads += ["source's licence"]
-    look.print_table(heads, [[row[key] for key in columns] for row in advice.models[:top]])
-    typer.echo(f"Licence of the images of {target}: {advice.target_licence or '-'}")
-    for warning in advice.warnings:
-        look.say(f"note: {warning}")
-    shown = [row["licence"] for row in advice.models[:top]] + [advice.target_licence]
-    if None in shown:
+    rows = rows.join(zoo.select("model", *_CARD), on="model", how="left", maintain_order="left")
+    licence = dict(targets.select("target", "licence").iter_rows()).get(target)
+    if as_json:
+        look.print_json(_json(rows, words, licence))
+    else:
+        _print(rows, words, licence, target, top)
+
+
+def _answered_anew(
+    rows: polars.DataFrame, tables: Path, own: Path | None, history: list[Path]
+) -> polars.DataFrame:
+    """Answer again for one target and shots, by the rules of the stored answer."""
+    from xferpipe.aggregate.answers import answers
+    from xferpipe.config.histories import shipped
+    from xferpipe.evidence.answers import Asked
+    from xferpipe.evidence.reported import MEDIAN
+
+    first = rows.row(0, named=True)
+    place = (first["target"], first["shots"])
+    reference = None if first["reference"] == MEDIAN else first["reference"]
+    asked = Asked(first["confidence"], first["indifference"], first["level"], reference)
+    return answers(
+        tables,
+        {place: asked},
+        study=tables.resolve().parent.name,
+        recipes={place: rows["recipe"].drop_nulls().unique(maintain_order=True)},
+        own=own,
+        history=[*history, *shipped()],
+    )
+
+
+def _json(rows: polars.DataFrame, words: AnswerWords, licence: str | None) -> dict[str, Any]:
+    """Return what a program reads: facts of the answer once, and a row for each pair."""
+    first = rows.row(0, named=True)
+    place = ["target", "shots", "metric", "chosen_on", "basis"]
+    rules = ["confidence", "indifference", "level", "reference"]
+    pairs = rows.drop(place + rules).to_dicts()
+
+    def those(flag: str) -> list[dict[str, Any]]:
+        return [{name: row[name] for name in ("model", "recipe")} for row in pairs if row[flag]]
+
+    def one(flag: str) -> dict[str, Any] | None:
+        return next(iter(those(flag)), None)
+
+    return {
+        **{name: first[name] for name in place + rules},
+        "answer": words.kind,
+        "label": words.label,
+        **{flag: one(flag) for flag in ("named", "settled", "pick", "cheapest", "next")},
+        "top": those("top"),
+        "says": words.lines,
+        "target_licence": licence,
+        "pairs": pairs,
+    }
+
+
+def _print(
+    rows: polars.DataFrame, words: AnswerWords, licence: str | None, target: str, top: int
+) -> None:
+    typer.echo(words.in_one_line)
+    for line in words.lines if words.pair is not None else words.lines[1:]:
+        typer.echo(line)
+    shown = rows.head(top)
+    look.print_table(list(_SHOWN.values()), shown.select(list(_SHOWN)).rows())
+    if rows.height > top:
+        look.say(f"{top} of {rows.height} pairs; --top shows more")
+    typer.echo(f"Licence of the images of {target}: {licence or '-'}")
+    # Their figures are of the test split alone: see `aggregate.measured`.
+    if untold := rows.filter(rows["test"].is_not_null() & (rows["runs"] == 0)).height:
+        look.say(
+            f"note: {untold} pairs have test figures alone, which choose nothing where other runs "
+            "have validation figures"
+        )
+    if None in [*shown["licence"], licence]:
         look.say("note: a dash under a licence means that the study does not state it: check it")

@@ -188,7 +188,6 @@ class ChooseJob(Job):
     shots: Shots
     round: int
     race: Race
-    shipped_history: bool
     seed: int
 
 
@@ -257,6 +256,9 @@ class AggregateJob(Job):
     targets: dict[str, Target]
     target_licences: dict[str, str | None]
     seed: int
+    #: Recipes of the study, and its races by (target, shots).
+    recipes: tuple[str, ...] = ()
+    races: tuple[Race, ...] = ()
 
 
 class ReportJob(Job):

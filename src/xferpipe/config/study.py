@@ -11,6 +11,7 @@ from xferpipe.config.base import Block, Name, Place
 from xferpipe.config.checks import check
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.experts import Expert
+from xferpipe.config.histories import shipped
 from xferpipe.config.minimisers import Minimisers
 from xferpipe.config.race import Decided, Race, Run, Shots
 from xferpipe.config.recipes import Recipe
@@ -185,6 +186,11 @@ class Study(Block):
             for seed in grid.seeds
         )
         return list(dict.fromkeys(found))
+
+    @property
+    def histories(self) -> list[Path]:
+        """Files of earlier targets that the answer learns from."""
+        return [*self.history, *(shipped() if self.shipped_history else ())]
 
     def runs(self) -> list[Run]:
         """Return every fine-tuning run once: those of the grids, then those that races asked for.

@@ -25,19 +25,17 @@ def verdict_lines(rules: Rules, here: Path) -> list[str]:
         return []
     # Late: a run that fails, and every dry run, does without these imports.
     from xferpipe.records import result_files
-    from xferpipe.report.answer_words import in_one_line
+    from xferpipe.report.answer_words import all_words
     from xferpipe.report.evidence import load
-    from xferpipe.report.finetune_outcomes import answers
 
     # The other tables may be large, and the answer does not need them.
-    needed = ("finetunes", "retrieval", "scores")
+    needed = ("answers", "finetunes")
     files = result_files(rules.results / "tables")
     tables = {name: files[name] for name in needed}
-    evidence = load(rules.keys.job(("report",)), tables)
-    places = evidence.places()
-    lines = [in_one_line(answer) for answer in answers(evidence, places[:SHOWN])]
-    if len(places) > SHOWN:
-        lines.append(f"and {len(places) - SHOWN} more targets")
+    words = list(all_words(load(rules.keys.job(("report",)), tables)).values())
+    lines = [answer.in_one_line for answer in words[:SHOWN]]
+    if len(words) > SHOWN:
+        lines.append(f"and {len(words) - SHOWN} more targets")
     return [*lines, f"Report: {shown_path(page, here)}"]
 
 

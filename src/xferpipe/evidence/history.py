@@ -157,11 +157,6 @@ def _kind(kind: str, name: polars.Expr) -> tuple[polars.Expr, polars.Expr]:
     return polars.lit(kind).alias("kind"), name.alias("name")
 
 
-def shipped() -> list[Path]:
-    """Return the history that comes with the package: real targets, fine-tuned by brute force."""
-    return sorted(Path(__file__).parent.joinpath("data").glob("*.parquet"))
-
-
 def read_history(paths: Iterable[Path]) -> polars.DataFrame:
     """Read files of table `history` as one.
 

@@ -242,7 +242,7 @@ class _Regression:
     def distance(self, values: Mapping[str, Mapping[str, float]]) -> float:
         """Return by how much a target unlike the history widens its prior, 1 or more.
 
-        The median over scores of the squared distance of a score's level (its mean over models) from
+        The median over scores of the squared distance of a score's level (mean over models) from
         its levels in the history, in their standard deviations.
         """
         squared = []

@@ -1,127 +1,232 @@
-"""An answer in words: the sentence, the label of how sure it is, and what speaks for it."""
+"""An answer in words, from the rows of table `answers` of one target and shots."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import polars
 
-from xferpipe.aggregate.choice import NO_SCORES
-from xferpipe.report.evidence import METRIC_WORDS, Evidence, method_names
-from xferpipe.report.finetune_outcomes import Answer
+from xferpipe.report.evidence import METRIC_WORDS, Evidence
 
-_LABELS = {
-    "clear": "Clear",
-    "likely": "Likely",
-    "open": "Too close to call",
-    "single": "One run each",
-    "alone": "Only one model",
-    "none": "No answer yet",
-}
+#: Pairs of a group that are named; of more, the number is told.
+SHOWN = 5
 
 
 @dataclass(frozen=True)
 class AnswerWords:
-    """What the first screen says about one target."""
+    """What is said about one target.
 
-    answer: Answer
+    Attributes:
+        place: Target, with its shots.
+        kind: What sort of answer it is: best, group, near, open, alone, history or nothing.
+        label: The same in a few words.
+        pair: The row of the model and recipe in question; None where there is none.
+        verdict: What the pair is, before its name: `Fine-tune` or `Leads so far:`.
+        figure: Its figure with an interval.
+        lines: Sentences below it.
+    """
+
+    place: str
+    kind: str
     label: str
-    figure: str
-    sureness: str
-    scores: str
-    licences: str
+    pair: dict[str, Any] | None = None
+    verdict: str = ""
+    figure: str = ""
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def in_one_line(self) -> str:
+        """The answer where there is one line for it."""
+        if self.pair is None:
+            return f"{self.place}: {self.label[0].lower()}{self.label[1:]}. {self.lines[0]}"
+        start = f"{self.verdict[0].lower()}{self.verdict[1:]} {pair_name(self.pair)}"
+        return f"{self.place}: {start}: {self.figure}. {self.label}"
 
 
-def words_of(answer: Answer, evidence: Evidence) -> AnswerWords:
-    """Put an answer into words."""
+def all_words(evidence: Evidence) -> dict[tuple[str, str], AnswerWords]:
+    """Put the answer for each (target, shots) of table `answers` into words, in its order."""
+    found = {}
+    for (target, shots), rows in evidence["answers"].group_by(
+        "target", "shots", maintain_order=True
+    ):
+        runs = evidence["finetunes"].filter(target=target, shots=shots)
+        found[target, shots] = words_of(evidence.label(target, shots), rows, runs)
+    return found
+
+
+def words_of(place: str, rows: polars.DataFrame, finetunes: polars.DataFrame) -> AnswerWords:
+    """Put an answer into words.
+
+    Args:
+        place: Target, with its shots, as it is called on the page.
+        rows: Rows of table `answers` of one target and shots, at least one.
+        finetunes: Rows of table `finetunes` of the same target and shots.
+    """
+    first = rows.row(0, named=True)
+    if first["basis"] == "nothing":
+        return AnswerWords(place, "nothing", "Nothing is known", lines=_nothing(rows))
+    if first["basis"] == "history":
+        return AnswerWords(place, "history", "Not run yet", lines=_by_history(rows))
+    if rows["test"].null_count() == rows.height and (finetunes["status"] == "diverged").all():
+        lines = _all_diverged(rows, finetunes.height)
+        return AnswerWords(place, "nothing", "No answer yet", lines=lines)
+    pair = rows.row(by_predicate=polars.col("pick"), named=True)
+    kind, label = _label(rows, pair)
     return AnswerWords(
-        answer,
-        _LABELS[answer.sureness],
-        _figure(answer),
-        _sureness(answer),
-        _scores(answer, evidence),
-        _licences(answer, evidence),
+        place,
+        kind,
+        label,
+        pair,
+        "Leads so far:" if kind == "open" else "Fine-tune",
+        _figure(pair),
+        [_group(rows, pair, kind), *_gains(pair), _images(pair), _next(rows)],
     )
 
 
-def in_one_line(answer: Answer) -> str:
-    """Say an answer where there is one line for it."""
-    if answer.sureness == "none":
-        guess = f"; by score alone, {answer.hint}" if answer.hint else ""
-        return f"{answer.place}: {_LABELS['none'].lower()}, {answer.reason}{guess}"
-    return (
-        f"{answer.place}: fine-tune {answer.model} with recipe {answer.recipe}: "
-        f"{_figure(answer)} ({_LABELS[answer.sureness].lower()})"
-    )
+def pair_name(row: dict[str, Any]) -> str:
+    """Name a model and its recipe."""
+    return row["model"] if row["recipe"] is None else f"{row['model']} with recipe {row['recipe']}"
 
 
-def _figure(answer: Answer) -> str:
-    if answer.sureness == "none":
-        return ""
-    runs = "1 run" if answer.seeds == 1 else f"{answer.seeds} runs"
-    spread = "" if answer.spread is None else f" ± {answer.spread:.3f}"
-    return f"{METRIC_WORDS[answer.metric]} {answer.value:.3f}{spread} over {runs}"
+def probability(value: float) -> str:
+    """Write a probability; it stands on some thousand draws, so no more than two digits."""
+    return "over 0.99" if value > 0.995 else "below 0.01" if value < 0.005 else f"{value:.2f}"
 
 
-def _sureness(answer: Answer) -> str:
-    if answer.sureness == "none":
-        return f"Nothing to compare: {answer.reason}."
-    if answer.sureness == "alone":
-        return "No other model has a finished fine-tune, so there was nothing to choose from."
-    behind = f"the next one, {answer.runner_up}, is {abs(answer.margin):.3f} behind"
-    if answer.margin < 0:
-        ahead = f"{-answer.margin:.3f} ahead on test"
-        behind = f"one behind it on {answer.chosen_on}, {answer.runner_up}, is {ahead}"
-    if answer.probability is None:
-        return f"{behind[0].upper()}{behind[1:]}. No run was repeated: add seeds."
-    percent = "over 99 %" if answer.probability > 0.99 else f"{100 * answer.probability:.0f} %"
-    share = f"{percent} of redraws of the seed noise"
-    return f"Best of {answer.models} in {share}; {behind}."
+def duration(seconds: float) -> str:
+    """Write a time: `12 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _scores(answer: Answer, evidence: Evidence) -> str:
-    """Say what the scores would have led to without a single fine-tune."""
-    if answer.sureness == "none":
-        return f"By score alone, which is no evidence: {answer.hint}." if answer.hint else ""
-    here = (polars.col("target") == answer.target) & (polars.col("shots") == answer.shots)
-    rows = evidence.judged("selection").filter(
-        here & ~polars.col("method").is_in(NO_SCORES) & polars.col("spearman").is_not_null()
-    )
-    if rows.is_empty():
-        return ""
-    # A score that leaves models out ordered fewer: only whole ones are compared.
-    whole = rows.filter(polars.col("coverage") == 1)
-    if whole.is_empty():
-        return "No score has a value for every model."
-    top = whole.sort("spearman", descending=True, maintain_order=True).row(0, named=True)
-    interval = ""
-    if top["spearman_low"] is not None and top["spearman_high"] is not None:
-        interval = f", interval {top['spearman_low']:.2f} to {top['spearman_high']:.2f}"
-    found = rows.filter(polars.col("trials") <= 3)["score"].n_unique()
+def _label(rows: polars.DataFrame, pair: dict[str, Any]) -> tuple[str, str]:
+    group = rows["top"].sum()
+    if rows["compared"].sum() == 1:
+        return "alone", "Only one was run"
+    if pair["named"]:
+        return "best", f"Best (probability {probability(pair['probability_best'])})"
+    if pair["settled"] and group > 1:
+        return "group", f"One of {group}, no difference that matters"
+    if pair["settled"]:
+        near = probability(pair["probability_near_best"])
+        return "near", f"Within {pair['indifference']:g} of the best (probability {near})"
+    return "open", f"Open: {group} may be the best"
+
+
+def _figure(pair: dict[str, Any]) -> str:
+    """Give the test figure; where that was chosen on, what to expect of other images."""
+    words = METRIC_WORDS[pair["metric"]]
+    runs = "1 run" if pair["runs"] == 1 else f"{pair['runs']} runs"
+    if pair["chosen_on"] == "test" or pair["test"] is None:
+        names, words = ("mean", "low", "high"), f"expected {words}"
+    else:
+        names = ("test", "test_low", "test_high")
+    value, low, high = (pair[name] for name in names)
+    return f"{words} {value:.3f} ({low:.3f} to {high:.3f}) over {runs}"
+
+
+def _group(rows: polars.DataFrame, pair: dict[str, Any], kind: str) -> str:
+    """Tell the top group and its cheapest member."""
+    compared = rows.filter("compared")
+    if kind == "alone":
+        return "No other model or recipe was run, so there was nothing to choose from."
+    group = compared.filter("top").sort("probability_best", descending=True, maintain_order=True)
+    margin = f"{pair['indifference']:g}"
+    if group.height == 1:
+        return (
+            f"Of {compared.height} that were compared, no other is within {margin} of the best "
+            f"with a probability above {1 - pair['confidence']:.2g}."
+        )
+    members = [
+        f"{pair_name(row)} ({probability(row['probability_best'])})"
+        for row in group.head(SHOWN).iter_rows(named=True)
+    ]
+    more = f", and {group.height - SHOWN} more" if group.height > SHOWN else ""
     words = (
-        f"{found} of {rows['score'].n_unique()} scores have the best model among their first 3; "
-        f"{top['score']} orders the models best (Spearman {top['spearman']:.2f} "
-        f"over {top['models']} models{interval})."
+        f"{group.height} of {compared.height} may be the best or within {margin} of it "
+        f"(probability of being the best): {', '.join(members)}{more}."
     )
-    choice = method_names(
-        evidence["choices"].filter(here & (polars.col("recipe") == rows["recipe"][0]))
-    )
-    if choice.is_empty() or choice["spearman"][0] is None:
+    cheapest = group.filter("cheapest")
+    if cheapest.is_empty():
         return words
+    row = cheapest.row(0, named=True)
+    return f"{words} The cheapest of them is {pair_name(row)}: about {duration(row['cost'])} a run."
+
+
+def _gains(pair: dict[str, Any]) -> list[str]:
+    """Tell the gain over random initialisation and over the reference."""
+    if pair["gain_random"] == pair["gain_random_low"] == pair["gain_random_high"] == 0:
+        return ["It starts from random weights: nothing that was pretrained has proved better."]
+    base = pair["reference"]
+    base = "the median of those compared" if base == "median" else base
+    found = [
+        f"{pair[name]:+.3f} ({pair[f'{name}_low']:+.3f} to {pair[f'{name}_high']:+.3f}) over {over}"
+        for name, over in (("gain_random", "random initialisation"), ("gain_reference", base))
+        if pair[name] is not None
+    ]
+    return [f"Expected gain: {'; '.join(found)}."] if found else []
+
+
+def _images(pair: dict[str, Any]) -> str:
+    """Tell on how many images the choice and the figure stand."""
+    kind = "queries" if pair["metric"] == "map" else "images"
+    chosen, shown = (_count(pair[name], kind) for name in ("images", "test_images"))
+    if pair["chosen_on"] == "test":
+        return (
+            f"Chosen on {chosen} of the test split, as nothing was held out: the figure is what to "
+            "expect of others."
+        )
+    level = f"{100 * pair['level']:g} % intervals hold the noise of seeds and of images"
+    return f"Chosen on {chosen} of validation, reported on {shown} of test; {level}."
+
+
+def _count(images: int | None, kind: str) -> str:
+    return f"an unknown number of {kind}" if images is None else f"{images} {kind}"
+
+
+def _next(rows: polars.DataFrame) -> str:
+    """Tell what one more run would buy."""
+    chosen = rows.filter("next")
+    if chosen.is_empty():
+        return (
+            "No single further run is expected to raise the best; more images to choose on may."
+            if rows["compared"].sum() > 1
+            else "No single further run is expected to raise the best."
+        )
+    row = chosen.row(0, named=True)
+    gain = f"{row['next_gain']:.4f}" if row["next_gain"] >= 5e-5 else "less than 0.0001"
+    time = "" if row["cost"] is None else f", in about {duration(row['cost'])}"
+    tried = "" if row["runs"] else " (not run yet)"
     return (
-        f"{words} Chosen by the other targets alone it would have been {choice['score'][0]}, "
-        f"with {choice['spearman'][0]:.2f} here."
+        f"One more run is worth most for {pair_name(row)}{tried}: it is expected to raise the best "
+        f"by {gain}{time}."
     )
 
 
-def _licences(answer: Answer, evidence: Evidence) -> str:
-    """Name the licences that bear on the choice: the weights', their source's and the target's."""
-    target = evidence["targets"].filter(polars.col("target") == answer.target)
-    zoo = evidence["zoo"].filter(polars.col("model") == answer.model)
-    known = {"this target's images": target["licence"]}
-    if answer.model:
-        sourced = zoo["source"].drop_nulls().len()
-        source = {"their source's images": zoo["source_licence"]} if sourced else {}
-        known = {"the weights": zoo["licence"]} | source | known
-    words = [f"of {of}: {(*names.drop_nulls(), 'not stated')[0]}" for of, names in known.items()]
-    return f"Licence {'; '.join(words)}."
+def _nothing(rows: polars.DataFrame) -> list[str]:
+    models = rows["model"].n_unique()
+    return [
+        f"Nothing was fine-tuned on it, and no earlier target says what its scores are worth: "
+        f"{models} models stand in no order.",
+    ]
+
+
+def _by_history(rows: polars.DataFrame) -> list[str]:
+    first = [
+        f"{pair_name(row)} ({probability(row['probability_best'])})"
+        for row in rows.head(SHOWN).iter_rows(named=True)
+    ]
+    return [
+        "Nothing was fine-tuned on it. By scores and earlier targets alone, first come "
+        f"(probability of being the best): {', '.join(first)}.",
+        _next(rows),
+    ]
+
+
+def _all_diverged(rows: polars.DataFrame, diverged: int) -> list[str]:
+    return [
+        f"Every fine-tune diverged ({diverged} of {diverged}): try a lower learning rate.",
+        _next(rows),
+    ]

@@ -11,10 +11,9 @@ import polars
 from markupsafe import Markup
 
 from xferpipe.records import TABLES
-from xferpipe.report.answer_words import AnswerWords, words_of
+from xferpipe.report.answer_cards import cards
 from xferpipe.report.drawing import Figure, specification, vega_bundle
 from xferpipe.report.evidence import Evidence
-from xferpipe.report.finetune_outcomes import answers
 from xferpipe.report.packing import csv_link, packed
 from xferpipe.report.pictures import RankedList, ranked_lists
 from xferpipe.report.sections import SECTIONS, tables_of
@@ -59,7 +58,7 @@ def html(evidence: Evidence) -> str:
     )
     return environment.get_template("page.html").render(
         study=evidence.job.study,
-        answers=_answers(evidence),
+        answers=cards(evidence),
         sections=sections,
         missing=evidence.missing,
         facts=facts(evidence),
@@ -92,10 +91,6 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
 def _counted(finetunes: polars.DataFrame) -> str:
     diverged = finetunes.filter(polars.col("status") == "diverged").height
     return f"{finetunes.height}, {diverged} diverged" if diverged else str(finetunes.height)
-
-
-def _answers(evidence: Evidence) -> list[AnswerWords]:
-    return [words_of(answer, evidence) for answer in answers(evidence)]
 
 
 def _ranked(evidence: Evidence) -> list[RankedList]:

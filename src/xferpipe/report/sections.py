@@ -39,15 +39,17 @@ SECTIONS = (
         "Models are compared by their fine-tunes. A choice reads the validation split where there "
         "is one; the figures shown are of the test split, as fractions.",
         lambda evidence: [*targets.figures(evidence), *classes.figures(evidence)],
-        ("targets", "finetunes"),
+        ("answers", "targets", "finetunes"),
     ),
     Section(
         "scores",
         "How the scores rank",
         "A score sees a few labelled training images and no fine-tune. It is worth having where "
-        "the order it gives is the order that fine-tuning then shows.",
+        "the order it gives is the order that fine-tuning then shows. The best of many looks "
+        "better than it is: table best_scores sets it beside chance, and beside what the other "
+        "targets would have chosen.",
         scores.figures,
-        ("selection", "scores"),
+        ("best_scores", "selection", "scores"),
     ),
     Section(
         "recipes",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars
 
+from xferpipe.aggregate.answers import answers, places_of
 from xferpipe.aggregate.best_scores import best_scores
 from xferpipe.aggregate.by_model import PLACE, with_key
 from xferpipe.aggregate.choice import choices
@@ -21,6 +22,7 @@ from xferpipe.aggregate.runtime import runtime
 from xferpipe.aggregate.selection import selection_and_gains
 from xferpipe.aggregate.speed import speed_runs, speed_selection
 from xferpipe.config.jobs import AggregateJob
+from xferpipe.evidence.answers import Asked
 from xferpipe.records import frame, write_table
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 #: Tables that are made of the gathered ones.
 MADE = (
     "targets",
+    "answers",
     "selection",
     "gains",
     "choices",
@@ -43,6 +46,7 @@ def aggregate(
     *,
     rows: Mapping[str, Sequence[Path]],
     benchmarks: Sequence[Path],
+    history: Mapping[str, Path],
     tables: Mapping[str, Path],
 ) -> None:
     """Write every result table.
@@ -51,6 +55,7 @@ def aggregate(
         job: How scores are judged.
         rows: Files whose rows are gathered, by table; a table without any is empty.
         benchmarks: Snakemake's benchmark files, `benchmarks/<stage>/<wildcards>.tsv`.
+        history: Results of earlier studies.
         tables: Written: the result tables by name, all in one folder.
     Raises:
         RecordError: A file is not the table it should be.
@@ -72,8 +77,9 @@ def aggregate(
 
     selection, gains = selection_and_gains(job.selection, judged, score_rows, job.seed, known=known)
     timed = speed_selection(job.selection, speed_runs(job.selection, output), score_rows, job.seed)
+    write_table("targets", frame("targets", _targets(job)), tables["targets"])
     for name, table in (
-        ("targets", frame("targets", _targets(job))),
+        ("answers", _answers(job, output, history)),
         ("selection", polars.concat([selection, timed])),
         ("gains", gains),
         ("choices", choices(selection)),
@@ -83,6 +89,26 @@ def aggregate(
         ("runtime", runtime(benchmarks)),
     ):
         write_table(name, table, tables[name])
+
+
+def _answers(job: AggregateJob, folder: Path, history: Mapping[str, Path]) -> polars.DataFrame:
+    """Answer for every target with a fine-tune or a score, by the rules of its race if any."""
+    races = {(race.targets[0], str(race.shots[0])): race for race in job.races}
+    options = {"level": job.selection.confidence, "reference": job.selection.reference_model}
+    asked = {
+        place: Asked(races[place].confidence, races[place].indifference, **options)
+        if place in races
+        else Asked(**options)
+        for place in [*places_of(folder), *races]
+    }
+    return answers(
+        folder,
+        asked,
+        study=job.study,
+        recipes=dict.fromkeys(asked, job.recipes),
+        own=job.selection.own_results,
+        history=history.values(),
+    )
 
 
 def _tell_of_runs_without_part(runs: polars.DataFrame) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars
 
 from xferpipe.config.jobs import ChooseJob
-from xferpipe.evidence.history import read_history, shipped
+from xferpipe.evidence.history import read_history
 from xferpipe.evidence.observed import observed_runs
 from xferpipe.evidence.race import decide
 from xferpipe.records import empty, read_table, write_table
@@ -69,7 +69,7 @@ def choose(
         seen,
         _all(empty("scores"), [read_table("scores", path, ours=True) for path in scores]),
         _all(empty("zoo"), [read_table("zoo", path, ours=True) for path in cards]),
-        read_history([*(shipped() if job.shipped_history else ()), *history.values()]),
+        read_history(history.values()),
         slots=race.slots,
         seed=stream(job.seed, "choose", job.target, job.shots, job.round),
     )

@@ -43,7 +43,6 @@ class Choose(Stage):
             shots=parse_shots(shots),
             round=int(round),
             race=race,
-            shipped_history=study.shipped_history,
             seed=study.seed,
         )
 
@@ -67,13 +66,11 @@ class Choose(Stage):
             "queries": each("validation_queries"),
             "scores": [Artifact("scores", (target, shots, model), "scores") for model in models],
             "cards": [entry(study, model, "card") for model in models],
-            "history": {str(i): path for i, path in enumerate(study.history)},
+            "history": {str(i): path for i, path in enumerate(study.histories)},
         }
 
     def user_files(self, study: Study, *wildcards: str) -> list[Dataset | Path]:
-        from xferpipe.evidence.history import shipped  # What it computes with takes time to load.
-
-        return [*study.history, *(shipped() if study.shipped_history else ())]
+        return study.histories
 
     @staticmethod
     def observed(study: Study, target: str, shots: str, before: int) -> list[Run]:

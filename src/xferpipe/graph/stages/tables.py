@@ -51,6 +51,9 @@ class Aggregate(Stage):
                 name: datasets[target.dataset].licence for name, target in study.targets.items()
             },
             seed=study.seed,
+            recipes=tuple(study.finetuning_recipes),
+            # Which weights stay is decided when the race has ended.
+            races=tuple(race.model_copy(update={"keep": "all"}) for race in study.races().values()),
         )
 
     def needs(self, study: Study) -> Needs:
@@ -68,11 +71,12 @@ class Aggregate(Stage):
         return {
             "rows": rows,
             "benchmarks": [Artifact(stage, tuple(job), BENCHMARK) for stage, *job in timed],
+            "history": {str(i): path for i, path in enumerate(study.histories)},
         }
 
     def user_files(self, study: Study) -> list[Dataset | Path]:
         own = study.selection.own_results
-        return [] if own is None else [own]
+        return [*([] if own is None else [own]), *study.histories]
 
 
 class Report(Stage):

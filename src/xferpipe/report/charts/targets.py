@@ -40,7 +40,7 @@ def figures(evidence: Evidence) -> list[Figure]:
             name="models",
             title=TITLE,
             caption="Every model with its best recipe: a dot for each seed, a bar at their mean, "
-            "the model to choose on top.",
+            "in the order of what choices read.",
             alternative=f"Dot plots of test figures by model; first are {listed(words)}.",
             data=best.drop("first"),
             panels=panels,

@@ -1,0 +1,113 @@
+"""Table `answers`: which model and recipe to fine-tune on each target, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import polars
+
+from xferpipe.aggregate.gather import table_of
+from xferpipe.aggregate.measured import measured, shown_figures
+from xferpipe.aggregate.oracle import oracle, own_results
+from xferpipe.config.study import Selection
+from xferpipe.evidence.answers import Asked, answer_for
+from xferpipe.evidence.history import earlier_targets, history_of, read_history
+from xferpipe.records import empty
+
+#: Pairs that could be run are listed up to so many; beyond, only those of the commonest recipe.
+MOST = 200
+
+
+def answers(
+    folder: Path,
+    asked: Mapping[tuple[str, str], Asked],
+    *,
+    study: str,
+    recipes: Mapping[tuple[str, str], Iterable[str]],
+    own: Path | None,
+    history: Iterable[Path],
+) -> polars.DataFrame:
+    """Answer for some targets from the gathered tables.
+
+    What is known of a target are its runs, the user's own results, scores, the models' cards, and
+    earlier targets: those of the history files, and the study's other targets, as far as they are
+    of other data sets.
+
+    Args:
+        folder: Folder of the gathered tables.
+        asked: What is asked, by (target, shots).
+        study: Name of the study; rows of history files that are of it are left out.
+        recipes: Recipes that could be run, by (target, shots); taken where none was run there.
+        own: The user's own results, or None.
+        history: Files of table `history`.
+    Returns:
+        Table `answers`, in the order of `asked`.
+    Raises:
+        ValueError: Own results or a history cannot be read.
+    """
+    tests = shown_figures(folder)
+    results = None
+    if own is not None:
+        # Refuses what cannot be set against the study's own runs.
+        oracle(Selection(own_results=own), folder)
+        results = own_results(own)
+    cards = table_of("zoo", folder).collect()
+    scores = table_of("scores", folder).collect()
+    decided = table_of("decisions", folder).collect()
+    datasets = dict(table_of("targets", folder).select("target", "dataset").collect().rows())
+    past = read_history(history).filter(polars.col("study") != study)
+    ours = history_of(folder, study, datasets)
+    timed = table_of("finetunes", folder).select("target", "model", "recipe", "seconds").collect()
+    parts = [empty("answers")]
+    for (target, shots), question in asked.items():
+        here = {"target": target, "shots": shots}
+        found = measured(folder, target, shots, tests, results)
+        raced = decided.filter(**here).select("model", "recipe").unique(maintain_order=True)
+        others = ours.filter(polars.col("source") != datasets.get(target, target))
+        rows = answer_for(
+            question,
+            _candidates(found.runs, raced, cards, recipes.get((target, shots), ())),
+            found.runs,
+            scores.filter(**here),
+            cards,
+            earlier_targets(polars.concat([past, others])),
+            timed.filter(polars.col("target") != target),
+        )
+        place = here | {"metric": found.metric, "chosen_on": found.chosen_on}
+        named = (polars.lit(value, polars.String).alias(name) for name, value in place.items())
+        parts.append(rows.with_columns(named).select(empty("answers").columns))
+    return polars.concat(parts)
+
+
+def _candidates(
+    runs: polars.DataFrame, raced: polars.DataFrame, zoo: polars.DataFrame, usual: Iterable[str]
+) -> polars.DataFrame:
+    """Return the pairs that could be run: model, recipe, races.
+
+    They are all models of the zoo with the recipes that were run or race here, else with the usual
+    ones; with no recipe, where none is known.
+    """
+    known = polars.concat([runs.select("model", "recipe"), raced])
+    counts = known.unique().group_by("recipe").len().sort("len", "recipe", descending=[True, False])
+    recipes: list[str | None] = counts["recipe"].to_list() or list(usual) or [None]
+    models = zoo["model"].unique(maintain_order=True).to_list()
+    if len(models) * len(recipes) > MOST:
+        recipes = recipes[:1]
+    possible = polars.DataFrame(
+        [(model, recipe) for model in models for recipe in recipes],
+        schema={"model": polars.String, "recipe": polars.String},
+        orient="row",
+    )
+    return polars.concat(
+        [
+            raced.with_columns(races=polars.lit(value=True)),
+            possible.with_columns(races=polars.lit(value=False)),
+        ]
+    ).unique(["model", "recipe"], keep="first", maintain_order=True)
+
+
+def places_of(folder: Path) -> list[tuple[str, str]]:
+    """Return every (target, shots) with a fine-tune or a score, in order of appearance."""
+    pairs = [table_of(name, folder).select("target", "shots") for name in ("finetunes", "scores")]
+    return polars.concat(pairs).unique(maintain_order=True).collect().rows()
