@@ -7,9 +7,9 @@
 
 A target is replayed with the history of all other image sources. Costs are fine-tuning seconds of
 the stored runs, as shares of those of brute force; what scores took is reported beside. A pick is
-judged by its mean test figure over all seeds. Where a stated strategy draws (orders, seeds), its
+judged by its mean test figure over all seeds. Where a strategy draws (orders, seeds), its
 figures are means over replays. Without a shipped history simulated tables stand in, and the
-result says so. It is written to `results/replay.json`.
+result says so. It is written to `results/replay.json`; a quick one is not.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _interval(found: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Replay, print, and write the result."""
+    """Replay, print, and write the result after each table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="every fourth target, one race each")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
@@ -110,11 +110,11 @@ def main() -> None:
             report["tables"][name] = {**summary(found), "by_target": found}
             if not options.json:
                 show(name, report["tables"][name])
-    text = json.dumps(_finite(report), indent=1)
+            text = json.dumps(_finite(report), indent=1)
+            if not options.quick:
+                options.output.write_text(text + "\n")
     if options.json:
         print(text)
-    if not options.quick:
-        options.output.write_text(text + "\n")
 
 
 def tables_of(

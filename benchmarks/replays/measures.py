@@ -69,7 +69,8 @@ def clustered(values: Sequence[float], clusters: Sequence[Any]) -> dict[str, flo
     """Return a mean with its 95 % interval, where values of one cluster are not independent.
 
     Returns:
-        mean, low, high; the interval is null below two clusters. None without values.
+        mean, low, high; the interval is null below two clusters, and where all values are alike:
+        what never happened in a few targets is not impossible. None without values.
 
     Source:
         Cameron and Miller, A Practitioner's Guide to Cluster-Robust Inference, 2015: the sandwich
@@ -81,7 +82,7 @@ def clustered(values: Sequence[float], clusters: Sequence[Any]) -> dict[str, flo
     mean = float(values.mean())
     names, place = numpy.unique(numpy.asarray(clusters).astype(str), return_inverse=True)
     k = len(names)
-    if k < 2:
+    if k < 2 or numpy.ptp(values) == 0:
         return {"mean": mean, "low": None, "high": None}
     sums = numpy.bincount(place, weights=values - mean, minlength=k)
     error = math.sqrt(k / (k - 1) * float(sums @ sums)) / len(values)

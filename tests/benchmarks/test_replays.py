@@ -190,6 +190,7 @@ def test_clustered_interval_is_that_of_cluster_means_where_clusters_are_alike():
     assert found["mean"] == pytest.approx(3.5)
     assert found["high"] - found["mean"] == pytest.approx(reach, rel=1e-6)
     assert clustered([1.0, 2.0], ["a", "a"])["low"] is None
+    assert clustered([1.0, 1.0, 1.0], ["a", "b", "c"])["low"] is None
     assert clustered([], []) is None
 
 
