@@ -37,7 +37,7 @@ def tables(tmp_path: Path) -> Path:
                 runs.append(run | about | {"status": "finished"} | figures)
                 predictions += [
                     run | {"split": "validation", "row": row, "label": 1, "predicted": row < 6 + i}
-                    for row in range(10)
+                    for row in reversed(range(10))
                 ]
     scores = [
         {"target": target, "shots": "full", "model": model, "method": "lfc", "variant": variant}

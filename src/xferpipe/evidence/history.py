@@ -114,6 +114,7 @@ def history_of(
         shown = read_table("predictions", tables / "predictions.parquet")
         right = (
             shown.filter(split="validation")
+            .sort(*run, "row")
             .group_by(run, maintain_order=True)
             .agg(right=polars.col("predicted") == polars.col("label"))
             .with_columns(
