@@ -76,6 +76,7 @@ TINY: dict[str, Any] = {
     "probe": {"images_per_class": 5},
     "scores": {"methods": ["lfc", "leep", "knn", "parameters"], "bootstrap_samples": 20},
     "retrieval": {"distance": "euclidean"},
+    "selection": {"confidence": 0.95},
 }
 
 

@@ -149,12 +149,12 @@ def test_plan_on_disk_knows_the_rounds_and_keys_of_when_it_was_written(written, 
 def test_plans_of_this_run_are_kept_however_many_rounds_it_has(study, written, tmp_path):
     own = []
     for number in range(25):
-        study["selection"]["bootstrap_samples"] = number
+        study["selection"]["confidence"] = 0.5 + number / 100
         written.load(copy.deepcopy(study))
         jobs = [("load_weights", "drawn")]
         own.append(write_snapshot(written.keys, jobs, tmp_path, own))
     assert all(path.exists() for path in own)
-    study["selection"]["bootstrap_samples"] = 99
+    study["selection"]["confidence"] = 0.99
     written.load(study)
     write_snapshot(written.keys, jobs, tmp_path)
     assert sum(path.exists() for path in own) == 19

@@ -23,7 +23,7 @@ class Choose(Stage):
     place = "{target}/{shots}/round{round}"
     outputs = {"decision": "decision.parquet"}
     tables = {"decision": "decisions"}
-    reads = ("finetunes", "predictions", "validation_queries", "scores", "zoo")
+    reads = ("finetunes", "predictions", "validation_queries", "scores", "zoo", "history")
     libraries = ("numpy", "polars", "scikit-learn", "scipy")
     follows_races = True
     memory_mb, minutes = 2000, 10
