@@ -52,6 +52,37 @@ def expected_gain(
     return numpy.maximum(gain - best, 0.0)
 
 
+def run_gain(
+    mean: numpy.ndarray, covariance: numpy.ndarray, noise: numpy.ndarray, was_run: numpy.ndarray
+) -> numpy.ndarray:
+    """Return what one run of each pair is worth, where only a pair that was run can be taken.
+
+    The larger of two: by how much the best mean of all pairs is expected to rise (what the run
+    teaches), and by how much the best mean of those that were run is (what it makes possible, the
+    pair itself included). Before any run, what can be taken is a pair at random.
+
+    Args:
+        mean: float64 (P).
+        covariance: float64 (P, P).
+        noise: Variance of a run about its pair's figure, float64 (P).
+        was_run: Pairs with a run, bool (P).
+    Returns:
+        float64 (P), 0 or more; in the unit of the means.
+    """
+    moved = covariance / numpy.sqrt(numpy.diag(covariance) + noise)
+    held = mean[was_run].max() if was_run.any() else mean.mean()
+    gain = numpy.zeros(len(mean))
+    for node, weight in zip(_NODES, _WEIGHTS, strict=True):
+        after = mean + numpy.diag(moved) * node
+        if was_run.any():
+            others = (mean[was_run, None] + moved[was_run] * node).max(axis=0)
+            after = numpy.maximum(after, others)
+        else:
+            after = numpy.maximum(after, held)
+        gain += weight * after
+    return numpy.maximum(gain - held, expected_gain(mean, covariance, noise))
+
+
 def observed(covariance: numpy.ndarray, pair: int, noise: float) -> numpy.ndarray:
     """Return the covariance (P, P) after a run of a pair, whatever it will say."""
     column = covariance[:, pair]

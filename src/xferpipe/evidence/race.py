@@ -9,7 +9,7 @@ import polars
 
 from xferpipe.config.race import Race
 from xferpipe.evidence.cost import expected_seconds
-from xferpipe.evidence.gain import expected_gain, observed, run_noise
+from xferpipe.evidence.gain import observed, run_gain, run_noise
 from xferpipe.evidence.history import earlier_targets
 from xferpipe.evidence.posterior import Belief, belief, table
 
@@ -91,9 +91,8 @@ def decide(
 ) -> polars.DataFrame:
     """Choose the next runs of a race by expected gain per second, or end it.
 
-    The pair with the highest mean is run first where it was not run yet; then, one after the other
-    as if the earlier ones had been run, the pairs whose run is expected to raise the best mean most
-    for its time.
+    One after the other, as if the earlier ones had been run: the pair whose run is worth most for
+    its time, by what it teaches of all pairs or by making a better pair one that can be taken.
 
     Args:
         options: The race's rules.
@@ -152,14 +151,10 @@ def _next_runs(held: Belief, seconds: numpy.ndarray, free: list[int], count: int
         allowed = numpy.array([asked.count(i) < n for i, n in enumerate(free)])
         now = held._replace(covariance=covariance, counts=counts)
         noise = run_noise(now)
-        favourite = int(mean.argmax())
-        if counts[favourite] == 0 and allowed[favourite]:
-            pair = favourite
-        else:
-            worth = expected_gain(mean, covariance, noise) / seconds
-            # Where no single run can change the choice, the most likely rival's may in time.
-            worth = worth + 1e-9 * numpy.sqrt(numpy.diag(covariance)) / seconds
-            pair = int(numpy.where(allowed, worth, -1.0).argmax())
+        worth = run_gain(mean, covariance, noise, counts > 0) / seconds
+        # Where no single run can change the choice, the least known pair's may in time.
+        worth = worth + 1e-9 * numpy.sqrt(numpy.diag(covariance)) / seconds
+        pair = int(numpy.where(allowed, worth, -1.0).argmax())
         covariance = observed(covariance, pair, noise[pair])
         counts[pair] += 1
         asked.append(pair)
