@@ -24,7 +24,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from xferpipe.evidence.history import read_history, shipped
+from xferpipe.config.histories import shipped
+from xferpipe.evidence.history import read_history
 
 from .replays.one_target import AGAINST, Effort, replayed
 from .replays.simulated import brute_forced
