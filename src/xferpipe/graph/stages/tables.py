@@ -27,7 +27,7 @@ class Aggregate(Stage):
     does = "gather the tables and judge the scores"
     folder = "tables"
     outputs = {"tables": {name: f"{name}.parquet" for name in RESULT_TABLES}}
-    reads = RESULT_TABLES
+    reads = (*RESULT_TABLES, "history")
     libraries = ("numpy", "polars", "scikit-learn", "scipy")
     kept = RESULT_TABLES
     follows_races = True
