@@ -20,7 +20,7 @@ import polars
 #: Images taken where a run does not say how many its figure stands on.
 UNKNOWN_IMAGES = 200
 #: Standard deviation, as an angle, of what a diverged run says: next to nothing but "not good".
-_DIVERGED_DEVIATION = 0.5
+_DIVERGED_DEVIATION = 0.3
 
 
 class Observations(NamedTuple):
