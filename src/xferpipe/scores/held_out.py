@@ -49,8 +49,8 @@ def accuracy_interval(
     It is of the mean over probes: drawn anew with as many images of each class, learnt from whole,
     and tried on further images of these classes in the same shares. The fold that is left out
     makes training sets smaller; what that costs is taken from the learning curve, a straight
-    line in 1 / images through the folds and the halves. The interval is Wilson's for the outcomes
-    over `DESIGN_EFFECT`: it has a width where all outcomes are equal.
+    line in 1 / images through the folds and the halves. The interval is Wilson's, which has a width
+    where all outcomes are equal, for as many outcomes as `DESIGN_EFFECT` and the line leave.
 
     Args:
         right: Whether each image is right when its fold is left out (n).
@@ -61,14 +61,14 @@ def accuracy_interval(
         Its ends, fractions; the accuracy of `right` lies between.
     """
     n, value = len(right), float(right.mean())
-    sizes = [n - numpy.bincount(group)[group].mean() for group in (folds, folds % 2)]
-    near, far = 1 / sizes[0], 1 / sizes[1]
-    gain = 0.0
-    if far - near > 1e-9 * far:
-        gain = (value - right_of_halves.mean()) * (near - 1 / n) / (far - near)
-    middle = min(max(value + gain, 0.0), 1.0)
+    near, far = (1 / (n - numpy.bincount(g)[g].mean()) for g in (folds, folds % 2))
+    lever = (near - 1 / n) / (far - near) if far - near > 1e-9 * far else 0.0
+    whole = (1 + lever) * right - lever * right_of_halves
+    middle = min(max(float(whole.mean()), 0.0), 1.0)
+    # Small probes lie far from the halves' end of the line, which makes the outcomes noisier.
+    noise = max(float(whole.var() / right.var()), 1.0) if right.any() and not right.all() else 1.0
     z = norm.ppf((1 + confidence) / 2)
-    share = z**2 * DESIGN_EFFECT / n
+    share = z**2 * DESIGN_EFFECT * noise / n
     centre = (middle + share / 2) / (1 + share)
     reach = numpy.sqrt(share * (middle * (1 - middle) + share / 4)) / (1 + share)
     # At 0 and 1 the two halves cancel but for rounding.
