@@ -7,8 +7,9 @@ from pathlib import Path
 import polars
 
 from xferpipe.aggregate.gather import table_of
-from xferpipe.config.study import CLASSIFICATION_METRICS, METRICS, Selection
+from xferpipe.config.study import METRICS, Selection
 from xferpipe.records import UNREADABLE
+from xferpipe.records.judged import judged
 
 _RUN = ["target", "shots", "model", "recipe", "seed"]
 
@@ -72,15 +73,6 @@ def _same_metric(path: Path, own: polars.DataFrame, ours: polars.DataFrame) -> N
             f"{path}: gives {row['metric']} for target {row['target']!r}, whose runs are judged by "
             f"{row['ours']}; expected the same: give {row['ours']}, or remove the target's rows"
         )
-
-
-def judged(split: str) -> polars.Expr:
-    """Return the figure of a split, `validation` or `test`, that a row of `finetunes` is judged by:
-    null for a retrieval run, whose figure is in another table."""
-    return polars.coalesce(
-        polars.when(polars.col("judged_by") == name).then(f"{split}_{name}")
-        for name in CLASSIFICATION_METRICS
-    )
 
 
 def own_results(path: Path) -> polars.DataFrame:

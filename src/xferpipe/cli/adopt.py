@@ -11,6 +11,14 @@ import typer
 
 from xferpipe.cli import NOT_IN_ORDER, look
 from xferpipe.cli.snakefile import find_snakefile
+from xferpipe.cli.study_options import (
+    AsJson,
+    ConfigFile,
+    Directory,
+    Smoke,
+    SnakefilePath,
+    UseConda,
+)
 
 
 def adopt(
@@ -20,14 +28,12 @@ def adopt(
             help="Results of another run or study, as results/digits; unset: only check."
         ),
     ] = None,
-    configfile: Annotated[
-        Path | None, typer.Option(help="Study; unset: config.yaml beside the Snakefile.")
-    ] = None,
-    directory: Annotated[Path, typer.Option(help="Folder that holds `results`.")] = Path("."),
-    snakefile: Annotated[Path | None, typer.Option(help="The workflow's Snakefile.")] = None,
-    smoke: Annotated[bool, typer.Option(help="The study's smoke form.")] = False,
-    use_conda: Annotated[bool, typer.Option(help="The study runs with --use-conda.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    configfile: ConfigFile = None,
+    directory: Directory = Path("."),
+    snakefile: SnakefilePath = None,
+    smoke: Smoke = False,
+    use_conda: UseConda = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check the keys in results, take over those of another folder, and list what is refused.
 

@@ -10,18 +10,24 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.snakefile import find_snakefile
+from xferpipe.cli.study_options import (
+    AsJson,
+    ConfigFile,
+    Directory,
+    Smoke,
+    SnakefilePath,
+    UseConda,
+)
 
 
 def prune(
-    configfile: Annotated[
-        Path | None, typer.Option(help="Study; unset: config.yaml beside the Snakefile.")
-    ] = None,
-    directory: Annotated[Path, typer.Option(help="Folder that holds `results`.")] = Path("."),
-    snakefile: Annotated[Path | None, typer.Option(help="The workflow's Snakefile.")] = None,
-    smoke: Annotated[bool, typer.Option(help="The study's smoke form.")] = False,
-    use_conda: Annotated[bool, typer.Option(help="The study runs with --use-conda.")] = False,
+    configfile: ConfigFile = None,
+    directory: Directory = Path("."),
+    snakefile: SnakefilePath = None,
+    smoke: Smoke = False,
+    use_conda: UseConda = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove the files; unset: list them.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the weights that `keep` of the study's races lets go, and remove them with --yes.
 

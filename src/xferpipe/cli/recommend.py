@@ -64,6 +64,7 @@ def recommend(
     """
     from xferpipe.records import read_table
     from xferpipe.report.answer_words import words_of
+    from xferpipe.report.evidence import place_label
 
     tables = tables_folder(tables, "--tables")
     with look.progress("reading the tables", quiet=as_json) as progress:
@@ -83,7 +84,7 @@ def recommend(
         zoo = read_table("zoo", tables / "zoo.parquet")
         targets = read_table("targets", tables / "targets.parquet")
     words = words_of(
-        target if shots == "full" else f"{target}, {shots} per class",
+        place_label(target, shots),
         rows,
         finetunes.filter(target=target, shots=shots),
     )

@@ -18,10 +18,12 @@ from xferpipe.evidence.history import EarlierTarget
 from xferpipe.evidence.posterior import Belief, belief
 from xferpipe.evidence.race import answer
 from xferpipe.evidence.reported import gains, test_split_figures
-from xferpipe.records import TABLES
+from xferpipe.records import empty
 
 #: What an answer stands on: runs of the target, earlier targets alone, or neither.
 RUNS, HISTORY, NOTHING = "runs", "history", "nothing"
+#: Table `answers` but for what the caller knows; without rows.
+_NONE = empty("answers").drop("target", "shots", "metric", "chosen_on")
 #: Gains of less than this are rounding.
 _NO_GAIN = 1e-6
 
@@ -77,7 +79,7 @@ def answer_for(
     pairs = polars.concat([seen.select("model", "recipe"), candidates.select("model", "recipe")])
     pairs = pairs.unique(maintain_order=True)
     if not pairs.height:
-        return polars.DataFrame(schema=_schema())
+        return _NONE
     held = belief(seen, scores, zoo, list(earlier), pairs)
     was_run = _flags(pairs, seen.select("model", "recipe"))
     compared = was_run | _flags(pairs, candidates.filter("races"))
@@ -119,12 +121,7 @@ def answer_for(
         known = known.with_columns(**_unknown())
     return known.sort(
         "compared", "mean", descending=True, nulls_last=True, maintain_order=True
-    ).select(list(_schema()))
-
-
-def _schema() -> dict:
-    place = ("target", "shots", "metric", "chosen_on")
-    return {column.name: column.type for column in TABLES["answers"] if column.name not in place}
+    ).select(_NONE.columns)
 
 
 def _flags(pairs: polars.DataFrame, some: polars.DataFrame) -> numpy.ndarray:
@@ -191,8 +188,8 @@ def _verdict(known: polars.DataFrame, asked: Asked) -> dict[str, polars.Series]:
 def _next(held: Belief, cost: numpy.ndarray | None) -> dict[str, polars.Series]:
     """Return what one more run of each pair is worth, and which is worth most for its time.
 
-    The gain is by how much the best figure is expected to rise. As in a race, a favourite that was
-    not run yet comes first.
+    The gain is by how much the best figure is expected to rise. A favourite that was not run yet
+    comes first.
     """
     mean = held.mean
     gain = expected_gain(mean, held.covariance, run_noise(held))

@@ -70,16 +70,15 @@ def run_gain(
         float64 (P), 0 or more; in the unit of the means.
     """
     moved = covariance / numpy.sqrt(numpy.diag(covariance) + noise)
-    held = mean[was_run].max() if was_run.any() else mean.mean()
+    # What can be taken already, and how each run moves it; a pair at random is moved by none.
+    taken, shift = mean[was_run], moved[was_run]
+    if not was_run.any():
+        taken, shift = mean.mean(keepdims=True), numpy.zeros((1, len(mean)))
+    held = taken.max()
     gain = numpy.zeros(len(mean))
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-        after = mean + numpy.diag(moved) * node
-        if was_run.any():
-            others = (mean[was_run, None] + moved[was_run] * node).max(axis=0)
-            after = numpy.maximum(after, others)
-        else:
-            after = numpy.maximum(after, held)
-        gain += weight * after
+        others = (taken[:, None] + shift * node).max(axis=0)
+        gain += weight * numpy.maximum(mean + numpy.diag(moved) * node, others)
     return numpy.maximum(gain - held, expected_gain(mean, covariance, noise))
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy
 import polars
 
-from xferpipe.config.study import CLASSIFICATION_METRICS
 from xferpipe.evidence.observations import UNKNOWN_IMAGES, angle
 from xferpipe.records import empty, read_table
+from xferpipe.records.judged import judged
 
 #: Form of table `history`; a file of another form is refused.
 SCHEMA = 1
@@ -95,17 +95,9 @@ def history_of(
         *_kind("run", polars.col("recipe")),
         seed="seed",
         metric=polars.when(task="retrieval").then(polars.lit("map")).otherwise("judged_by"),
-        value=polars.coalesce(
-            *(
-                polars.when(judged_by=name).then(f"validation_{name}")
-                for name in CLASSIFICATION_METRICS
-            ),
-            "validation_map",
-        ),
+        value=judged("validation"),
         images="validation_images",
-        test=polars.coalesce(
-            polars.when(judged_by=name).then(f"test_{name}") for name in CLASSIFICATION_METRICS
-        ),
+        test=judged("test"),
         test_images="test_images",
         seconds="seconds",
         recipe="recipe",
@@ -127,17 +119,10 @@ def history_of(
         runs = runs.join(right.drop("right"), on=run, how="left", maintain_order="left")
     targets = runs.select(place).unique(maintain_order=True)
     models = runs.select(pairs).unique(maintain_order=True)
-    named = polars.when(polars.col("variant") == "").then("method")
     scores = (
-        read_table("scores", tables / "scores.parquet")
-        .filter(polars.col("value").is_finite(), polars.col("method") != "random")
+        named_scores(read_table("scores", tables / "scores.parquet"))
         .join(targets, on=place, how="semi")
-        .select(
-            *pairs,
-            *_kind("score", named.otherwise(polars.format("{}[{}]", "method", "variant"))),
-            value="value",
-            seconds="seconds",
-        )
+        .select(*pairs, *_kind("score", polars.col("name")), value="value", seconds="seconds")
     )
     zoo = read_table("zoo", tables / "zoo.parquet")
     cards = [
@@ -151,6 +136,18 @@ def history_of(
         schema=polars.lit(SCHEMA, polars.Int64),
         study=polars.lit(study),
         source=polars.col("target").replace(dict(sources)),
+    )
+
+
+def named_scores(scores: polars.DataFrame) -> polars.DataFrame:
+    """Return the rows of table `scores` that have a value, with `name`: method[variant]."""
+    plain = polars.col("variant").fill_null("") == ""
+    return scores.filter(
+        polars.col("value").is_finite(), polars.col("method") != "random"
+    ).with_columns(
+        name=polars.when(plain)
+        .then("method")
+        .otherwise(polars.format("{}[{}]", "method", "variant"))
     )
 
 

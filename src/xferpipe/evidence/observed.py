@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars
 
-from xferpipe.config.study import CLASSIFICATION_METRICS
+from xferpipe.records.judged import judged
 
 _LIST = polars.List(polars.Float64)
 _RUN = ["model", "recipe", "seed"]
@@ -38,13 +38,8 @@ def observed_runs(
         .agg(outcomes="outcome", rows="row")
     )
     paired = outcomes["rows"].n_unique() <= 1
-    figures = {name: f"validation_{name}" for name in (*CLASSIFICATION_METRICS, "map")}
-    validation = polars.coalesce(
-        polars.when(polars.col("judged_by") == name).then(column)
-        for name, column in figures.items()
-    )
     return (
-        finetunes.with_columns(validation=validation)
+        finetunes.with_columns(validation=judged("validation"))
         .join(outcomes, on=_RUN, how="left", maintain_order="left")
         .select(
             *_RUN,

@@ -326,7 +326,7 @@ def _apportioned(share: numpy.ndarray, draws: int) -> numpy.ndarray:
 
 
 def _image_variance(seen: Observations, pairs: int) -> numpy.ndarray:
-    """Return the image noise of a run of each pair; of one not run yet, the mean of the others."""
+    """Return the image noise of a run of each pair; of one not run yet, the median."""
     own = numpy.diag(seen.image_noise)
     usual = float(numpy.median(own)) if len(own) else 0.02
     result = numpy.full(pairs, usual)

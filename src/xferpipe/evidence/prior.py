@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy
 import polars
 
-from xferpipe.evidence.history import CARD, LOGARITHMIC, EarlierTarget
+from xferpipe.evidence.history import CARD, LOGARITHMIC, EarlierTarget, named_scores
 
 #: Name of the effect of a model's own figures on earlier targets: a list that knows no target.
 STATIC = "earlier_targets"
@@ -73,11 +73,7 @@ def score_values(scores: polars.DataFrame, zoo: polars.DataFrame) -> dict[str, d
     """
     values: dict[str, dict[str, float]] = {}
     if scores.height:
-        known = scores.filter(polars.col("value").is_finite(), polars.col("method") != "random")
-        for model, method, variant, value in known.select(
-            "model", "method", "variant", "value"
-        ).rows():
-            name = method if not variant else f"{method}[{variant}]"
+        for model, name, value in named_scores(scores).select("model", "name", "value").rows():
             values.setdefault(name, {})[model] = value
     for name in CARD:
         if name in zoo.columns and name not in values:

@@ -12,25 +12,10 @@ from xferpipe.evidence.cost import expected_seconds
 from xferpipe.evidence.gain import observed, run_gain, run_noise
 from xferpipe.evidence.history import earlier_targets
 from xferpipe.evidence.posterior import Belief, belief, table
+from xferpipe.records import empty
 
 #: Columns of a decision: those of table `decisions` that do not say which round it is.
-COLUMNS = {
-    "model": polars.String,
-    "recipe": polars.String,
-    "mean": polars.Float64,
-    "low": polars.Float64,
-    "high": polars.Float64,
-    "probability_best": polars.Float64,
-    "expected_regret": polars.Float64,
-    "runs": polars.Int64,
-    "seconds": polars.Float64,
-    "cost": polars.Float64,
-    "first_seed": polars.Int64,
-    "chosen": polars.Int64,
-    "top": polars.Boolean,
-    "named": polars.Boolean,
-    "stopped": polars.String,
-}
+COLUMNS = dict(empty("decisions").drop("target", "shots", "round").schema)
 #: Level of the intervals of a decision.
 LEVEL = 0.9
 

@@ -27,7 +27,7 @@ from xferpipe.graph.environment import differing
 from xferpipe.graph.first_seconds import keep_first_seconds
 from xferpipe.graph.graph import JobId, above, needs_of
 from xferpipe.graph.keys import has_plugins
-from xferpipe.graph.races import open_rounds
+from xferpipe.graph.races import lies_below_races, open_rounds
 from xferpipe.graph.snapshot import OWN, PlannedKeys, planned_keys
 from xferpipe.graph.sources import drop_stale_bytecode, state_at_start, state_of_sources
 from xferpipe.graph.stage import BENCHMARK, SIDECAR, Artifact, Need, Needs, artifacts
@@ -249,7 +249,7 @@ def _check_parts(keys: PlannedKeys, name: JobId, stamp: Stamp) -> None:
 def _check_races_have_ended(keys: PlannedKeys, name: JobId) -> None:
     """Tables without the runs of a race that goes on would be taken for the whole."""
     rounds = open_rounds(keys.study)
-    if STAGES[name[0]].follows_races and name[0] != "choose" and rounds:
+    if lies_below_races(name) and rounds:
         raise StaleJobError(
             f"{' '.join(name)} was started before its races had ended: round "
             + ", ".join(f"{number} of {'/'.join(place)}" for place, number in rounds.items())

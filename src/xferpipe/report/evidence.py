@@ -55,7 +55,7 @@ class Evidence:
 
     def label(self, target: str, shots: str) -> str:
         """Name a place: the target, and its shots where they are not the whole training split."""
-        return target if shots == "full" else f"{target}, {shots} per class"
+        return place_label(target, shots)
 
     def with_place(self, data: polars.DataFrame) -> polars.DataFrame:
         """Add the column `place`, the label of each row's target and shots."""
@@ -104,6 +104,11 @@ class Evidence:
             .with_columns(score=polars.when(plain).then("method").otherwise(named))
             .drop("rank", "shown")
         )
+
+
+def place_label(target: str, shots: str) -> str:
+    """Name a place: the target, and its shots where they are not the whole training split."""
+    return target if shots == "full" else f"{target}, {shots} per class"
 
 
 def load(job: ReportJob, tables: Mapping[str, Path]) -> Evidence:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars
 
 from xferpipe.aggregate.by_model import comparable, with_key
-from xferpipe.aggregate.oracle import judged, own_results
+from xferpipe.aggregate.oracle import own_results
+from xferpipe.records.judged import judged
 from xferpipe.report.evidence import Evidence
 
 _SHAPE = {
