@@ -150,12 +150,13 @@ def test_recommend_with_a_history_gives_an_order_and_says_what_it_is(tmp_path: P
     order = "caebd"
     levels = {m: [0.9 - 0.05 * k - 0.01 * i for i in range(4)] for k, m in enumerate(order)}
     path = history(tmp_path, levels)
-    found = told("u", "--tables", str(folder), "--history", str(path))
+    alone = ("--tables", str(folder), "--history", str(path), "--no-shipped-history")
+    found = told("u", *alone)
     assert found["basis"] == "history"
     assert found["pick"] is None
     assert "".join(row["model"] for row in found["pairs"]) == order
     assert found["next"]["model"] == "c"
-    printed = recommend("u", "--tables", str(folder), "--history", str(path)).output
+    printed = recommend("u", *alone).output
     assert "not run yet. Nothing was fine-tuned on it. By scores and earlier targets" in printed
 
 
@@ -220,7 +221,7 @@ def test_images_of_a_balanced_accuracy_count_as_its_rarest_class_allows(tmp_path
 
 def test_queries_of_a_retrieval_run_count_by_the_spread_of_their_precision(tmp_path: Path) -> None:
     queries = [
-        {"query": i, "ap": ap, "reranked": False, "draw": 0}
+        {"query": i, "identity": i, "ap": ap, "reranked": False, "draw": 0}
         for i, ap in enumerate((0.4, 0.6, 0.5, None))
     ]
     run_files(
@@ -230,8 +231,10 @@ def test_queries_of_a_retrieval_run_count_by_the_spread_of_their_precision(tmp_p
         retrieval_queries=queries,
     )
     (row,) = shown_figures(tmp_path).rows(named=True)
-    # Variance of a precision 0.01, of the mean of three 0.01 / 3: 0.25 / (0.01 / 3) = 75.
-    assert (row["test_images"], row["effective_images"]) == (3, pytest.approx(75))
+    # Variance of a precision 0.01, of the mean of three 0.01 / 3, of p (1 - p) 0.04 / 3; held with
+    # the one group of the prior: (1 / 3 + 2 * 0.04 / 3) / 3.
+    answers = pytest.approx(3 / (1 / 3 + 0.08 / 3))
+    assert (row["test_images"], row["effective_images"]) == (3, answers)
     found = measured(tmp_path, "t", "full", shown_figures(tmp_path), None)
     assert (found.metric, found.chosen_on) == ("map", "test")
     # Nothing was held out: queries of the test split stand for it, image by image.

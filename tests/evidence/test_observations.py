@@ -76,3 +76,33 @@ def test_graded_outcomes_vary_less_than_right_and_wrong() -> None:
     )
     noise = observe(runs, pairs("a", "b")).image_noise
     assert noise[0, 0] == pytest.approx(graded.var() / 0.25 / 300, rel=0.1)
+
+
+@pytest.mark.parametrize(("identities", "alike"), [(6, 0.0), (6, 1.0), (30, 1.0)])
+def test_noise_of_queries_that_come_in_identities_covers_what_redraws_do(
+    identities: int, alike: float
+) -> None:
+    """Queries of an identity share a part of their precision: identities are what is redrawn."""
+    generator = numpy.random.default_rng(3)
+    each, figures, variances = 8, [], []
+    for _ in range(400):
+        centre = generator.beta(3, 2, identities)[:, None]
+        own = generator.beta(3, 2, (identities, each))
+        outcomes = (alike * centre + (1 - alike) * own).ravel()
+        groups = numpy.repeat(numpy.arange(identities), each).tolist()
+        runs = [{"validation": outcomes.mean(), "outcomes": outcomes.tolist(), "groups": groups}]
+        held = observe(rows(*({"model": "a"} | run for run in runs)), pairs("a"))
+        figures.append(2 * numpy.arcsin(numpy.sqrt(outcomes.mean())))
+        variances.append(held.image_noise[0, 0])
+    spread, stated = numpy.var(figures), float(numpy.mean(variances))
+    # Never less than it is; few identities make it more: the prior is one that agrees within.
+    assert 0.95 * spread < stated < (2.2 if alike else 10) * spread
+
+
+def test_few_groups_are_held_to_agree_within_and_between_runs_to_be_unlike() -> None:
+    outcomes = [0.2, 0.2, 0.8, 0.8]
+    runs = [{"validation": 0.5, "outcomes": outcomes, "groups": [7, 7, 9, 9]}] * 2
+    noise = observe(rows(*({"model": "a"} | run for run in runs)), pairs("a")).image_noise
+    # Deviations of the groups -0.6 and 0.6: 0.72 * 2 / 1 / 16 = 0.09 of 0.25; prior 1 of 1 / 2.
+    assert noise[0, 0] == pytest.approx((1 / 2 + 0.09 / 0.25) / 2)
+    assert noise[0, 1] == pytest.approx(noise[0, 0] / 2)

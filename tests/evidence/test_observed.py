@@ -81,3 +81,26 @@ def test_runs_on_different_images_are_not_paired():
     runs = observed_runs(rows, seen, empty("validation_queries"))
     assert runs["outcomes"].null_count() == 2
     assert runs["images"].to_list() == [2, 2]
+
+
+def test_outcomes_of_a_mean_recall_weigh_images_by_their_class():
+    row = finished(MODELS[0], None, judged_by="balanced_accuracy", validation_balanced_accuracy=0.7)
+    # Ten images of class 1, nine right, and two of class 2, one right.
+    seen = frame(
+        "predictions",
+        [
+            RUN | MODELS[0] | {"split": "validation", "row": i, "label": label, "predicted": shown}
+            for i, (label, shown) in enumerate([(1, 1)] * 9 + [(1, 2), (2, 2), (2, 1)])
+        ],
+    )
+    (outcomes,) = observed_runs(finetunes(row), seen, empty("validation_queries"))["outcomes"]
+    assert outcomes.mean() == pytest.approx((0.9 + 0.5) / 2)
+    assert outcomes.var(ddof=0) / 12 == pytest.approx((0.09 / 10 + 0.25 / 2) / 4)
+
+
+def test_queries_of_one_identity_are_one_group():
+    row = finished(MODELS[0], None, task="retrieval", judged_by="map", validation_map=0.75)
+    lines = [{"row": i, "ap": ap, "identity": i // 2} for i, ap in enumerate((1.0, 0.5, 0.2))]
+    queries = frame("validation_queries", [RUN | MODELS[0] | line for line in lines])
+    (groups,) = observed_runs(finetunes(row), empty("predictions"), queries)["groups"]
+    assert groups.to_list() == [0, 0, 1]

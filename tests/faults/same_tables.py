@@ -1,4 +1,4 @@
-"""Comparing the tables of two runs: every row and value that is not a measured time."""
+"""Comparing the tables of two runs: every value but times and what is weighed by them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from xferpipe.records import TABLES, read_table
 MEASURED = {"s", "1/s", "B"}
 #: Tables of nothing but measured times.
 MEASUREMENTS = {"runtime"}
+#: Columns whose values are weighed by measured times.
+WEIGHED_BY_TIME = {"answers": {"cheapest", "next"}}
 
 
 def table(folder: Path, name: str) -> polars.DataFrame:
-    """Read one result table without its measured columns, in an order of its own."""
-    kept = [column.name for column in TABLES[name] if column.unit not in MEASURED]
+    """Read one result table without the columns that times move, in an order of its own."""
+    left_out = WEIGHED_BY_TIME.get(name, set())
+    kept = [
+        column.name
+        for column in TABLES[name]
+        if column.unit not in MEASURED and column.name not in left_out
+    ]
     data = read_table(name, folder / f"{name}.parquet").select(kept)
     return data.sort(kept, nulls_last=True)
 

@@ -10,7 +10,8 @@ import polars
 from xferpipe.aggregate.gather import table_of
 from xferpipe.aggregate.oracle import oracle
 from xferpipe.config.study import Selection
-from xferpipe.evidence.observed import observed_runs
+from xferpipe.evidence.observations import noise_ratio
+from xferpipe.evidence.observed import judged_by_class, observed_runs
 
 _PLACE = ["target", "shots"]
 _KEY = ["model", "recipe", "seed"]
@@ -34,9 +35,9 @@ class Measured(NamedTuple):
 def shown_figures(folder: Path) -> polars.DataFrame:
     """Return the test figure of every finished run, and how many images it has the noise of.
 
-    A mean of average precisions varies less than one of right and wrong, and the mean recall of
-    classes, some of them rare, more: `effective_images` is the number of single answers, right or
-    wrong, that would vary as much. Macro-F1 is taken to vary as the mean recall does.
+    A mean of average precisions varies less than one of right and wrong, unless the queries of an
+    identity are alike; the mean recall of classes, some of them rare, varies more.
+    `effective_images` is the number of single answers, right or wrong, that would vary as much.
 
     Args:
         folder: Folder of the gathered tables.
@@ -55,14 +56,13 @@ def shown_figures(folder: Path) -> polars.DataFrame:
             / polars.len() ** 2,
         )
     )
-    by_class = polars.col("judged_by").is_in(["balanced_accuracy", "macro_f1"])
     classified = (
         finetunes.filter(polars.col("task") == "classification")
         .join(classes, on=_RUN, how="left")
         .select(
             *_RUN,
             "test_images",
-            effective_images=polars.when(by_class & (polars.col("variance") > 0))
+            effective_images=polars.when(judged_by_class() & (polars.col("variance") > 0))
             .then(_answers())
             .otherwise(polars.col("test_images").cast(polars.Float64)),
         )
@@ -70,25 +70,34 @@ def shown_figures(folder: Path) -> polars.DataFrame:
     ranked = (
         table_of("retrieval_queries", folder)
         .filter(~polars.col("reranked"), polars.col("ap").is_not_null())
-        .group_by(*_RUN, "query")
+        .group_by(*_RUN, "query", "identity")
         .agg(polars.col("ap").mean())
+        .with_columns(off=polars.col("ap") - polars.col("ap").mean().over(_RUN))
+        .group_by(*_RUN, "identity")
+        .agg(polars.len(), polars.col("ap").sum(), polars.col("off").sum())
         .group_by(_RUN)
         .agg(
-            test_images=polars.len().cast(polars.Int64),
-            share=polars.col("ap").mean(),
-            variance=polars.col("ap").var() / polars.len(),
+            test_images=polars.col("len").sum().cast(polars.Int64),
+            groups=polars.len(),
+            share=polars.col("ap").sum() / polars.col("len").sum(),
+            squares=polars.col("off").pow(2).sum() / polars.col("len").sum() ** 2,
         )
         .select(
             *_RUN,
             "test_images",
-            effective_images=polars.when(polars.col("variance") > 0)
-            .then(_answers())
-            .otherwise(polars.col("test_images").cast(polars.Float64)),
+            effective_images=polars.when((share := polars.col("share")).is_between(0, 1, "none"))
+            .then(1 / noise_ratio(_between_groups() / (share * (1 - share)), polars.col("groups")))
+            .otherwise(polars.col("groups").cast(polars.Float64)),
         )
     )
     images = polars.concat([classified, ranked]).collect(engine="streaming")
     figures = oracle(Selection(), folder).select(*_RUN, test="value")
     return figures.join(images, on=_RUN, how="left", maintain_order="left")
+
+
+def _between_groups() -> polars.Expr:
+    groups = polars.col("groups")
+    return polars.col("squares") * groups / polars.max_horizontal(groups - 1, 1)
 
 
 def _answers() -> polars.Expr:
@@ -114,7 +123,7 @@ def measured(
     runs = observed_runs(
         finetunes,
         _rows("predictions", folder, shown, split="validation", **here),
-        _rows("validation_queries", folder, ("row", "ap"), **here),
+        _rows("validation_queries", folder, ("row", "identity", "ap"), **here),
     )
     metric = finetunes["judged_by"].drop_nulls().first() if finetunes.height else None
     if own is not None:
@@ -129,8 +138,8 @@ def measured(
             _rows("predictions", folder, shown, split="test", **here).with_columns(
                 split=polars.lit("validation")
             ),
-            _rows("retrieval_queries", folder, ("query", "ap"), reranked=False, **here)
-            .group_by(*_KEY, row="query")
+            _rows("retrieval_queries", folder, ("query", "identity", "ap"), reranked=False, **here)
+            .group_by(*_KEY, "identity", row="query")
             .agg(polars.col("ap").mean()),
         )
     about = finetunes.select(*_KEY, "validation_images")

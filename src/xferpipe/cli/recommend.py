@@ -52,13 +52,16 @@ def recommend(
         list[Path] | None,
         typer.Option(help="Parquet file of earlier results, in place of the study's; repeatable."),
     ] = None,
+    shipped_history: Annotated[
+        bool, typer.Option(help="Where it answers anew: know what comes with the package, too.")
+    ] = True,
     top: Annotated[int, typer.Option(min=1, help="Pairs to show.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Say which model and recipe to fine-tune on a target, and how sure that is.
 
     It reads table `answers`, as the report does; with results of your own or a history it answers
-    anew.
+    anew, without the own results and histories that the study names.
 
     Example: xferpipe recommend digits_5_to_9 --shots 5
     """
@@ -79,7 +82,7 @@ def recommend(
             )
         if own_results is not None or history:
             progress("answering anew", 0, 0)
-            rows = _answered_anew(rows, tables, own_results, history or [])
+            rows = _answered_anew(rows, tables, own_results, history or [], shipped_history)
         finetunes = read_table("finetunes", tables / "finetunes.parquet")
         zoo = read_table("zoo", tables / "zoo.parquet")
         targets = read_table("targets", tables / "targets.parquet")
@@ -97,7 +100,11 @@ def recommend(
 
 
 def _answered_anew(
-    rows: polars.DataFrame, tables: Path, own: Path | None, history: list[Path]
+    rows: polars.DataFrame,
+    tables: Path,
+    own: Path | None,
+    history: list[Path],
+    shipped_history: bool,
 ) -> polars.DataFrame:
     """Answer again for one target and shots, by the rules of the stored answer."""
     from xferpipe.aggregate.answers import answers
@@ -115,7 +122,7 @@ def _answered_anew(
         study=tables.resolve().parent.name,
         recipes={place: rows["recipe"].drop_nulls().unique(maintain_order=True)},
         own=own,
-        history=[*history, *shipped()],
+        history=[*history, *(shipped() if shipped_history else ())],
     )
 
 

@@ -21,6 +21,8 @@ import polars
 UNKNOWN_IMAGES = 200
 #: Standard deviation, as an angle, of what a diverged run says: next to nothing but "not good".
 _DIVERGED_DEVIATION = 0.3
+#: Groups of images that the prior of the image noise counts for.
+_PRIOR_GROUPS = 1
 
 
 class Observations(NamedTuple):
@@ -47,7 +49,8 @@ def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observation
 
     Args:
         runs: One row a run: model, recipe, validation (fraction or null); where known status,
-            images (count) and outcomes (List[Float64]: per image or query, in one order).
+            images (count), outcomes (List[Float64]: per image or query, in one order) and groups
+            (List[Int64]: of each outcome; what is of one group is not independent).
         candidates: The pairs: model, recipe.
     Returns:
         The observations, in the order of the runs.
@@ -89,6 +92,23 @@ def _images(row: dict) -> int:
     return int(row.get("images") or UNKNOWN_IMAGES)
 
 
+def noise_ratio(
+    variance: numpy.ndarray | polars.Expr, groups: int | polars.Expr
+) -> numpy.ndarray | polars.Expr:
+    """Return the variance of a figure over that of one answer right or wrong, held with care.
+
+    Queries of one identity come out alike, so that the variance is estimated from identities. Few
+    of them say little of it: beside it stands, as if estimated from `_PRIOR_GROUPS` identities,
+    what it were if each were one answer right or wrong.
+
+    Args:
+        variance: Estimated from the groups, as a share of p (1 - p).
+        groups: How many groups of images are independent; each image may be one of its own.
+    """
+    free = groups - 1
+    return (_PRIOR_GROUPS / groups + free * variance) / (_PRIOR_GROUPS + free)
+
+
 def _image_covariance(rows: list[dict], images: numpy.ndarray) -> numpy.ndarray:
     """Return the covariance of the figures over redraws of the images (n, n).
 
@@ -100,17 +120,31 @@ def _image_covariance(rows: list[dict], images: numpy.ndarray) -> numpy.ndarray:
     lengths = [len(row["outcomes"]) if row.get("outcomes") is not None else 0 for row in rows]
     correlation = numpy.eye(len(rows))
     for length in set(lengths) - {0, 1}:
-        group = numpy.flatnonzero(numpy.array(lengths) == length)
-        outcomes = numpy.array([rows[i]["outcomes"] for i in group], dtype=float)
-        centred = outcomes - outcomes.mean(axis=1, keepdims=True)
-        # Graded outcomes (average precision) vary less than right and wrong: one ratio for all.
+        members = numpy.flatnonzero(numpy.array(lengths) == length)
+        outcomes = numpy.array([rows[i]["outcomes"] for i in members], dtype=float)
         share = outcomes.mean(axis=1)
-        binary = (share * (1 - share)).sum()
-        variance[group] *= min(1.0, float(outcomes.var(axis=1).sum() / binary)) if binary else 1.0
-        unit = centred / numpy.maximum(numpy.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-        correlation[numpy.ix_(group, group)] = _by_kind(unit @ unit.T, [rows[i] for i in group])
+        off, groups = _by_group(outcomes - share[:, None], rows[members[0]].get("groups"))
+        # One ratio for all runs: graded outcomes vary less than right and wrong, those weighted by
+        # class more.
+        binary = max(1e-12, (share * (1 - share)).sum())
+        own = (off**2).sum() / length**2 / binary
+        if groups < length:
+            variance[members] = noise_ratio(own * groups / max(groups - 1, 1), groups)
+        elif own:
+            variance[members] = own
+        unit = off / numpy.maximum(numpy.linalg.norm(off, axis=1, keepdims=True), 1e-12)
+        alike = unit @ unit.T * (groups - 1) / (_PRIOR_GROUPS + groups - 1)
+        correlation[numpy.ix_(members, members)] = _by_kind(alike, [rows[i] for i in members])
     deviation = numpy.sqrt(variance)
     return deviation[:, None] * correlation * deviation[None, :]
+
+
+def _by_group(off: numpy.ndarray, groups: list[int] | None) -> tuple[numpy.ndarray, int]:
+    """Add up deviations (runs, images) within groups of images; without groups, leave them."""
+    if groups is None:
+        return off, off.shape[1]
+    names, index = numpy.unique(groups, return_inverse=True)
+    return off @ numpy.eye(len(names))[index], len(names)
 
 
 def _by_kind(correlation: numpy.ndarray, rows: list[dict]) -> numpy.ndarray:
