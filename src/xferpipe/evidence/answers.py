@@ -13,9 +13,9 @@ import numpy
 import polars
 
 from xferpipe.evidence.cost import expected_seconds
-from xferpipe.evidence.gain import expected_gain, run_noise
+from xferpipe.evidence.gain import run_gain, run_noise
 from xferpipe.evidence.history import EarlierTarget
-from xferpipe.evidence.posterior import Belief, belief
+from xferpipe.evidence.posterior import Belief, belief, standing
 from xferpipe.evidence.race import answer
 from xferpipe.evidence.reported import gains, test_split_figures
 from xferpipe.records import empty
@@ -91,7 +91,9 @@ def answer_for(
     spent = seen if has_time or timed is None else timed
     cost = expected_seconds(pairs, spent, zoo) if spent["seconds"].drop_nulls().len() else None
     known = (
-        pairs.with_columns(**_standing(held.draws, compared, asked))
+        pairs.with_columns(
+            **standing(held.draws, compared, indifference=asked.indifference, level=asked.level)
+        )
         .join(_totals(seen), on=["model", "recipe"], how="left", maintain_order="left")
         .join(
             test_split_figures(runs, held.seed_variance, asked.level),
@@ -129,28 +131,6 @@ def _flags(pairs: polars.DataFrame, some: polars.DataFrame) -> numpy.ndarray:
     return numpy.array([pair in named for pair in pairs.rows()], dtype=bool)
 
 
-def _standing(
-    draws: numpy.ndarray, compared: numpy.ndarray, asked: Asked
-) -> dict[str, polars.Series]:
-    """Set every pair against the best of the compared ones, and itself."""
-    best = draws[:, compared].max(axis=1, keepdims=True)
-    # Figures at the ends of the scale tie in a draw: each has its part of the first place.
-    ties = (draws[:, compared] == best).sum(axis=1, keepdims=True)
-    places = numpy.where(compared, ties, ties + 1)
-    first = numpy.where(draws > best, 1.0, (draws == best) / places)
-    rival = numpy.maximum(best, draws)
-    tail = (1 - asked.level) / 2
-    low, high = numpy.quantile(draws, [tail, 1 - tail], axis=0)
-    return {
-        "mean": polars.Series(draws.mean(axis=0)),
-        "low": polars.Series(low),
-        "high": polars.Series(high),
-        "probability_best": polars.Series(first.mean(axis=0)),
-        "probability_near_best": polars.Series((draws >= rival - asked.indifference).mean(axis=0)),
-        "expected_regret": polars.Series((rival - draws).mean(axis=0)),
-    }
-
-
 def _totals(seen: polars.DataFrame) -> polars.DataFrame:
     """Count the runs of each pair, their seconds and the images of validation."""
     return seen.group_by("model", "recipe").agg(
@@ -186,20 +166,14 @@ def _verdict(known: polars.DataFrame, asked: Asked) -> dict[str, polars.Series]:
 
 
 def _next(held: Belief, cost: numpy.ndarray | None) -> dict[str, polars.Series]:
-    """Return what one more run of each pair is worth, and which is worth most for its time.
-
-    The gain is by how much the best figure is expected to rise. A favourite that was not run yet
-    comes first.
-    """
+    """Return what one more run of each pair is worth, and which is worth most for its time."""
     mean = held.mean
-    gain = expected_gain(mean, held.covariance, run_noise(held))
+    gain = run_gain(mean, held.covariance, run_noise(held), held.counts > 0)
     best = float(numpy.clip(mean.max(), 0, numpy.pi))
     # An angle is worth sin(angle) / 2 of a fraction.
     gain = gain * numpy.sin(best) / 2
     gain[gain < _NO_GAIN] = 0.0
-    favourite = int(mean.argmax())
-    if held.counts[favourite] > 0:
-        favourite = int((gain / (1.0 if cost is None else cost)).argmax())
+    favourite = int((gain / (1.0 if cost is None else cost)).argmax())
     chosen = (numpy.arange(len(mean)) == favourite) & (gain > 0)
     return {"next_gain": polars.Series(gain), "next": polars.Series(chosen)}
 

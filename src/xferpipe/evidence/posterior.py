@@ -64,7 +64,6 @@ class Belief(NamedTuple):
     Attributes:
         candidates: The pairs: model, recipe.
         draws: Figures as fractions, float64 (n, P).
-        best: Index of the best pair of each draw, int64 (n); of two beyond 0 or 1 it is known too.
         mean: Of theta, as angles, float64 (P).
         covariance: Of theta, as angles, float64 (P, P).
         seed_variance: Of one run about its pair, as angles.
@@ -74,7 +73,6 @@ class Belief(NamedTuple):
 
     candidates: polars.DataFrame
     draws: numpy.ndarray
-    best: numpy.ndarray
     mean: numpy.ndarray
     covariance: numpy.ndarray
     seed_variance: float
@@ -125,30 +123,48 @@ def table(
     held: Belief, runs: polars.DataFrame, *, indifference: float, level: float
 ) -> polars.DataFrame:
     """Put a belief into the columns of `posterior`."""
-    candidates = held.candidates
-    best = held.draws.max(axis=1, keepdims=True)
-    tail = (1 - level) / 2
-    low, high = numpy.quantile(held.draws, [tail, 1 - tail], axis=0)
     seconds = polars.col("seconds") if "seconds" in runs.columns else polars.lit(None)
     spent = runs.group_by("model", "recipe").agg(
         runs=polars.len().cast(polars.Int64), seconds=seconds.cast(polars.Float64).sum()
     )
+    everything = numpy.ones(held.candidates.height, dtype=bool)
     return (
-        candidates.select("model", "recipe")
-        .with_columns(
-            mean=polars.Series(held.draws.mean(axis=0)),
-            low=polars.Series(low),
-            high=polars.Series(high),
-            probability_best=polars.Series(
-                numpy.bincount(held.best, minlength=candidates.height) / len(held.best)
-            ),
-            probability_near_best=polars.Series((held.draws >= best - indifference).mean(axis=0)),
-            expected_regret=polars.Series((best - held.draws).mean(axis=0)),
-        )
+        held.candidates.select("model", "recipe")
+        .with_columns(**standing(held.draws, everything, indifference=indifference, level=level))
         .join(spent, on=["model", "recipe"], how="left", maintain_order="left")
         .with_columns(polars.col("runs").fill_null(0), polars.col("seconds").fill_null(0.0))
         .select(list(SCHEMA))
     )
+
+
+def standing(
+    draws: numpy.ndarray, compared: numpy.ndarray, *, indifference: float, level: float
+) -> dict[str, polars.Series]:
+    """Set every pair against the best of the compared ones, and itself.
+
+    Args:
+        draws: Figures as fractions, float64 (n, P).
+        compared: Pairs among which the best is looked for, bool (P).
+        indifference: Difference of figures, as a fraction, that does not matter.
+        level: Of the intervals.
+    Returns:
+        Columns mean to expected_regret of `posterior`.
+    """
+    best = draws[:, compared].max(axis=1, keepdims=True)
+    # Figures at the ends of the scale tie in a draw: each has its part of the first place.
+    ties = (draws[:, compared] == best).sum(axis=1, keepdims=True)
+    places = numpy.where(compared, ties, ties + 1)
+    first = numpy.where(draws > best, 1.0, (draws == best) / places)
+    rival = numpy.maximum(best, draws)
+    low, high = numpy.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return {
+        "mean": polars.Series(draws.mean(axis=0)),
+        "low": polars.Series(low),
+        "high": polars.Series(high),
+        "probability_best": polars.Series(first.mean(axis=0)),
+        "probability_near_best": polars.Series((draws >= rival - indifference).mean(axis=0)),
+        "expected_regret": polars.Series((rival - draws).mean(axis=0)),
+    }
 
 
 def belief(
@@ -266,7 +282,6 @@ def _mixture(
     return Belief(
         candidates,
         fraction(figures),
-        figures.argmax(axis=1),
         mean,
         second - numpy.outer(mean, mean),
         float(seed_variance),
