@@ -79,7 +79,7 @@ def test_regression_coefficients_are_those_of_generalised_least_squares() -> Non
     targets = earlier(0.7, targets=5)
     fit = prior._Regression(["s"], targets)
     x = [prior.standardised(t.models, t.scores["s"], "s") for t in targets]
-    y = [prior._unit(t.by_model()) for t in targets]
+    y = [prior._unit(t.by_model) for t in targets]
     lowest, highest = [], []
     for own in (0.1, 0.4):
         for between in (0.05, 0.4):

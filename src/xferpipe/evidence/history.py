@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy
@@ -47,13 +48,14 @@ class EarlierTarget:
     seeds: float | None
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         """Models that were fine-tuned, in order."""
         return list(dict.fromkeys(model for model, _ in self.pairs))
 
+    @cached_property
     def by_model(self) -> dict[str, float]:
-        """Return each model's mean over the recipes that all models share; else over its own."""
+        """Each model's mean over the recipes that all models share; else over its own."""
         recipes = {recipe for _, recipe in self.pairs}
         shared = {
             recipe

@@ -149,7 +149,7 @@ def _static(models: Sequence[str], earlier: Sequence[EarlierTarget]) -> numpy.nd
     """Return each model's mean standardised figure on earlier targets, drawn to 0 for few."""
     found: dict[str, list[float]] = {}
     for target in earlier:
-        figures = target.by_model()
+        figures = target.by_model
         for model, value in zip(figures, _unit(figures), strict=True):
             found.setdefault(model, []).append(value)
     return numpy.array(
@@ -178,7 +178,7 @@ class _Regression:
         blocks: dict[str, list[tuple[numpy.ndarray, numpy.ndarray]]] = {}
         for target in earlier:
             others = [one for one in earlier if one.source != target.source]
-            figures = target.by_model()
+            figures = target.by_model
             models = list(figures)
             columns = [
                 _static(models, others)
@@ -268,7 +268,7 @@ def recipe_prior(recipes: Sequence[str], earlier: Sequence[EarlierTarget]) -> Re
     """
     found: dict[str, list[float]] = {}
     for target in earlier:
-        spread = numpy.std(list(target.by_model().values()), ddof=1)
+        spread = numpy.std(list(target.by_model.values()), ddof=1)
         names = [name for name in recipes if any(recipe == name for _, recipe in target.pairs)]
         if len(names) < 2 or spread == 0:
             continue
@@ -297,7 +297,7 @@ def _shrunk(values: list[float]) -> float:
 
 def scales(earlier: Sequence[EarlierTarget]) -> Scales:
     """Return how far apart models, seeds and pairs were on earlier targets."""
-    spread = [numpy.std(list(target.by_model().values()), ddof=1) for target in earlier]
+    spread = [numpy.std(list(target.by_model.values()), ddof=1) for target in earlier]
     seeds = [target.seeds for target in earlier if target.seeds]
     return Scales(
         _logarithms(spread), _logarithms(seeds), _logarithms([_interaction(t) for t in earlier])
