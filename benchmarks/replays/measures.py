@@ -106,7 +106,7 @@ def claims(held: Belief, target: BruteForced, pick: int, seen: Any, seed: int) -
     known = table(held, seen, indifference=INDIFFERENCE, level=LEVEL)
     generator = numpy.random.default_rng(seed)
     pairs, seeds = target.validation.shape
-    noise = target.test_noise + held.seed_variance / seeds * numpy.eye(pairs)
+    noise = target.test_noise + numpy.diag(held.seed_variance / seeds)
     angles = 2 * numpy.arcsin(numpy.sqrt(held.draws))
     angles = angles + generator.multivariate_normal(numpy.zeros(pairs), noise, len(angles))
     shown = fraction(angles)

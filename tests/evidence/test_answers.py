@@ -146,9 +146,7 @@ def test_lone_pair_has_no_rival_and_no_name():
 
 def test_earlier_targets_alone_give_an_order_and_no_pick():
     earlier = [
-        EarlierTarget(
-            f"t{i}", f"s{i}", {(m, "r"): 1.5 + 0.1 * j for j, m in enumerate("abc")}, 0.01
-        )
+        EarlierTarget(f"t{i}", f"s{i}", {(m, "r"): 1.5 + 0.1 * j for j, m in enumerate("abc")}, {})
         for i in range(6)
     ]
     pairs = [(model, "r", False) for model in "abc"]

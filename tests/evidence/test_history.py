@@ -15,6 +15,7 @@ from xferpipe.evidence.history import (
     read_history,
 )
 from xferpipe.evidence.observations import angle
+from xferpipe.evidence.seeds import step_variance, typical
 from xferpipe.records import frame, write_table
 
 RUN = {"shots": "full", "recipe": "sgd"}
@@ -85,7 +86,8 @@ def test_history_read_back_is_earlier_targets(tables: Path, tmp_path: Path) -> N
     assert (cats.source, dogs.source) == ("photos", "dogs")
     assert cats.models == ["a", "b", "c"]
     assert cats.pairs["a", "sgd"] == pytest.approx(float(angle(numpy.array(0.6), numpy.array(10))))
-    assert cats.seeds == 0
+    # Both seeds agree: of ten images nothing below a step is known.
+    assert cats.seeds == {"sgd": pytest.approx(typical([0.0], [1], step_variance(10)) ** 0.5)}
     assert cats.scores == {
         "lfc": dict.fromkeys("abc", 0.5),
         "parameters": dict.fromkeys("abc", 1000),

@@ -38,7 +38,7 @@ def test_posterior_of_one_grid_point_equals_the_information_form(monkeypatch) ->
     prior = 1.0 + 0.01 * (
         (model[:, None] == model) * 1.0 + (recipe[:, None] == recipe) * 1.0 + 0.16 * numpy.eye(8)
     )
-    noise = seen.image_noise + (0.05**2 + 1e-9) * numpy.eye(len(seen.value))
+    noise = seen.image_noise + numpy.diag(held.seed_variance[seen.pair] + 1e-9)
     taken = numpy.eye(8)[seen.pair]
     precision = numpy.linalg.inv(prior) + taken.T @ numpy.linalg.inv(noise) @ taken
     weighted = taken.T @ numpy.linalg.inv(noise) @ seen.value
@@ -51,11 +51,12 @@ def test_posterior_of_one_grid_point_equals_the_information_form(monkeypatch) ->
 def test_grid_weights_are_the_likelihoods_of_the_runs() -> None:
     ((runs, _, truth),) = studies(Setting(models=5), 1)
     seen = observe(runs, truth)
+    ones = numpy.ones(len(seen.value))
     points = [
         (numpy.full(5, 1.5), 0.5 + 0.1 * numpy.eye(5)),
         (numpy.zeros(5), 1.0 + numpy.eye(5)),
     ]
-    found = module._log_likelihoods(seen, points, numpy.array([0.02, 0.1]))
+    found = module._log_likelihoods(seen, points, numpy.outer([0.02**2, 0.1**2], ones))
     for p, (mean, covariance) in enumerate(points):
         for s, seeds in enumerate((0.02, 0.1)):
             total = covariance[numpy.ix_(seen.pair, seen.pair)] + seen.image_noise

@@ -96,7 +96,11 @@ def answer_for(
         )
         .join(_totals(seen), on=["model", "recipe"], how="left", maintain_order="left")
         .join(
-            test_split_figures(runs, held.seed_variance, asked.level),
+            test_split_figures(
+                runs,
+                pairs.with_columns(seed_variance=polars.Series(held.seed_variance)),
+                asked.level,
+            ),
             on=["model", "recipe"],
             how="left",
             maintain_order="left",

@@ -15,6 +15,7 @@ import numpy
 import polars
 
 from xferpipe.evidence.observations import UNKNOWN_IMAGES, angle
+from xferpipe.evidence.seeds import step_variance, typical
 from xferpipe.records import empty, read_table
 from xferpipe.records.judged import judged
 
@@ -38,14 +39,14 @@ class EarlierTarget:
         name: Target and shots, with the study.
         source: Where its images come from; targets of one source are not independent.
         pairs: Figure of each (model, recipe) as an angle: mean over seeds of finished runs.
-        seeds: Standard deviation over seeds, as an angle, pooled over pairs; None for single runs.
+        seeds: Usual standard deviation over seeds of each recipe that was repeated, as an angle.
         scores: Score -> model -> value; entries of the models' cards among them.
     """
 
     name: str
     source: str
     pairs: dict[tuple[str, str], float]
-    seeds: float | None
+    seeds: dict[str, float]
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
@@ -210,16 +211,23 @@ def _target(name: str, rows: polars.DataFrame) -> EarlierTarget:
     figures = (
         runs.with_columns(angle=polars.Series(angles))
         .group_by("model", "name", maintain_order=True)
-        .agg(polars.col("angle").mean(), variance=polars.col("angle").var(), seeds=polars.len())
+        .agg(
+            polars.col("angle").mean(),
+            variance=polars.col("angle").var(),
+            freedom=polars.len() - 1.0,
+            images=polars.col("images").fill_null(UNKNOWN_IMAGES).mean(),
+        )
     )
-    repeated = figures.filter(polars.col("seeds") > 1)
-    pooled = None
-    if repeated.height:
-        freedom = repeated["seeds"] - 1
-        pooled = float(numpy.sqrt((repeated["variance"] * freedom).sum() / freedom.sum()))
+    seeds = {
+        recipe: typical(rows["variance"], rows["freedom"], step_variance(rows["images"].mean()))
+        ** 0.5
+        for (recipe,), rows in figures.filter(polars.col("freedom") > 0).group_by(
+            "name", maintain_order=True
+        )
+    }
     scores: dict[str, dict[str, float]] = {}
     others = rows.filter(polars.col("kind") != "run", polars.col("value").is_not_null())
     for model, score, value in others.select("model", "name", "value").rows():
         scores.setdefault(score, {})[model] = value
     pairs = {(row[0], row[1]): row[2] for row in figures.rows()}
-    return EarlierTarget(name, rows["source"][0], pairs, pooled, scores)
+    return EarlierTarget(name, rows["source"][0], pairs, seeds, scores)

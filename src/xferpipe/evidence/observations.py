@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy
 import polars
 
+from xferpipe.evidence.seeds import Repeats
+
 #: Images taken where a run does not say how many its figure stands on.
 UNKNOWN_IMAGES = 200
 #: Standard deviation, as an angle, of what a diverged run says: next to nothing but "not good".
@@ -33,12 +35,14 @@ class Observations(NamedTuple):
         value: Figure as an angle, float64 (n).
         image_noise: Covariance of the figures over redraws of the images, float64 (n, n).
         images: Images behind each figure, float64 (n).
+        repeats: What repeated runs of a pair say of the noise of seeds.
     """
 
     pair: numpy.ndarray
     value: numpy.ndarray
     image_noise: numpy.ndarray
     images: numpy.ndarray
+    repeats: Repeats
 
 
 def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observations:
@@ -70,9 +74,14 @@ def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observation
     share = numpy.array([row["validation"] for row in kept], dtype=float)
     images = numpy.array(counts, dtype=float)
     noise = _image_covariance(kept, images)
-    noise[numpy.diag_indices_from(noise)] += _DIVERGED_DEVIATION**2 * numpy.array(diverged, float)
     pair = numpy.array([index[row["model"], row["recipe"]] for row in kept], dtype=numpy.int64)
-    return Observations(pair, angle(share, images), noise, images)
+    value = angle(share, images)
+    some = ~numpy.array(diverged, dtype=bool)
+    repeats = Repeats.of(
+        len(index), pair[some], value[some], noise[numpy.ix_(some, some)], images[some]
+    )
+    noise[numpy.diag_indices_from(noise)] += _DIVERGED_DEVIATION**2 * ~some
+    return Observations(pair, value, noise, images, repeats)
 
 
 def angle(share: numpy.ndarray, images: numpy.ndarray) -> numpy.ndarray:
@@ -112,9 +121,10 @@ def noise_ratio(
 def _image_covariance(rows: list[dict], images: numpy.ndarray) -> numpy.ndarray:
     """Return the covariance of the figures over redraws of the images (n, n).
 
-    The correlation of two runs' outcomes is taken as the mean of its kind: runs of one pair, of one
-    model, of two models. A covariance estimated entry by entry has as many entries as there are
-    images, and whatever combination of runs happens to vary least would be believed too much.
+    The correlation of two runs' outcomes is taken as the mean of its kind: runs of one pair (by its
+    recipe), of one model, of two models. A covariance estimated entry by entry has as many entries
+    as there are images, and whatever combination of runs happens to vary least would be believed
+    too much.
     """
     variance = 1 / images
     lengths = [len(row["outcomes"]) if row.get("outcomes") is not None else 0 for row in rows]
@@ -152,13 +162,23 @@ def _by_kind(correlation: numpy.ndarray, rows: list[dict]) -> numpy.ndarray:
     model = numpy.array([row["model"] for row in rows])
     recipe = numpy.array([row["recipe"] for row in rows])
     of_model = model[:, None] == model[None, :]
-    of_pair = of_model & (recipe[:, None] == recipe[None, :])
+    of_recipe = recipe[:, None] == recipe[None, :]
     itself = numpy.eye(len(rows), dtype=bool)
+    of_pair = of_model & of_recipe & ~itself
     result = numpy.zeros_like(correlation)
     least = 0.0
-    for kind in (~of_model, of_model & ~of_pair, of_pair & ~itself):
+    for kind in (~of_model, of_model & ~of_recipe):
         if kind.any():
-            least = min(0.999, max(least, float(correlation[kind].mean())))
+            least = _between(least, correlation[kind])
         result[kind] = least
+    # Runs of a head are all but one run; those of whole networks are not.
+    for name in numpy.unique(recipe):
+        kind = of_pair & (recipe == name)
+        if kind.any():
+            result[kind] = _between(least, correlation[kind])
     result[itself] = 1.0
     return result
+
+
+def _between(least: float, correlations: numpy.ndarray) -> float:
+    return min(0.999, max(least, float(correlations.mean())))

@@ -28,6 +28,13 @@ from xferpipe.evidence.prior import (
     scales,
     score_values,
 )
+from xferpipe.evidence.seeds import (
+    Repeats,
+    log_correction,
+    moderated,
+    recipe_factors,
+    typical,
+)
 from xferpipe.seeding import numpy_generator
 
 #: Mean and deviation of a target's level: next to nothing is assumed.
@@ -66,7 +73,7 @@ class Belief(NamedTuple):
         draws: Figures as fractions, float64 (n, P).
         mean: Of theta, as angles, float64 (P).
         covariance: Of theta, as angles, float64 (P, P).
-        seed_variance: Of one run about its pair, as angles.
+        seed_variance: Of one run about its pair, as angles, float64 (P).
         image_variance: Of one run over redraws of the images, as angles, float64 (P).
         counts: Runs of each pair that say something, int64 (P).
     """
@@ -75,7 +82,7 @@ class Belief(NamedTuple):
     draws: numpy.ndarray
     mean: numpy.ndarray
     covariance: numpy.ndarray
-    seed_variance: float
+    seed_variance: numpy.ndarray
     image_variance: numpy.ndarray
     counts: numpy.ndarray
 
@@ -197,7 +204,8 @@ def belief(
                 + _log_weight(_SPREADS, spread, known.spread)
                 + _log_weight(_INTERACTIONS, interaction, known.interaction)
             )
-    return _mixture(candidates, seen, points, numpy.array(weights), known, draws, seed)
+    noise = _Seeds(shape, seen.repeats, recipes, earlier, known)
+    return _mixture(candidates, seen, points, numpy.array(weights), noise, draws, seed)
 
 
 class _Shape:
@@ -213,6 +221,7 @@ class _Shape:
         pairs = candidates.select("model", "recipe").rows()
         self.model = numpy.array([models.index(model) for model, _ in pairs], dtype=int)
         recipe = numpy.array([recipes.index(name) for _, name in pairs], dtype=int)
+        self.recipe = recipe
         prior = recipe_prior(recipes, earlier)
         several = len(recipes) > 1
         self.recipe_mean = prior.mean[recipe] * several
@@ -226,6 +235,40 @@ class _Shape:
     def covariance(self, models: numpy.ndarray, spread: float, interaction: float) -> numpy.ndarray:
         own = interaction**2 * numpy.eye(len(models))
         return _LEVEL_DEVIATION**2 + spread**2 * (models + self.recipe_covariance + own)
+
+
+class _Seeds:
+    """The noise of seeds at each value of its grid.
+
+    Attributes:
+        variance: Of one run about its pair, float64 (values, P).
+        weights: Log prior of each value, and what the variances of pairs add, float64 (values).
+    """
+
+    def __init__(
+        self,
+        shape: _Shape,
+        repeats: Repeats,
+        recipes: list[str],
+        earlier: list[EarlierTarget],
+        known: Scales,
+    ) -> None:
+        own = {}
+        for index, name in enumerate(recipes):
+            some = (shape.recipe == index) & (repeats.freedom > 0)
+            if some.any():
+                noise = repeats.variance[some] - repeats.images[some]
+                least = repeats.step[some].max()
+                own[name] = (typical(noise, repeats.freedom[some], least), int(some.sum()))
+        factors = recipe_factors(recipes, [target.seeds for target in earlier], own)
+        factor = factors[shape.recipe]
+        self.variance = numpy.array([moderated(s, factor, repeats) for s in _SEEDS])
+        self.weights = numpy.array(
+            [
+                _log_weight(_SEEDS, s, known.seeds) + log_correction(s, factor, repeats)
+                for s in _SEEDS
+            ]
+        )
 
 
 def _interactions(recipes: int) -> tuple[float, ...]:
@@ -248,18 +291,17 @@ def _mixture(
     seen: Observations,
     points: list[tuple[numpy.ndarray, numpy.ndarray]],
     weights: numpy.ndarray,
-    known: Scales,
+    noise: _Seeds,
     draws: int,
     seed: int,
 ) -> Belief:
     pairs, n = candidates.height, len(seen.value)
-    seeds = numpy.array(_SEEDS)
-    logs = weights[:, None] + numpy.array([_log_weight(_SEEDS, s, known.seeds) for s in _SEEDS])
+    logs = weights[:, None] + noise.weights
     if n:
-        block = max(1, _ENTRIES // (n * n * len(seeds)))
+        block = max(1, _ENTRIES // (n * n * len(noise.weights)))
         for start in range(0, len(points), block):
             part = slice(start, start + block)
-            logs[part] += _log_likelihoods(seen, points[part], seeds)
+            logs[part] += _log_likelihoods(seen, points[part], noise.variance[:, seen.pair])
     weight = numpy.exp(logs - logs.max()).ravel()
     weight /= weight.sum()
     # Light points are left out, in all no more than a thousandth.
@@ -268,13 +310,15 @@ def _mixture(
     share = weight[kept] / weight[kept].sum()
     counts = _apportioned(share, draws)
     generator = numpy_generator(seed, "posterior", pairs, n)
-    mean, second, parts, seed_variance = numpy.zeros(pairs), numpy.zeros((pairs, pairs)), [], 0.0
+    mean, seed_variance = numpy.zeros(pairs), numpy.zeros(pairs)
+    second, parts = numpy.zeros((pairs, pairs)), []
     for index, part, count in zip(kept, share, counts, strict=True):
-        point, noise = divmod(int(index), len(seeds))
-        middle, covariance = _conditioned(*points[point], seen, seeds[noise])
+        point, value = divmod(int(index), len(noise.weights))
+        own = noise.variance[value]
+        middle, covariance = _conditioned(*points[point], seen, own[seen.pair])
         mean += part * middle
         second += part * (covariance + numpy.outer(middle, middle))
-        seed_variance += part * seeds[noise] ** 2
+        seed_variance += part * own
         if count:
             root = _root(covariance)
             parts.append(middle + generator.standard_normal((count, pairs)) @ root.T)
@@ -284,7 +328,7 @@ def _mixture(
         fraction(figures),
         mean,
         second - numpy.outer(mean, mean),
-        float(seed_variance),
+        seed_variance,
         _image_variance(seen, pairs),
         numpy.bincount(seen.pair, minlength=pairs),
     )
@@ -293,13 +337,16 @@ def _mixture(
 def _log_likelihoods(
     seen: Observations, points: list[tuple[numpy.ndarray, numpy.ndarray]], seeds: numpy.ndarray
 ) -> numpy.ndarray:
-    """Return the log likelihood of the runs at each point and noise of seeds (points, seeds)."""
+    """Return the log likelihood of the runs at each point and noise of seeds (points, values).
+
+    `seeds` are the variances of the runs, float64 (values, n).
+    """
     n = len(seen.value)
     taken = numpy.ix_(seen.pair, seen.pair)
     base = numpy.stack([covariance[taken] for _, covariance in points]) + seen.image_noise
     residual = numpy.stack([seen.value - mean[seen.pair] for mean, _ in points])
-    noise = seeds[None, :, None, None] ** 2 * numpy.eye(n)
-    root = numpy.linalg.cholesky(base[:, None] + noise + 1e-9 * numpy.eye(n))
+    noise = (seeds[:, :, None] + 1e-9) * numpy.eye(n)
+    root = numpy.linalg.cholesky(base[:, None] + noise)
     white = numpy.linalg.solve(
         root, numpy.broadcast_to(residual[:, None, :, None], (*root.shape[:3], 1))
     )[..., 0]
@@ -308,14 +355,14 @@ def _log_likelihoods(
 
 
 def _conditioned(
-    mean: numpy.ndarray, covariance: numpy.ndarray, seen: Observations, seeds: float
+    mean: numpy.ndarray, covariance: numpy.ndarray, seen: Observations, seeds: numpy.ndarray
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Return mean and covariance of theta given the runs."""
     n = len(seen.value)
     if not n:
         return mean, covariance
     taken = covariance[:, seen.pair]
-    total = taken[seen.pair] + seen.image_noise + (seeds**2 + 1e-9) * numpy.eye(n)
+    total = taken[seen.pair] + seen.image_noise + numpy.diag(seeds + 1e-9)
     gain = numpy.linalg.solve(total, taken.T).T
     return mean + gain @ (seen.value - mean[seen.pair]), covariance - gain @ taken.T
 

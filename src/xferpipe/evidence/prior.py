@@ -298,7 +298,11 @@ def _shrunk(values: list[float]) -> float:
 def scales(earlier: Sequence[EarlierTarget]) -> Scales:
     """Return how far apart models, seeds and pairs were on earlier targets."""
     spread = [numpy.std(list(target.by_model.values()), ddof=1) for target in earlier]
-    seeds = [target.seeds for target in earlier if target.seeds]
+    seeds = [
+        float(numpy.exp(numpy.mean(numpy.log(list(target.seeds.values())))))
+        for target in earlier
+        if target.seeds
+    ]
     return Scales(
         _logarithms(spread), _logarithms(seeds), _logarithms([_interaction(t) for t in earlier])
     )

@@ -14,7 +14,7 @@ MEDIAN = "median"
 
 
 def test_split_figures(
-    runs: polars.DataFrame, seed_variance: float, level: float
+    runs: polars.DataFrame, seeds: polars.DataFrame, level: float
 ) -> polars.DataFrame:
     """Return the test figure of each pair, with an interval over seeds and images.
 
@@ -22,7 +22,7 @@ def test_split_figures(
 
     Args:
         runs: As `answers.answer_for` takes them.
-        seed_variance: Of one run about its pair, as an angle.
+        seeds: model, recipe, seed_variance: of one run about its pair, as an angle.
         level: Of the intervals.
     Returns:
         model, recipe, test, test_images, test_low, test_high; pairs without a test figure are left
@@ -36,12 +36,13 @@ def test_split_figures(
             polars.col("test_images").max().cast(polars.Int64),
             count=polars.len(),
         )
+        .join(seeds, on=["model", "recipe"], how="left", maintain_order="left")
     )
     share = mean["test"].to_numpy()
     images = mean["effective_images"].fill_null(UNKNOWN_IMAGES).to_numpy().astype(float)
     centre = angle(share, images)
     reach = NormalDist().inv_cdf((1 + level) / 2) * numpy.sqrt(
-        1 / images + seed_variance / mean["count"].to_numpy()
+        1 / images + (mean["seed_variance"] / mean["count"]).to_numpy()
     )
     return mean.select(
         *("model", "recipe", "test", "test_images"),
