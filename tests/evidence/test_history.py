@@ -88,6 +88,7 @@ def test_history_read_back_is_earlier_targets(tables: Path, tmp_path: Path) -> N
     assert cats.pairs["a", "sgd"] == pytest.approx(float(angle(numpy.array(0.6), numpy.array(10))))
     # Both seeds agree: of ten images nothing below a step is known.
     assert cats.seeds == {"sgd": pytest.approx(typical([0.0], [1], step_variance(10)) ** 0.5)}
+    assert cats.seconds["b", "sgd"] == pytest.approx(2)
     assert cats.scores == {
         "lfc": dict.fromkeys("abc", 0.5),
         "parameters": dict.fromkeys("abc", 1000),

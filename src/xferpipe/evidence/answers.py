@@ -89,7 +89,11 @@ def answer_for(
     basis = RUNS if was_run.any() else foretold
     has_time = seen["seconds"].drop_nulls().len() > 0
     spent = seen if has_time or timed is None else timed
-    cost = expected_seconds(pairs, spent, zoo) if spent["seconds"].drop_nulls().len() else None
+    cost = (
+        expected_seconds(pairs, spent, zoo, earlier)
+        if spent["seconds"].drop_nulls().len()
+        else None
+    )
     known = (
         pairs.with_columns(
             **standing(held.draws, compared, indifference=asked.indifference, level=asked.level)

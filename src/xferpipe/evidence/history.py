@@ -41,6 +41,7 @@ class EarlierTarget:
         pairs: Figure of each (model, recipe) as an angle: mean over seeds of finished runs.
         seeds: Usual standard deviation over seeds of each recipe that was repeated, as an angle.
         scores: Score -> model -> value; entries of the models' cards among them.
+        seconds: Time of a run of each (model, recipe), geometric mean, s; where it is known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class EarlierTarget:
     pairs: dict[tuple[str, str], float]
     seeds: dict[str, float]
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @cached_property
     def models(self) -> list[str]:
@@ -216,6 +218,7 @@ def _target(name: str, rows: polars.DataFrame) -> EarlierTarget:
             variance=polars.col("angle").var(),
             freedom=polars.len() - 1.0,
             images=polars.col("images").fill_null(UNKNOWN_IMAGES).mean(),
+            seconds=polars.col("seconds").filter(polars.col("seconds") > 0).log().mean().exp(),
         )
     )
     seeds = {
@@ -230,4 +233,6 @@ def _target(name: str, rows: polars.DataFrame) -> EarlierTarget:
     for model, score, value in others.select("model", "name", "value").rows():
         scores.setdefault(score, {})[model] = value
     pairs = {(row[0], row[1]): row[2] for row in figures.rows()}
-    return EarlierTarget(name, rows["source"][0], pairs, seeds, scores)
+    timed = figures.select("model", "name", "seconds").drop_nulls().rows()
+    seconds = {(model, recipe): value for model, recipe, value in timed}
+    return EarlierTarget(name, rows["source"][0], pairs, seeds, scores, seconds)

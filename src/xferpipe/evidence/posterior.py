@@ -41,7 +41,7 @@ from xferpipe.seeding import numpy_generator
 _LEVEL, _LEVEL_DEVIATION = numpy.pi / 2, 1.0
 _SPREADS = (0.01, 0.03, 0.06, 0.1, 0.17, 0.3, 0.5, 0.8)
 _SEEDS = (0.005, 0.015, 0.03, 0.06, 0.12, 0.25)
-_INTERACTIONS = (0.15, 0.4, 0.8)
+_INTERACTIONS = (0.15, 0.4, 0.8, 1.3)
 #: Prior weights of the spreads: zoos whose models hardly differ are rare.
 _SPREAD_WEIGHTS = (0.4, 0.7, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 #: Part of the weight of a scale that no history moves.

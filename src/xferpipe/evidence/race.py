@@ -98,7 +98,7 @@ def decide(
     held = belief(runs, scores, zoo, earlier, candidates, seed=seed)
     known = table(held, runs, indifference=options.indifference, level=LEVEL)
     found = answer(known, options.confidence)
-    seconds = expected_seconds(candidates, runs, zoo)
+    seconds = expected_seconds(candidates, runs, zoo, earlier)
     used = _used_seeds(candidates, runs)
     free = [_free_seeds(seeds, options.seeds) for seeds in used]
     budget, spent = options.budget, float(runs["seconds"].sum() or 0.0)
