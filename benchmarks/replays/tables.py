@@ -80,7 +80,7 @@ def of_history(history: polars.DataFrame) -> tuple[list[BruteForced], list[str]]
         history: Every run with its test figure and seconds.
     Returns:
         The targets, and in words what was left out: targets without test figures, and pairs that
-        lack a seed (a run that diverged is no part of a history).
+        lack a seed or had a run that diverged.
     """
     found, left_out = [], []
     for (study, name, shots), rows in history.group_by(

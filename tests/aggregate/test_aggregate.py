@@ -332,7 +332,7 @@ def test_own_results_of_no_table_are_named(tmp_path: Path) -> None:
         ("target,model,map\nt,a,good\n", "column 'map'.*expected a number"),
         (
             "target,model,accuracy,map\nt,a,0.9,\nt,b,,0.8\n",
-            "target 't' has both accuracy and map; expected one",
+            "target 't' has accuracy and map; expected one",
         ),
     ],
 )

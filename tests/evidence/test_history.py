@@ -42,7 +42,7 @@ def tables(tmp_path: Path) -> Path:
                 ]
     scores = [
         {"target": target, "shots": "full", "model": model, "method": "lfc", "variant": variant}
-        | {"value": value, "seconds": 0.1}
+        | {"value": value, "seconds": 0.1, "feature_seconds": 0.5}
         for target in ("cats", "birds")
         for model in "abc"
         for variant, value in (("", 0.5), ("k=2", float("nan")))
@@ -53,6 +53,7 @@ def tables(tmp_path: Path) -> Path:
         ("predictions", predictions),
         ("scores", scores),
         ("zoo", zoo),
+        ("retrieval", []),
     ):
         write_table(name, frame(name, rows), tmp_path / f"{name}.parquet")
     return tmp_path
@@ -62,7 +63,8 @@ def test_history_of_a_study_holds_its_runs_scores_and_cards(tables: Path) -> Non
     found = history_of(tables, "pets", {"cats": "photos", "dogs": "photos"})
     assert found.columns == frame("history", []).columns
     counts = dict(found.group_by("kind").len().rows())
-    assert counts == {"run": 11, "score": 3, "card": 6}
+    assert counts == {"run": 12, "score": 3, "card": 6}
+    assert found.filter(kind="score")["seconds"].to_list() == pytest.approx([0.6] * 3)
     assert set(found["source"]) == {"photos"}
     assert set(found["schema"]) == {SCHEMA}
     (run,) = found.filter(kind="run", target="cats", model="b", seed=1).rows(named=True)
@@ -96,6 +98,27 @@ def test_history_read_back_is_earlier_targets(tables: Path, tmp_path: Path) -> N
     assert [one.source for one in earlier_targets(history, leave_out="photos")] == ["dogs"]
     assert earlier_targets(history, metric="map") == []
     assert earlier_targets(read_history([])) == []
+
+
+def test_run_that_diverged_counts_as_chance(tables: Path) -> None:
+    history = history_of(tables, "pets", {})
+    (run,) = history.filter(kind="run", target="dogs", model="c", seed=1).rows(named=True)
+    assert (run["value"], run["test"], run["seconds"]) == (None, None, 2.0)
+    cats, dogs = earlier_targets(history)
+    chance, found = angle(numpy.array([0.1, 0.8]), numpy.array([200, 10]))
+    assert cats.pairs["c", "sgd"] == pytest.approx(found)
+    assert dogs.pairs["c", "sgd"] == pytest.approx((chance + found) / 2)
+
+
+def test_figures_of_a_retrieval_target_are_its_precision(tables: Path) -> None:
+    run = RUN | {"target": "cars", "model": "a", "seed": 0}
+    about = {"task": "retrieval", "judged_by": "map", "status": "finished", "validation_map": 0.4}
+    write_table("finetunes", frame("finetunes", [run | about]), tables / "finetunes.parquet")
+    rows = [run | {"map": m, "reranked": r, "queries": 7} for m, r in ((0.5, False), (0.6, True))]
+    write_table("retrieval", frame("retrieval", rows), tables / "retrieval.parquet")
+    (found,) = history_of(tables, "pets", {}).filter(kind="run").rows(named=True)
+    assert (found["metric"], found["value"]) == ("map", 0.4)
+    assert (found["test"], found["test_images"]) == (0.5, 7)
 
 
 def test_history_of_another_form_is_refused(tables: Path, tmp_path: Path) -> None:

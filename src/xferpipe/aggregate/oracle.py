@@ -86,7 +86,7 @@ def own_results(path: Path) -> polars.DataFrame:
         Rows as `oracle` returns them.
     Raises:
         ValueError: It cannot be read, a column is missing, a value is no fraction, or a target has
-            both accuracy and map.
+            several metrics.
     """
     read = polars.read_csv if path.suffix == ".csv" else polars.read_parquet
     try:
@@ -130,8 +130,10 @@ def own_results(path: Path) -> polars.DataFrame:
         raise ValueError(f"{path}: {wrong['metric'][0]} {wrong['value'][0]} is no fraction in 0..1")
     mixed = long.filter(polars.col("metric").n_unique().over("target") > 1)
     if mixed.height:
+        target = mixed["target"][0]
+        both = " and ".join(mixed.filter(target=target)["metric"].unique(maintain_order=True))
         raise ValueError(
-            f"{path}: target {mixed['target'][0]!r} has both accuracy and map; expected one of "
-            "them for all models of a target: split the rows over two targets, or remove one"
+            f"{path}: target {target!r} has {both}; expected one of them for all models of a "
+            "target: split the rows over two targets, or remove one"
         )
     return long

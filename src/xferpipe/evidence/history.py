@@ -38,7 +38,8 @@ class EarlierTarget:
     Attributes:
         name: Target and shots, with the study.
         source: Where its images come from; targets of one source are not independent.
-        pairs: Figure of each (model, recipe) as an angle: mean over seeds of finished runs.
+        pairs: Figure of each (model, recipe) as an angle: mean over seeds. A run that diverged
+            counts as chance: the lowest figure of all others, or 0.1.
         seeds: Usual standard deviation over seeds of each recipe that was repeated, as an angle.
         scores: Score -> model -> value; entries of the models' cards among them.
         seconds: Time of a run of each (model, recipe), geometric mean, s; where it is known.
@@ -85,28 +86,37 @@ def history_of(
         sources: Target -> where its images come from; a target that is not named is its own source.
         outcomes: Keep which validation images each run got right.
     Returns:
-        Table `history`; a target without a finished run is left out.
+        Table `history`; a target without a validated run is left out.
     Raises:
         RecordError: A table is not there or cannot be read.
     """
-    runs = read_table("finetunes", tables / "finetunes.parquet").filter(
-        polars.col("status") == "finished"
-    )
     place = ["target", "shots"]
     pairs = [*place, "model"]
     run = [*pairs, "recipe", "seed"]
+    ranked = read_table("retrieval", tables / "retrieval.parquet").filter(~polars.col("reranked"))
+    diverged = polars.col("status") == "diverged"
+    runs = read_table("finetunes", tables / "finetunes.parquet").filter(
+        diverged | (polars.col("status") == "finished")
+    )
+    runs = runs.join(
+        ranked.select(*run, "map", "queries"), on=run, how="left", maintain_order="left"
+    )
+    validated = polars.col("value").is_not_null()
     runs = runs.select(
         *pairs,
         *_kind("run", polars.col("recipe")),
         seed="seed",
         metric=polars.when(task="retrieval").then(polars.lit("map")).otherwise("judged_by"),
-        value=judged("validation"),
+        value=polars.when(~diverged).then(judged("validation")),
         images="validation_images",
-        test=judged("test"),
-        test_images="test_images",
+        test=polars.when(~diverged).then(polars.coalesce("map", judged("test"))),
+        test_images=polars.coalesce("queries", "test_images"),
         seconds="seconds",
         recipe="recipe",
-    ).filter(polars.col("value").is_not_null())
+        diverged=diverged,
+    )
+    # A run that was not validated says nothing; one that diverged says that.
+    runs = runs.filter(validated.any().over(place) & (validated | polars.col("diverged")))
     if outcomes:
         shown = read_table("predictions", tables / "predictions.parquet")
         right = (
@@ -127,7 +137,13 @@ def history_of(
     scores = (
         named_scores(read_table("scores", tables / "scores.parquet"))
         .join(targets, on=place, how="semi")
-        .select(*pairs, *_kind("score", polars.col("name")), value="value", seconds="seconds")
+        .select(
+            *pairs,
+            *_kind("score", polars.col("name")),
+            value="value",
+            # Of the score alone: it needs the pass over the images, too.
+            seconds=polars.col("seconds") + polars.col("feature_seconds").fill_null(0),
+        )
     )
     zoo = read_table("zoo", tables / "zoo.parquet")
     cards = [
@@ -136,7 +152,9 @@ def history_of(
         .select(*pairs, *_kind("card", polars.lit(name)), value="value")
         for name in CARD
     ]
-    found = polars.concat([empty("history"), runs.drop("recipe"), scores, *cards], how="diagonal")
+    found = polars.concat(
+        [empty("history"), runs.drop("recipe", "diverged"), scores, *cards], how="diagonal"
+    )
     return found.with_columns(
         schema=polars.lit(SCHEMA, polars.Int64),
         study=polars.lit(study),
@@ -206,17 +224,20 @@ def earlier_targets(
 
 
 def _target(name: str, rows: polars.DataFrame) -> EarlierTarget:
-    runs = rows.filter(polars.col("kind") == "run", polars.col("value").is_not_null())
+    runs = rows.filter(polars.col("kind") == "run")
+    chance = min(0.1, runs["value"].min() or 0.0)
     angles = angle(
-        runs["value"].to_numpy(), runs["images"].fill_null(UNKNOWN_IMAGES).to_numpy().astype(float)
+        runs["value"].fill_null(chance).to_numpy(),
+        runs["images"].fill_null(UNKNOWN_IMAGES).to_numpy().astype(float),
     )
+    finished = polars.col("value").is_not_null()
     figures = (
         runs.with_columns(angle=polars.Series(angles))
         .group_by("model", "name", maintain_order=True)
         .agg(
             polars.col("angle").mean(),
-            variance=polars.col("angle").var(),
-            freedom=polars.len() - 1.0,
+            variance=polars.col("angle").filter(finished).var(),
+            freedom=finished.sum().cast(polars.Float64) - 1,
             images=polars.col("images").fill_null(UNKNOWN_IMAGES).mean(),
             seconds=polars.col("seconds").filter(polars.col("seconds") > 0).log().mean().exp(),
         )

@@ -506,11 +506,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("name", TEXT, "", "Recipe of a run, score with its variant, or entry of the card."),
         ("seed", INTEGER, "", "Seed of the run; else null."),
         ("metric", TEXT, "", "What the run is judged by; else null."),
-        ("value", REAL, "", "Validation figure (fraction), score, or entry of the card."),
+        (
+            "value",
+            REAL,
+            "",
+            "Validation figure (null: diverged), score, or card's entry.",
+        ),
         ("images", INTEGER, "count", "Validation images of the run; else null."),
         ("test", REAL, "fraction", "Test figure of the run; else null."),
         ("test_images", INTEGER, "count", "Test images of the run; else null."),
-        ("seconds", REAL, "s", "Time of the run, or of the score."),
+        ("seconds", REAL, "s", "Time of the run, or of the score with its feature pass."),
         ("outcomes", BYTES, "", "Which validation images were right, packed bits; or null."),
     ),
     "runtime": _columns(
