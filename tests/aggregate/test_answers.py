@@ -11,6 +11,7 @@ from study_rows import MODELS, gathered, job, study, write
 from typer.testing import CliRunner
 
 from xferpipe.aggregate.answers import MOST, answers, places_of
+from xferpipe.aggregate.earlier import Earlier
 from xferpipe.aggregate.measured import measured, shown_figures
 from xferpipe.cli import application
 from xferpipe.evidence.answers import Asked
@@ -84,7 +85,7 @@ def test_recommend_of_an_unknown_target_names_those_there_are(tables: Path) -> N
 def test_answers_made_anew_from_the_same_tables_are_the_same(tables: Path) -> None:
     stored = load_table("answers", tables)
     asked = dict.fromkeys(places_of(tables), Asked(reference="c"))
-    again = answers(tables, asked, study="made_up", recipes={}, own=None, history=[])
+    again = answers(tables, asked, recipes={}, own=None, earlier=Earlier(tables, "made_up", []))
     assert again.equals(stored)
 
 
@@ -165,7 +166,7 @@ def test_history_of_this_very_study_is_left_out(tables: Path, tmp_path: Path) ->
     own = tmp_path / "own.parquet"
     write_table("history", rows.with_columns(study=polars.lit("made_up")), own)
     asked = dict.fromkeys(places_of(tables), Asked(reference="c"))
-    again = answers(tables, asked, study="made_up", recipes={}, own=None, history=[own])
+    again = answers(tables, asked, recipes={}, own=None, earlier=Earlier(tables, "made_up", [own]))
     assert again.equals(load_table("answers", tables))
 
 

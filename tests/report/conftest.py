@@ -10,6 +10,7 @@ import polars
 import pytest
 
 from xferpipe.aggregate.answers import answers, places_of
+from xferpipe.aggregate.earlier import Earlier
 from xferpipe.config.jobs import ReportJob
 from xferpipe.config.study import Selection
 from xferpipe.evidence.answers import Asked
@@ -432,7 +433,9 @@ class StudyTables:
             folder = Path(whole)
             self.write(folder, leave_out=("answers",))
             asked = dict.fromkeys(places_of(folder), Asked())
-            return answers(folder, asked, study="fixture", recipes={}, own=None, history=[])
+            return answers(
+                folder, asked, recipes={}, own=None, earlier=Earlier(folder, "fixture", [])
+            )
 
 
 @pytest.fixture(scope="session")

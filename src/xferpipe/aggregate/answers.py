@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars
 
+from xferpipe.aggregate.earlier import Earlier
 from xferpipe.aggregate.gather import table_of
 from xferpipe.aggregate.measured import measured, shown_figures
 from xferpipe.aggregate.oracle import oracle, own_results
 from xferpipe.config.study import Selection
 from xferpipe.evidence.answers import Asked, answer_for
-from xferpipe.evidence.history import earlier_targets, history_of, read_history
 from xferpipe.records import empty
 
 #: Pairs that could be run are listed up to so many; beyond, only those of the commonest recipe.
@@ -23,10 +23,9 @@ def answers(
     folder: Path,
     asked: Mapping[tuple[str, str], Asked],
     *,
-    study: str,
     recipes: Mapping[tuple[str, str], Iterable[str]],
     own: Path | None,
-    history: Iterable[Path],
+    earlier: Earlier,
 ) -> polars.DataFrame:
     """Answer for some targets from the gathered tables.
 
@@ -37,14 +36,13 @@ def answers(
     Args:
         folder: Folder of the gathered tables.
         asked: What is asked, by (target, shots).
-        study: Name of the study; rows of history files that are of it are left out.
         recipes: Recipes that could be run, by (target, shots); taken where none was run there.
         own: The user's own results, or None.
-        history: Files of table `history`.
+        earlier: What other targets say.
     Returns:
         Table `answers`, in the order of `asked`.
     Raises:
-        ValueError: Own results or a history cannot be read.
+        ValueError: Own results cannot be read.
     """
     tests = shown_figures(folder)
     results = None
@@ -55,23 +53,19 @@ def answers(
     cards = table_of("zoo", folder).collect()
     scores = table_of("scores", folder).collect()
     decided = table_of("decisions", folder).collect()
-    datasets = dict(table_of("targets", folder).select("target", "dataset").collect().rows())
-    past = read_history(history).filter(polars.col("study") != study)
-    ours = history_of(folder, study, datasets)
     timed = table_of("finetunes", folder).select("target", "model", "recipe", "seconds").collect()
     parts = [empty("answers")]
     for (target, shots), question in asked.items():
         here = {"target": target, "shots": shots}
         found = measured(folder, target, shots, tests, results)
         raced = decided.filter(**here).select("model", "recipe").unique(maintain_order=True)
-        others = ours.filter(polars.col("source") != datasets.get(target, target))
         rows = answer_for(
             question,
             _candidates(found.runs, raced, cards, recipes.get((target, shots), ())),
             found.runs,
             scores.filter(**here),
             cards,
-            earlier_targets(polars.concat([past, others])),
+            earlier.of(target),
             timed.filter(polars.col("target") != target),
         )
         place = here | {"metric": found.metric, "chosen_on": found.chosen_on}

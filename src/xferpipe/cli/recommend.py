@@ -108,6 +108,7 @@ def _answered_anew(
 ) -> polars.DataFrame:
     """Answer again for one target and shots, by the rules of the stored answer."""
     from xferpipe.aggregate.answers import answers
+    from xferpipe.aggregate.earlier import Earlier
     from xferpipe.config.histories import shipped
     from xferpipe.evidence.answers import Asked
     from xferpipe.evidence.reported import MEDIAN
@@ -119,10 +120,13 @@ def _answered_anew(
     return answers(
         tables,
         {place: asked},
-        study=tables.resolve().parent.name,
         recipes={place: rows["recipe"].drop_nulls().unique(maintain_order=True)},
         own=own,
-        history=[*history, *(shipped() if shipped_history else ())],
+        earlier=Earlier(
+            tables,
+            tables.resolve().parent.name,
+            [*history, *(shipped() if shipped_history else ())],
+        ),
     )
 
 

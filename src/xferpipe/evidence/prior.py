@@ -145,16 +145,26 @@ def model_priors(
     ]
 
 
-def _static(models: Sequence[str], earlier: Sequence[EarlierTarget]) -> numpy.ndarray:
-    """Return each model's mean standardised figure on earlier targets, drawn to 0 for few."""
+def standing_before(models: Sequence[str], earlier: Sequence[EarlierTarget]) -> dict[str, float]:
+    """Return each model's mean standardised figure on earlier targets, drawn to 0 for few.
+
+    Args:
+        models: Candidates.
+        earlier: Targets of the history.
+    Returns:
+        Model -> figure, in units of a target's spread; models that were not run are left out.
+    """
     found: dict[str, list[float]] = {}
     for target in earlier:
         figures = target.by_model
         for model, value in zip(figures, _unit(figures), strict=True):
-            found.setdefault(model, []).append(value)
-    return numpy.array(
-        [sum(found[model]) / (len(found[model]) + 1) if model in found else 0.0 for model in models]
-    )
+            found.setdefault(model, []).append(float(value))
+    return {m: sum(found[m]) / (len(found[m]) + 1) for m in models if m in found}
+
+
+def _static(models: Sequence[str], earlier: Sequence[EarlierTarget]) -> numpy.ndarray:
+    known = standing_before(models, earlier)
+    return numpy.array([known.get(model, 0.0) for model in models])
 
 
 def _unit(figures: Mapping[str, float]) -> numpy.ndarray:

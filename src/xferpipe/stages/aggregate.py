@@ -13,6 +13,7 @@ from xferpipe.aggregate.answers import answers, places_of
 from xferpipe.aggregate.best_scores import best_scores
 from xferpipe.aggregate.by_model import PLACE, with_key
 from xferpipe.aggregate.choice import choices
+from xferpipe.aggregate.earlier import Earlier
 from xferpipe.aggregate.efficiency import efficiency
 from xferpipe.aggregate.gather import gather, table_of
 from xferpipe.aggregate.oracle import oracle
@@ -64,11 +65,14 @@ def aggregate(
     for name in tables:
         if name not in MADE:
             gather(name, rows.get(name, ()), tables[name], known=licences if name == "zoo" else {})
+    write_table("targets", frame("targets", _targets(job)), tables["targets"])
 
     output = tables["selection"].parent
     judged = oracle(job.selection, output)
     _tell_of_runs_without_part(judged)
-    score_rows = with_properties(table_of("scores", output).collect(engine="streaming"), output)
+    scores = table_of("scores", output).collect(engine="streaming")
+    earlier = Earlier(output, job.study, history.values())
+    score_rows = with_properties(polars.concat([scores, earlier.score_rows(scores)]), output)
 
     # Few at a time: of a large target each takes tens of MiB.
     @lru_cache(maxsize=4)
@@ -77,9 +81,8 @@ def aggregate(
 
     selection, gains = selection_and_gains(job.selection, judged, score_rows, job.seed, known=known)
     timed = speed_selection(job.selection, speed_runs(job.selection, output), score_rows, job.seed)
-    write_table("targets", frame("targets", _targets(job)), tables["targets"])
     for name, table in (
-        ("answers", _answers(job, output, history)),
+        ("answers", _answers(job, output, earlier)),
         ("selection", polars.concat([selection, timed])),
         ("gains", gains),
         ("choices", choices(selection)),
@@ -91,7 +94,7 @@ def aggregate(
         write_table(name, table, tables[name])
 
 
-def _answers(job: AggregateJob, folder: Path, history: Mapping[str, Path]) -> polars.DataFrame:
+def _answers(job: AggregateJob, folder: Path, earlier: Earlier) -> polars.DataFrame:
     """Answer for every target with a fine-tune or a score, by the rules of its race if any."""
     races = {(race.targets[0], str(race.shots[0])): race for race in job.races}
     options = {"level": job.selection.confidence, "reference": job.selection.reference_model}
@@ -104,10 +107,9 @@ def _answers(job: AggregateJob, folder: Path, history: Mapping[str, Path]) -> po
     return answers(
         folder,
         asked,
-        study=job.study,
         recipes=dict.fromkeys(asked, job.recipes),
         own=job.selection.own_results,
-        history=history.values(),
+        earlier=earlier,
     )
 
 
