@@ -9,7 +9,8 @@ from pathlib import Path
 import polars
 
 from xferpipe.aggregate.gather import table_of
-from xferpipe.evidence.history import EarlierTarget, earlier_targets, history_of, read_history
+from xferpipe.evidence.compiled import history_of
+from xferpipe.evidence.history import EarlierTarget, earlier_targets, read_history
 from xferpipe.evidence.prior import STATIC, standing_before
 from xferpipe.records import frame
 

@@ -41,7 +41,7 @@ def add(
 
     Example: xferpipe history add results/digits/tables
     """
-    from xferpipe.evidence.history import history_of
+    from xferpipe.evidence.compiled import history_of
     from xferpipe.records import write_table
 
     folder = tables_folder(tables, "the argument").absolute()
