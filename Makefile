@@ -33,8 +33,8 @@ demo: install ## Run the default study: data, zoo, scores, fine-tunes, tables, r
 test: install ## Run the tests (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
-test-slow: install ## Run the long tests (under 40 minutes on 2 cores)
-	$(BIN)/python -m pytest -m slow
+test-slow: install ## Run the long tests (about 20 minutes on 2 cores)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 
 lint: install ## Check style, imports between layers, and the workflow
 	$(BIN)/ruff check .
