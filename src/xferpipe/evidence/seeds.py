@@ -19,6 +19,8 @@ from scipy.special import digamma, gammaln
 
 #: Degrees of freedom of what is usual; those of the shipped history, by the method of the source.
 FREEDOM = 4.0
+#: Degrees of freedom taken off: a normal distribution stands for Student's with its heavier tails.
+_TAILS = 1.0
 #: Variance of the logarithm of a recipe's variance where earlier targets do not know the recipe.
 _RECIPES = 1.5**2
 #: Variance of the logarithm of a variance of two degrees of freedom about its recipe's.
@@ -131,7 +133,7 @@ def moderated(seeds: float, factor: numpy.ndarray, repeats: Repeats) -> numpy.nd
     """
     usual = seeds**2 * factor + repeats.images
     total = FREEDOM * usual + repeats.freedom * repeats.variance
-    return numpy.maximum(total / (FREEDOM + repeats.freedom) - repeats.images, 1e-9)
+    return numpy.maximum(total / (FREEDOM + repeats.freedom - _TAILS) - repeats.images, 1e-9)
 
 
 def log_correction(seeds: float, factor: numpy.ndarray, repeats: Repeats) -> float:
