@@ -141,3 +141,41 @@ def test_score_values_leave_out_what_is_no_number() -> None:
         "source_accuracy": {"a": 0.7},
         "parameters": {"a": 100.0},
     }
+
+
+def test_pairs_that_were_better_on_every_earlier_source_are_expected_to_be_so_again() -> None:
+    generator = numpy.random.default_rng(0)
+    lasting = generator.normal(0, 1, (6, 2))
+    targets = []
+    for source in range(8):
+        figures = {
+            (f"m{i}", f"r{j}"): float(
+                1.5 + 0.1 * (i - 2.5) + 0.05 * (lasting[i, j] + 0.5 * generator.standard_normal())
+            )
+            for i in range(6)
+            for j in range(2)
+        }
+        targets.append(EarlierTarget(f"t{source}", f"s{source}", figures, {}))
+    pairs = [(f"m{i}", f"r{j}") for i in range(6) for j in range(2)]
+    found = prior.pair_prior([*pairs, ("m0", "new")], targets)
+    # What is left of the lasting effects when model and recipe are taken off, in spreads of models.
+    effect = lasting - lasting.mean(1, keepdims=True) - lasting.mean(0) + lasting.mean()
+    assert numpy.corrcoef(found.mean[:12], effect.ravel())[0, 1] > 0.95
+    assert found.left[:12].max() < 0.5
+    assert (found.mean[12], found.left[12]) == (0, 1)
+
+
+def test_pairs_without_lasting_effects_are_left_as_they_are() -> None:
+    generator = numpy.random.default_rng(1)
+    pairs = [(f"m{i}", f"r{j}") for i in range(6) for j in range(3)]
+    targets = [
+        EarlierTarget(
+            f"t{source}", f"s{source}", dict(zip(pairs, generator.normal(1.5, 0.2, 18))), {}
+        )
+        for source in range(40)
+    ]
+    found = prior.pair_prior(pairs, targets)
+    assert numpy.abs(found.mean).max() < 0.15
+    assert found.left.min() > 0.9
+    # One source says nothing of what lasts.
+    assert prior.pair_prior(pairs, targets[:1]).left.tolist() == [1] * 18

@@ -24,6 +24,7 @@ from xferpipe.evidence.prior import (
     ModelPrior,
     Scales,
     model_priors,
+    pair_prior,
     recipe_prior,
     scales,
     score_values,
@@ -196,7 +197,10 @@ def belief(
         mean, covariance = shape.models(prior)
         for spread, interaction in product(_SPREADS, _interactions(len(recipes))):
             points.append(
-                (_LEVEL + mean * spread, shape.covariance(covariance, spread, interaction))
+                (
+                    _LEVEL + mean * spread,
+                    shape.covariance(covariance, spread, interaction, prior.taught),
+                )
             )
             weights.append(
                 numpy.log(prior.weight)
@@ -226,14 +230,18 @@ class _Shape:
         several = len(recipes) > 1
         self.recipe_mean = prior.mean[recipe] * several
         same = recipe[:, None] == recipe[None, :]
+        self.pairs = pair_prior(pairs, earlier if several else ())
         self.recipe_covariance = same * prior.variance[recipe][:, None] * several
 
     def models(self, prior: ModelPrior) -> tuple[numpy.ndarray, numpy.ndarray]:
         pairs = numpy.ix_(self.model, self.model)
-        return prior.mean[self.model] + self.recipe_mean, prior.covariance[pairs]
+        mean = prior.mean[self.model] + self.recipe_mean + self.pairs.mean * prior.taught
+        return mean, prior.covariance[pairs]
 
-    def covariance(self, models: numpy.ndarray, spread: float, interaction: float) -> numpy.ndarray:
-        own = interaction**2 * numpy.eye(len(models))
+    def covariance(
+        self, models: numpy.ndarray, spread: float, interaction: float, taught: bool
+    ) -> numpy.ndarray:
+        own = interaction**2 * numpy.diag(self.pairs.left if taught else numpy.ones(len(models)))
         return _LEVEL_DEVIATION**2 + spread**2 * (models + self.recipe_covariance + own)
 
 

@@ -36,11 +36,13 @@ class ModelPrior(NamedTuple):
         mean: float64 (m).
         covariance: float64 (m, m).
         weight: Probability that this is the prior that applies.
+        taught: Whether it is the one in which the history applies.
     """
 
     mean: numpy.ndarray
     covariance: numpy.ndarray
     weight: float
+    taught: bool = False
 
 
 class RecipePrior(NamedTuple):
@@ -48,6 +50,18 @@ class RecipePrior(NamedTuple):
 
     mean: numpy.ndarray
     variance: numpy.ndarray
+
+
+class PairPrior(NamedTuple):
+    """What earlier targets say of pairs beyond their model and recipe.
+
+    Attributes:
+        mean: In units of the models' spread, float64 (P); 0 for pairs not seen before.
+        left: Share of the variance of such effects that is not known before, float64 (P).
+    """
+
+    mean: numpy.ndarray
+    left: numpy.ndarray
 
 
 class Scales(NamedTuple):
@@ -140,6 +154,7 @@ def model_priors(
             design @ taught.mean,
             design @ covariance @ design.T + taught.residual**2 * identity,
             applies,
+            taught=True,
         ),
         unknown._replace(weight=1 - applies),
     ]
@@ -318,16 +333,65 @@ def scales(earlier: Sequence[EarlierTarget]) -> Scales:
     )
 
 
-def _interaction(target: EarlierTarget) -> float:
-    """Return the deviation of model x recipe in units of the models' spread; 0 if not there."""
+def pair_prior(pairs: Sequence[tuple[str, str]], earlier: Sequence[EarlierTarget]) -> PairPrior:
+    """Return what was the same of pairs on earlier targets, beyond their model and recipe.
+
+    An effect varies between pairs and, of one pair, between image sources. Both variances are
+    taken from the history (one-way random effects, by moments), and means are drawn to 0 by them.
+
+    Args:
+        pairs: Candidates: model, recipe.
+        earlier: Targets of the history.
+    """
+    by_source: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for target in earlier:
+        for pair, value in _effects(target).items():
+            by_source.setdefault(pair, {}).setdefault(target.source, []).append(value)
+    found = {
+        pair: numpy.array([numpy.mean(values) for values in sources.values()])
+        for pair, sources in by_source.items()
+    }
+    repeated = [values for values in found.values() if len(values) > 1]
+    mean, left = numpy.zeros(len(pairs)), numpy.ones(len(pairs))
+    if len(repeated) < 2:
+        return PairPrior(mean, left)
+    within = float(numpy.mean([values.var(ddof=1) for values in repeated]))
+    between = float(numpy.mean([values.mean() ** 2 - within / len(values) for values in repeated]))
+    if between <= 0:
+        return PairPrior(mean, left)
+    for index, pair in enumerate(pairs):
+        if pair in found:
+            known = between / (between + within / len(found[pair]))
+            mean[index] = known * found[pair].mean()
+            left[index] = 1 - known * between / (between + within)
+    return PairPrior(mean, left)
+
+
+def _effects(target: EarlierTarget) -> dict[tuple[str, str], float]:
+    """Return what model and recipe do not explain, in units of the models' spread.
+
+    Nothing where a pair is missing.
+    """
     models, recipes = target.models, list(dict.fromkeys(r for _, r in target.pairs))
     if len(recipes) < 2 or len(target.pairs) < len(models) * len(recipes):
-        return 0.0
+        return {}
     table = numpy.array([[target.pairs[m, r] for r in recipes] for m in models])
     spread = table.mean(1).std(ddof=1)
+    if spread == 0:
+        return {}
     rest = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
-    freedom = (len(models) - 1) * (len(recipes) - 1)
-    return float(numpy.sqrt((rest**2).sum() / freedom) / spread) if spread > 0 else 0.0
+    names = [(model, recipe) for model in models for recipe in recipes]
+    return dict(zip(names, (rest / spread).ravel().tolist(), strict=True))
+
+
+def _interaction(target: EarlierTarget) -> float:
+    """Return the deviation of model x recipe in units of the models' spread; 0 if not there."""
+    effects = numpy.array(list(_effects(target).values()))
+    if not len(effects):
+        return 0.0
+    models = len(target.models)
+    freedom = (models - 1) * (len(effects) // models - 1)
+    return float(numpy.sqrt((effects**2).sum() / freedom))
 
 
 def _logarithms(values: Sequence[float]) -> tuple[float, float] | None:
