@@ -11,7 +11,8 @@ from xferpipe.aggregate.gather import table_of
 from xferpipe.aggregate.oracle import oracle
 from xferpipe.config.study import Selection
 from xferpipe.evidence.observations import noise_ratio
-from xferpipe.evidence.observed import judged_by_class, observed_runs
+from xferpipe.evidence.observed import observed_runs
+from xferpipe.records.judged import judged_by_class
 
 _PLACE = ["target", "shots"]
 _KEY = ["model", "recipe", "seed"]
@@ -67,6 +68,7 @@ def shown_figures(folder: Path) -> polars.DataFrame:
             .otherwise(polars.col("test_images").cast(polars.Float64)),
         )
     )
+    share, groups = polars.col("share"), polars.col("groups")
     ranked = (
         table_of("retrieval_queries", folder)
         .filter(~polars.col("reranked"), polars.col("ap").is_not_null())
@@ -85,19 +87,14 @@ def shown_figures(folder: Path) -> polars.DataFrame:
         .select(
             *_RUN,
             "test_images",
-            effective_images=polars.when((share := polars.col("share")).is_between(0, 1, "none"))
-            .then(1 / noise_ratio(_between_groups() / (share * (1 - share)), polars.col("groups")))
-            .otherwise(polars.col("groups").cast(polars.Float64)),
+            effective_images=polars.when(share.is_between(0, 1, "none"))
+            .then(1 / noise_ratio(polars.col("squares") / (share * (1 - share)), groups))
+            .otherwise(groups.cast(polars.Float64)),
         )
     )
     images = polars.concat([classified, ranked]).collect(engine="streaming")
     figures = oracle(Selection(), folder).select(*_RUN, test="value")
     return figures.join(images, on=_RUN, how="left", maintain_order="left")
-
-
-def _between_groups() -> polars.Expr:
-    groups = polars.col("groups")
-    return polars.col("squares") * groups / polars.max_horizontal(groups - 1, 1)
 
 
 def _answers() -> polars.Expr:

@@ -8,6 +8,7 @@ import numpy
 import polars
 
 from xferpipe.evidence.history import EarlierTarget
+from xferpipe.evidence.shrinkage import beside_mean, shrunk
 
 #: Deviations of log seconds: of a recipe, of a model beside its size, and of a single run.
 _RECIPE, _MODEL, _RUN = 1.0, 0.5, 0.1
@@ -77,13 +78,11 @@ def _recipes(
             logs.setdefault(recipe, []).append(float(numpy.log(seconds)))
         means = {recipe: float(numpy.mean(values)) for recipe, values in logs.items()}
         if len(means) > 1:
-            middle = float(numpy.mean(list(means.values())))
-            for recipe, mean in means.items():
-                found.setdefault(recipe, []).append(mean - middle)
+            for recipe, beside in beside_mean(means).items():
+                found.setdefault(recipe, []).append(beside)
     result = {}
     for name in dict.fromkeys(names):
         values = found.get(name, [])
-        mean = sum(values) / (len(values) + 1)
         known = numpy.std(values, ddof=1) + 0.2 if len(values) > 2 else _RECIPE
-        result[name] = (mean, float(known))
+        result[name] = (shrunk(values), float(known))
     return result

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy
 import polars
 
-from xferpipe.evidence.observations import UNKNOWN_IMAGES, angle
+from xferpipe.evidence.observations import UNKNOWN_IMAGES, angle, chance
 from xferpipe.evidence.seeds import step_variance, typical
 from xferpipe.records import empty, read_table
 
@@ -133,9 +133,8 @@ def earlier_targets(
 
 def _target(name: str, rows: polars.DataFrame) -> EarlierTarget:
     runs = rows.filter(polars.col("kind") == "run")
-    chance = min(0.1, runs["value"].min() or 0.0)
     angles = angle(
-        runs["value"].fill_null(chance).to_numpy(),
+        runs["value"].fill_null(chance(runs["value"].drop_nulls())).to_numpy(),
         runs["images"].fill_null(UNKNOWN_IMAGES).to_numpy().astype(float),
     )
     finished = polars.col("value").is_not_null()

@@ -12,6 +12,7 @@ correlation of these outcomes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy
@@ -61,14 +62,13 @@ def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observation
     """
     index = {pair: i for i, pair in enumerate(candidates.select("model", "recipe").rows())}
     rows = [row for row in runs.iter_rows(named=True) if (row["model"], row["recipe"]) in index]
-    measured = [row["validation"] for row in rows if row["validation"] is not None]
-    lowest = min(measured, default=0.1)
+    lowest = chance(row["validation"] for row in rows if row["validation"] is not None)
     kept, diverged = [], []
     for row in rows:
         failed = row["validation"] is None
         if failed and row.get("status") != "diverged":
             continue
-        kept.append(row | ({"validation": min(lowest, 0.1)} if failed else {}))
+        kept.append(row | ({"validation": lowest} if failed else {}))
         diverged.append(failed)
     counts = [_images(row) for row in kept]
     share = numpy.array([row["validation"] for row in kept], dtype=float)
@@ -82,6 +82,11 @@ def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observation
     )
     noise[numpy.diag_indices_from(noise)] += _DIVERGED_DEVIATION**2 * ~some
     return Observations(pair, value, noise, images, repeats)
+
+
+def chance(figures: Iterable[float]) -> float:
+    """Return the figure that a diverged run counts as: the lowest of all others, or 0.1."""
+    return min([0.1, *figures])
 
 
 def angle(share: numpy.ndarray, images: numpy.ndarray) -> numpy.ndarray:
@@ -102,7 +107,7 @@ def _images(row: dict) -> int:
 
 
 def noise_ratio(
-    variance: numpy.ndarray | polars.Expr, groups: int | polars.Expr
+    squares: numpy.ndarray | polars.Expr, groups: int | polars.Expr
 ) -> numpy.ndarray | polars.Expr:
     """Return the variance of a figure over that of one answer right or wrong, held with care.
 
@@ -111,11 +116,12 @@ def noise_ratio(
     what it were if each were one answer right or wrong.
 
     Args:
-        variance: Estimated from the groups, as a share of p (1 - p).
+        squares: Sum over groups of the square of what a group's images add to the figure beyond
+            their part, as a share of p (1 - p).
         groups: How many groups of images are independent; each image may be one of its own.
     """
-    free = groups - 1
-    return (_PRIOR_GROUPS / groups + free * variance) / (_PRIOR_GROUPS + free)
+    # The groups' own estimate, squares * groups / (groups - 1), stands for groups - 1 of them.
+    return (_PRIOR_GROUPS / groups + groups * squares) / (_PRIOR_GROUPS + groups - 1)
 
 
 def _image_covariance(rows: list[dict], images: numpy.ndarray) -> numpy.ndarray:
@@ -139,7 +145,7 @@ def _image_covariance(rows: list[dict], images: numpy.ndarray) -> numpy.ndarray:
         binary = max(1e-12, (share * (1 - share)).sum())
         own = (off**2).sum() / length**2 / binary
         if groups < length:
-            variance[members] = noise_ratio(own * groups / max(groups - 1, 1), groups)
+            variance[members] = noise_ratio(own, groups)
         elif own:
             variance[members] = own
         unit = off / numpy.maximum(numpy.linalg.norm(off, axis=1, keepdims=True), 1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars
 
-from xferpipe.records.judged import judged
+from xferpipe.records.judged import judged, judged_by_class
 
 _LIST = polars.List(polars.Float64)
 _RUN = ["model", "recipe", "seed"]
@@ -62,14 +62,6 @@ def observed_runs(
             seconds="seconds",
         )
     )
-
-
-def judged_by_class() -> polars.Expr:
-    """Return whether a run of table `finetunes` is judged by a mean over classes.
-
-    Macro-F1 is taken to vary over images as the mean recall does.
-    """
-    return polars.col("judged_by").is_in(["balanced_accuracy", "macro_f1"])
 
 
 def _share_of_recall() -> polars.Expr:

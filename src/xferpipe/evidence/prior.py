@@ -20,6 +20,7 @@ import numpy
 import polars
 
 from xferpipe.evidence.history import CARD, LOGARITHMIC, EarlierTarget, named_scores
+from xferpipe.evidence.shrinkage import shrunk
 
 #: Name of the effect of a model's own figures on earlier targets: a list that knows no target.
 STATIC = "earlier_targets"
@@ -174,7 +175,7 @@ def standing_before(models: Sequence[str], earlier: Sequence[EarlierTarget]) -> 
         figures = target.by_model
         for model, value in zip(figures, _unit(figures), strict=True):
             found.setdefault(model, []).append(float(value))
-    return {m: sum(found[m]) / (len(found[m]) + 1) for m in models if m in found}
+    return {m: shrunk(found[m]) for m in models if m in found}
 
 
 def _static(models: Sequence[str], earlier: Sequence[EarlierTarget]) -> numpy.ndarray:
@@ -304,7 +305,7 @@ def recipe_prior(recipes: Sequence[str], earlier: Sequence[EarlierTarget]) -> Re
         middle = numpy.mean(list(level.values()))
         for name in names:
             found.setdefault(name, []).append((level[name] - middle) / spread)
-    mean = numpy.array([_shrunk(found.get(name, [])) for name in recipes])
+    mean = numpy.array([shrunk(found.get(name, [])) for name in recipes])
     variance = numpy.array(
         [
             numpy.var(found[name], ddof=1) * (1 + 1 / len(found[name])) + 0.05
@@ -314,10 +315,6 @@ def recipe_prior(recipes: Sequence[str], earlier: Sequence[EarlierTarget]) -> Re
         ]
     )
     return RecipePrior(mean, variance)
-
-
-def _shrunk(values: list[float]) -> float:
-    return sum(values) / (len(values) + 1) if values else 0.0
 
 
 def scales(earlier: Sequence[EarlierTarget]) -> Scales:

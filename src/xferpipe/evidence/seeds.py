@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy
 from scipy.special import digamma, gammaln
 
+from xferpipe.evidence.shrinkage import beside_mean, shrunk
+
 #: Degrees of freedom of what is usual; those of the shipped history, by the method of the source.
 FREEDOM = 4.0
 #: Degrees of freedom taken off: a normal distribution stands for Student's with its heavier tails.
@@ -101,26 +103,24 @@ def recipe_factors(
         earlier: Of each earlier target the usual standard deviation of seeds of each recipe.
         own: Of this target the usual variance of recipes, and how many pairs say so.
     """
-    here = {name: numpy.log(value) for name, (value, _) in own.items()}
-    middle = float(numpy.mean(list(here.values()))) if here else 0.0
+    here = beside_mean({name: float(numpy.log(value)) for name, (value, _) in own.items()})
+    before = [
+        beside_mean({name: 2 * float(numpy.log(value)) for name, value in target.items()})
+        for target in earlier
+    ]
     found = []
     for name in recipes:
-        logs = [2 * _above_mean(target, name) for target in earlier if name in target]
+        logs = [target[name] for target in before if name in target]
         mean, variance = 0.0, _RECIPES
         if logs:
-            mean = sum(logs) / (len(logs) + 1)
+            mean = shrunk(logs)
             spread = numpy.var(logs, ddof=1) if len(logs) > 2 else _RECIPES
             variance = float(spread) * (1 + 1 / len(logs)) + 0.1
         if name in here and len(here) > 1:
             noise = _PAIR / own[name][1]
-            mean += variance / (variance + noise) * (here[name] - middle - mean)
+            mean += variance / (variance + noise) * (here[name] - mean)
         found.append(numpy.exp(mean))
     return numpy.array(found)
-
-
-def _above_mean(target: dict[str, float], name: str) -> float:
-    logs = {recipe: numpy.log(value) for recipe, value in target.items()}
-    return float(logs[name] - numpy.mean(list(logs.values())))
 
 
 def moderated(seeds: float, factor: numpy.ndarray, repeats: Repeats) -> numpy.ndarray:

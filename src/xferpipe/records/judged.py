@@ -17,3 +17,11 @@ def judged(split: str) -> polars.Expr:
     return polars.coalesce(
         polars.when(polars.col("judged_by") == name).then(f"{split}_{name}") for name in names
     )
+
+
+def judged_by_class() -> polars.Expr:
+    """Return whether a run of table `finetunes` is judged by a mean over classes.
+
+    Macro-F1 is taken to vary over images as the mean recall does.
+    """
+    return polars.col("judged_by").is_in(["balanced_accuracy", "macro_f1"])

@@ -506,12 +506,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("name", TEXT, "", "Recipe of a run, score with its variant, or entry of the card."),
         ("seed", INTEGER, "", "Seed of the run; else null."),
         ("metric", TEXT, "", "What the run is judged by; else null."),
-        (
-            "value",
-            REAL,
-            "",
-            "Validation figure (null: diverged), score, or card's entry.",
-        ),
+        ("value", REAL, "", "Validation figure (null: diverged), score, or card's entry."),
         ("images", INTEGER, "count", "Validation images of the run; else null."),
         ("test", REAL, "fraction", "Test figure of the run; else null."),
         ("test_images", INTEGER, "count", "Test images of the run; else null."),
