@@ -122,12 +122,11 @@ class BuildNative(build_ext):
         binding = [
             f"-I{torch_include}",
             f"-DTORCH_TARGET_VERSION={TORCH_ABI_FLOOR}",
-            *(["-DXFERPIPE_WITH_CUDA"] if cuda else []),
         ]
         jobs = [
             (path, f"binding_{path.stem}.o", [*common, *binding])
             for path in sorted((SOURCES / "binding").glob("*.cpp"))
-            if path.stem != "module"
+            if path.stem != "module" and (cuda or path.stem != "cuda")
         ]
         # Only the module names the whole of the sources, so only it is compiled at every change.
         python = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}"]
@@ -156,7 +155,6 @@ class BuildNative(build_ext):
             nvcc += ["-Xcompiler", "-fPIC,-fvisibility=hidden"]
             for path in sorted((SOURCES / "cuda").glob("*.cu")):
                 jobs.append((path, f"cuda_{path.stem}.o", nvcc))
-            jobs.append((SOURCES / "cuda/bind.cpp", "cuda_bind.o", [*common, *python]))
         self._compile_and_link(common, jobs, objects, target, cuda, torch_include.parent / "lib")
 
     def _compile_and_link(self, common, jobs, objects, target, cuda, torch_lib):

@@ -1,30 +1,30 @@
 """What is timed on a GPU, against which peers and which goals."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from xferpipe import ops
 from xferpipe.ops.loading import call
-from xferpipe.ops.pairs import make_pairs
 
 from .. import gradient_gram, label_correlation
-from ..rank_metrics import features, torch_distances
+from ..rank_metrics import torch_distances
 
 ABSENT = {
     "faiss-gpu": "no package of the index installs beside torch's CUDA build",
     "fast_jl": "builds against an older torch only",
 }
 FULL = {
-    "evaluation": (1678, 11579, 2048),
-    "large": (3368, 519_732, 512),
+    "evaluation": (1678, 11579, 2048, 0),
+    "large": (3368, 19_732, 512, 500_000),
     "correlation": (20_000, 2048),
     "gram": (5000, 2048, 512, 49),
     "sketch": (512, 1_048_576, 10_240),
 }
 QUICK = {
-    "evaluation": (32, 200, 32),
-    "large": (16, 500, 16),
+    "evaluation": (32, 200, 32, 0),
+    "large": (16, 100, 16, 400),
     "correlation": (300, 32),
     "gram": (12, 32, 40, 9),
     "sketch": (4, 5000, 64),
@@ -33,15 +33,15 @@ QUICK = {
 
 @dataclass
 class GpuCase:
-    """One comparison on a device.
+    """One comparison on a device. Contenders are whole calls, with all data on the device.
 
     Attributes:
         name: What is computed and its size.
-        ours: Name of our contender.
+        ours: Name of the contender that shares and ratios are of.
         contenders: Functions without arguments, by name.
         operations: Floating-point operations that the result needs.
         bytes: Bytes that must be read and written at least.
-        goal_ms: Milliseconds that we aim at on an H200, None where nothing is said.
+        goals: Milliseconds that we aim at, by contender.
         missing: Peers that are not here, with the reason.
     """
 
@@ -50,8 +50,14 @@ class GpuCase:
     contenders: dict
     operations: float
     bytes: float
-    goal_ms: float | None = None
+    goals: dict = field(default_factory=dict)
     missing: dict = field(default_factory=dict)
+
+
+def draw(device, *shape, seed=0):
+    """Draw normal values on the device."""
+    generator = torch.Generator(device).manual_seed(seed)
+    return torch.randn(shape, generator=generator, device=device)
 
 
 def matmul_and_sort(query, gallery, qid, gid, qcam, gcam):
@@ -75,79 +81,102 @@ def cdist_and_topk(query, gallery, k):
     return torch.cat([part.indices for part in parts])
 
 
-def _ranking(name, shape, device, goal):
-    q, m, d = shape
-    query, gallery, *labels = features(q, m, d, max(2, q // 8), 20, 3.0)
-    query, gallery = query.to(device), gallery.to(device)
+def reidentification(shape, device):
+    """Draw clustered features, identities and cameras, and distractors that are nobody's."""
+    q, m, d, distractors = shape
+    identities = max(2, q // 8)
+    number = partial(torch.randint, generator=torch.Generator(device).manual_seed(3), device=device)
+    centre = draw(device, identities, d)
+    qid = torch.arange(q, device=device) % identities
+    gid = number(identities, (m,))
+    query = centre[qid] + 3.0 * draw(device, q, d, seed=1)
+    gallery = centre[gid] + 3.0 * draw(device, m, d, seed=2)
+    if distractors:
+        own = 10.0**0.5 * draw(device, distractors, d, seed=4)
+        gallery = torch.cat([gallery, own])
+        gid = torch.cat([gid, identities + torch.arange(distractors, device=device)])
+    return query, gallery, qid, gid, number(20, (q,)), number(20, (len(gid),))
+
+
+def _ranking(name, shape, device, goals):
+    query, gallery, *labels = reidentification(shape, device)
+    (q, d), m = query.shape, len(gallery)
     half = query.bfloat16(), gallery.bfloat16()
-    there = [part.to(device) for part in labels]
-    pairs = make_pairs(q, m, *labels, junk_rule="same_camera", positives=None, junk=None)
-    pairs = pairs.to(device)
-
-    def device_work():
-        norms = call("squared_norms", gallery)
-        lists = (query, gallery, norms, pairs.offsets, pairs.index)
-        scores = call("rank_metrics_scores", *lists, 0)
-        return call("rank_metrics_counts", *lists, scores, 0, 0)
-
     contenders = {
         "ours, float32": lambda: ops.rank_metrics(query, gallery, *labels),
-        "ours, float32, without making lists and summary": device_work,
         "ours, bfloat16": lambda: ops.rank_metrics(*half, *labels),
-        "torch matmul + sort": lambda: matmul_and_sort(query, gallery, *there),
-        "torch cdist + top 50": lambda: cdist_and_topk(query, gallery, min(50, m)),
         "ours, nearest 50": lambda: ops.nearest(query, gallery, 50),
+        "torch matmul + sort": lambda: matmul_and_sort(query, gallery, *labels),
+        "torch cdist + top 50": lambda: cdist_and_topk(query, gallery, min(50, m)),
+        "torch product alone": lambda: [part @ gallery.T for part in query.split(512)],
     }
     size = f"{name}: CMC, mAP, mINP of {q} x {m} x {d}"
     moved = 4.0 * (q + m) * d
     missing = {"faiss-gpu top 50": ABSENT["faiss-gpu"]}
-    return GpuCase(size, "ours, float32", contenders, 2.0 * q * m * d, moved, goal, missing)
+    return GpuCase(size, "ours, float32", contenders, 2.0 * q * m * d, moved, goals, missing)
+
+
+def _reranking(shape, device):
+    query, gallery, *_ = reidentification(shape, device)
+    n, d = len(query) + len(gallery), query.shape[1]
+    items = torch.cat([query, gallery])
+    norms = call("squared_norms", items)
+    kept = torch.empty((len(query), len(gallery)), device=device)
+    lists = "ours, lists of 21"
+    contenders = {
+        lists: lambda: call("k_reciprocal_neighbours", query, gallery, norms, 21, kept),
+        "ours, whole (sparse rows by the CPU)": lambda: ops.k_reciprocal(query, gallery),
+        "torch cdist + top 21": lambda: cdist_and_topk(items, items, 21),
+    }
+    name, moved = f"k-reciprocal of {n} x {d}", 4.0 * n * d
+    return GpuCase(name, lists, contenders, 2.0 * n * n * d, moved, {lists: 4.0})
 
 
 def _correlation(shape, device):
     n, d = shape
-    data = (torch.randn((n, d), generator=torch.Generator().manual_seed(0)) + 0.2).to(device)
-    half, labels = data.bfloat16(), torch.arange(n) % 100
-    there = labels.to(device)
+    data = draw(device, n, d) + 0.2
+    half, labels = data.bfloat16(), torch.arange(n, device=device) % 100
     contenders = {
         "ours, float32": lambda: ops.label_correlation(data, labels),
         "ours, bfloat16": lambda: ops.label_correlation(half, labels),
-        "identity in torch": lambda: label_correlation.identity(data, there),
-        "naive n x n in torch": lambda: label_correlation.naive(data, there),
+        "identity in torch": lambda: label_correlation.identity(data, labels),
+        "naive n x n in torch": lambda: label_correlation.naive(data, labels),
     }
     operations, moved = 1.0 * n * d * min(n, d), 4.0 * n * d
-    return GpuCase(f"LFC, n {n}, d {d}", "ours, bfloat16", contenders, operations, moved, 0.25)
+    goals = {"ours, float32": 0.8, "ours, bfloat16": 0.35}
+    return GpuCase(
+        f"LFC, n {n}, d {d}", "ours, float32", contenders, operations, moved, goals
+    )
 
 
 def _gram(shape, device):
     n, outputs, inputs, positions = shape
-    generator = torch.Generator().manual_seed(0)
-    factors = [torch.randn((n, c, positions), generator=generator) for c in (outputs, inputs)]
-    factors = tuple(part.to(device) for part in factors)
+    factors = tuple(draw(device, n, c, positions, seed=c) for c in (outputs, inputs))
+    few = tuple(part[:512] for part in factors)
     contenders = {
-        "ours, from factors": lambda: ops.gradient_gram(factors),
+        "ours, float16": lambda: ops.gradient_gram(factors, precision="float16"),
+        "ours, float32": lambda: ops.gradient_gram(factors),
+        "ours, float32, 512 samples at most": lambda: ops.gradient_gram(few),
+        "torch, materialise and mm, 512 samples at most": lambda: gradient_gram.materialise(few),
         "ours, Kronecker sketch to 10,000": lambda: ops.gradient_sketch(
             factors, 10_000, kind="kronecker", seed=0
         ),
     }
-    few = tuple(part[:512] for part in factors)
-    contenders["torch, materialise and mm, 512 samples at most"] = lambda: (
-        gradient_gram.materialise(few)
-    )
     p = outputs * inputs
     name = f"exact LGC, {n} x {p} from factors"
     moved = 4.0 * n * (outputs + inputs) * positions
-    return GpuCase(name, "ours, from factors", contenders, 1.0 * n * n * p, moved, 55.0)
+    goals = {"ours, float16": 70.0, "ours, float32": 150.0}
+    return GpuCase(name, "ours, float32", contenders, 1.0 * n * n * p, moved, goals)
 
 
 def _sketch(shape, device):
     n, p, k = shape
-    data = torch.randn((n, p), generator=torch.Generator().manual_seed(0)).to(device)
+    data = draw(device, n, p)
     bucket = torch.randint(k, (p,), generator=torch.Generator().manual_seed(1)).to(device)
     sign = (torch.arange(p, device=device) % 2 * 2 - 1).float()
 
-    def project(kind):
-        return lambda: ops.gradient_sketch(data, k, kind=kind, seed=0)
+    def project(kind, precision="float32"):
+        return lambda: ops.gradient_sketch(data, k, kind=kind, seed=0, precision=precision)
 
     sparse = {
         "ours, sparse": project("sparse"),
@@ -156,7 +185,8 @@ def _sketch(shape, device):
     }
     name = f"sketch of {n} x {p} to {k}"
     moved = 4.0 * (n * p + n * k)
-    yield GpuCase(f"sparse {name}", "ours, sparse", sparse, 2.0 * n * p, moved, 0.8)
+    goals = {"ours, sparse": 1.2}
+    yield GpuCase(f"sparse {name}", "ours, sparse", sparse, 2.0 * n * p, moved, goals)
 
     def made_by_torch():
         out = data.new_zeros((n, k))
@@ -166,20 +196,25 @@ def _sketch(shape, device):
         return out
 
     dense = {
-        "ours, rademacher": project("rademacher"),
-        "ours, gaussian": project("gaussian"),
+        "ours, float16": project("rademacher", "float16"),
+        "ours, float32": project("rademacher"),
         "torch, signs drawn in blocks": made_by_torch,
+        "ours, gaussian": project("gaussian"),
     }
     missing = {"fast_jl": ABSENT["fast_jl"]}
+    goals = {"ours, float16": 25.0, "ours, float32": 50.0}
     operations = 2.0 * n * p * k
-    yield GpuCase(f"dense {name}", "ours, rademacher", dense, operations, moved, 19.0, missing)
+    yield GpuCase(f"dense {name}", "ours, float32", dense, operations, moved, goals, missing)
 
 
 def cases(size, device):
-    """Yield the cases one by one: their data does not lie on the device at once."""
+    """Yield functions that make the cases of one size: their data does not lie there at once."""
     shapes = FULL if size == "full" else QUICK
-    yield _ranking("VeRi size", shapes["evaluation"], device, 0.6)
-    yield _ranking("large gallery", shapes["large"], device, 10.0)
-    yield _correlation(shapes["correlation"], device)
-    yield _gram(shapes["gram"], device)
-    yield from _sketch(shapes["sketch"], device)
+    veri = {"ours, float32": 0.9, "ours, bfloat16": 0.5, "ours, nearest 50": 1.0}
+    large = {"ours, float32": 16.0, "ours, bfloat16": 9.0}
+    yield "ranking", lambda: [_ranking("VeRi size", shapes["evaluation"], device, veri)]
+    yield "correlation", lambda: [_correlation(shapes["correlation"], device)]
+    yield "large", lambda: [_ranking("large gallery", shapes["large"], device, large)]
+    yield "sketch", lambda: _sketch(shapes["sketch"], device)
+    yield "gram", lambda: [_gram(shapes["gram"], device)]
+    yield "rerank", lambda: [_reranking(shapes["evaluation"], device)]

@@ -31,7 +31,8 @@ from . import sweep as gpu_sweep
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
-PARTS = ("tests", "sweep", "sanitizers", "timings")
+PARTS = ("sweep", "timings", "sanitizers", "tests")  # the most valuable first
+CASES = tuple(name for name, _ in gpu_cases.cases("quick", torch.device("cpu")))
 # The tool's exit code for its own findings; the self-check has another where it breaks off.
 FOUND = 9
 SELF_CHECK = """
@@ -111,9 +112,30 @@ def limits(device, size):
     return found
 
 
-def timings(device, size, rounds, rates, cases=gpu_cases.cases):
-    """Time every case and yield its rows; a contender that fails says so in its note."""
-    for case in cases(size, device):
+def timings(device, size, rounds, rates, cases=gpu_cases.cases, names=None, budget=None):
+    """Time cases and yield their rows; a contender that fails says so in its note.
+
+    Args:
+        device: Where.
+        size: full or quick.
+        rounds: Calls timed of each contender.
+        rates: What limits() found.
+        cases: Function of size and device that yields names and makers of cases.
+        names: Cases to time; None is all.
+        budget: Seconds after which no further case begins; None is no limit.
+    """
+    begun = time.monotonic()
+    for name, make in cases(size, device):
+        if names and name not in names:
+            continue
+        if budget is not None and time.monotonic() - begun > budget:
+            yield {"case": name, "note": f"not measured: the budget of {budget} s was spent"}
+            continue
+        yield from _timed(make(), device, size, rounds, rates)
+
+
+def _timed(cases, device, size, rounds, rates):
+    for case in cases:
         times, notes = {}, {}
         for name, function in case.contenders.items():
             try:
@@ -130,13 +152,13 @@ def timings(device, size, rounds, rates, cases=gpu_cases.cases):
                     "fastest_milliseconds": f"{min(times[name]):.4f}",
                     "times_slower_than_ours": "" if own is None else f"{middle / own:.2f}",
                     "rounds": rounds,
+                    "goal_milliseconds": case.goals.get(name, "") if size == "full" else "",
                 }
             if name == case.ours and name in times:
                 product = case.operations / (own / 1e3) / rates["bfloat16 product"]
                 copied = case.bytes / (own / 1e3) / rates["copy"]
                 row["share_of_product_rate"] = f"{product:.3f}"
                 row["share_of_copy_rate"] = f"{copied:.3f}"
-                row["goal_milliseconds"] = case.goal_ms if size == "full" else ""
             row["note"] = notes.get(name, "")
             yield row
         for name, reason in case.missing.items():
@@ -216,7 +238,13 @@ def parse(arguments):
     parser.add_argument("parts", nargs="*", metavar="part", help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--device", default="cuda:0", help="cuda, cuda:1, ... or cpu")
     parser.add_argument("--size", choices=("full", "quick"), default="full")
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--case", action="append", choices=CASES, help="what to time, all if none is given"
+    )
+    parser.add_argument(
+        "--budget", type=float, metavar="S", help="seconds after which no further case is begun"
+    )
     parser.add_argument(
         "--tool", action="append", choices=TOOLS, help="a sanitizer, all if none is given"
     )
@@ -282,7 +310,8 @@ def main(arguments=None):
         else:
             rates = limits(device, options.size)
             notes = [f"{name}: {rate / 1e12:.3f} T/s" for name, rate in rates.items()]
-            rows = timings(device, options.size, options.rounds, rates)
+            chosen = {"names": options.case, "budget": options.budget}
+            rows = timings(device, options.size, options.rounds, rates, **chosen)
             write(path, TIMING_COLUMNS, rows, [*header, *notes])
     print(f"\n{bad} wrong or not checked" if bad else "\nall right")
     return 1 if bad else 0

@@ -11,7 +11,7 @@ from xferpipe.ops import loading, reference
 
 COLUMNS = ("op", "input", "error", "allowed", "is_right", "seconds", "note")
 # Relative to the largest entry; whole numbers must agree to the bit.
-ALLOWED = 2e-5
+ALLOWED, HALF_ALLOWED = 2e-5, 8e-4
 
 
 @contextlib.contextmanager
@@ -85,10 +85,11 @@ def runs(device, size):
                 score = partial(ops.label_correlation, features, labels, centered=centered)
                 if n > 2:
                     yield "label_correlation", name, score, 1e-5
-                    yield "label_correlation", f"{name}, chunks", partial(score, chunk_rows=1), 1e-5
-    for n, p in [(1, 1), (9, 5000)] + ([] if quick else [(300, 100_003)]):
+    for n, p in [(1, 1), (9, 5000)] + ([] if quick else [(300, 100_003), (1700, 9000)]):
         gradients = numbers((n, p), device)
-        yield "gradient_gram", f"{n} x {p}", partial(ops.gradient_gram, gradients), ALLOWED
+        for precision, allowed in (("float32", ALLOWED), ("float16", HALF_ALLOWED)):
+            whole = partial(ops.gradient_gram, gradients, precision=precision)
+            yield "gradient_gram", f"{n} x {p}, {precision}", whole, allowed
         for kind in ("sparse", "srht", "rademacher", "gaussian"):
             project = partial(ops.gradient_sketch, gradients, 70, kind=kind, seed=-5)
             yield "gradient_sketch", f"{n} x {p}, {kind}", project, ALLOWED
@@ -99,7 +100,9 @@ def runs(device, size):
             numbers((n, inputs, positions), device, seed=2),
         )
         name = f"{n} x {outputs} x {inputs} x {positions}"
-        yield "gradient_gram", name, partial(ops.gradient_gram, factors), ALLOWED
+        for precision, allowed in (("float32", ALLOWED), ("float16", HALF_ALLOWED)):
+            whole = partial(ops.gradient_gram, factors, precision=precision)
+            yield "gradient_gram", f"{name}, {precision}", whole, allowed
         for kind in ("kronecker", "sparse", "rademacher"):
             project = partial(ops.gradient_sketch, factors, 100, kind=kind, seed=3)
             yield "gradient_sketch", f"{name}, {kind}", project, ALLOWED

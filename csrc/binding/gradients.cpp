@@ -8,7 +8,8 @@
 namespace xferpipe::binding {
 namespace {
 
-void gradient_gram(Tensor gradients, Tensor gram) {
+// `half` allows a device to compute with less accuracy; a processor never does.
+void gradient_gram(Tensor gradients, bool, Tensor gram) {
   const Matrix m = matrix(gradients, "gradients");
   vector<double>(gram, ScalarType::Double, m.rows * m.rows, "gram");
   xferpipe::gradient_gram(m, output<double>(gram));
@@ -23,7 +24,7 @@ xferpipe::Factors factors(const Tensor& outputs, const Tensor& inputs) {
           outputs.size(0), outputs.size(1), inputs.size(1), outputs.size(2)};
 }
 
-void gradient_gram_factors(Tensor outputs, Tensor inputs, Tensor gram) {
+void gradient_gram_factors(Tensor outputs, Tensor inputs, bool, Tensor gram) {
   const auto f = factors(outputs, inputs);
   vector<double>(gram, ScalarType::Double, f.samples * f.samples, "gram");
   xferpipe::gradient_gram_factors(f, output<double>(gram));
@@ -64,7 +65,7 @@ Tensor gradient_sketch_hadamard(Tensor folded, Tensor chosen, double scale) {
 }
 
 void gradient_sketch_dense(Tensor gradients, int64_t seed, int64_t first, int64_t p_total,
-                           bool normal, double scale, Tensor out) {
+                           bool normal, double scale, bool, Tensor out) {
   const Matrix m = matrix(gradients, "gradients");
   xferpipe::gradient_sketch_dense(m, width_of(out, m.rows), static_cast<uint64_t>(seed), first,
                                   p_total, normal, static_cast<float>(scale), output<float>(out));
@@ -84,14 +85,15 @@ Tensor gradient_sketch_kronecker(Tensor outputs, Tensor inputs, int64_t k1, int6
 }  // namespace xferpipe::binding
 
 STABLE_TORCH_LIBRARY_FRAGMENT(xferpipe, m) {
-  m.def("gradient_gram(Tensor gradients, Tensor(a!) gram) -> ()");
-  m.def("gradient_gram_factors(Tensor outputs, Tensor inputs, Tensor(a!) gram) -> ()");
+  m.def("gradient_gram(Tensor gradients, bool half, Tensor(a!) gram) -> ()");
+  m.def(
+      "gradient_gram_factors(Tensor outputs, Tensor inputs, bool half, Tensor(a!) gram) -> ()");
   m.def("gradient_sketch_sparse(Tensor gradients, int seed, int first, Tensor(a!) out) -> ()");
   m.def("gradient_sketch_fold(Tensor gradients, int seed, int first, Tensor(a!) folded) -> ()");
   m.def("gradient_sketch_hadamard(Tensor folded, Tensor chosen, float scale) -> Tensor");
   m.def(
       "gradient_sketch_dense(Tensor gradients, int seed, int first, int p_total, bool normal, "
-      "float scale, Tensor(a!) out) -> ()");
+      "float scale, bool half, Tensor(a!) out) -> ()");
   m.def(
       "gradient_sketch_kronecker(Tensor outputs, Tensor inputs, int k1, int k2, int k, int seed) "
       "-> Tensor");

@@ -10,9 +10,6 @@
 #include "../core/parallel.h"
 #include "../cpu/hot/kernels.h"
 #include "checks.h"
-#if defined(XFERPIPE_WITH_CUDA)
-#include "../cuda/bind.h"
-#endif
 
 namespace {
 
@@ -58,7 +55,4 @@ PYBIND11_MODULE(XFERPIPE_MODULE, m) {
   m.def("multiply_add_operations", &multiply_add_operations,
         "Run multiply-adds on registers alone and return how many operations that was.");
   m.def("dispatch_info", &dispatch_info, "What the kernels use on this machine.");
-#if defined(XFERPIPE_WITH_CUDA)
-  xferpipe::cuda::bind(m.def_submodule("cuda", "The launchers of the CUDA kernels."));
-#endif
 }

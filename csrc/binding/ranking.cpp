@@ -59,6 +59,12 @@ Tensor rank_metrics_counts(Tensor query, Tensor gallery, Tensor gallery_norms, T
   return out;
 }
 
+Tensor rank_metrics_nearer(Tensor query, Tensor gallery, Tensor gallery_norms, Tensor offsets,
+                           Tensor index, int64_t distance) {
+  Tensor scores = rank_metrics_scores(query, gallery, gallery_norms, offsets, index, distance);
+  return rank_metrics_counts(query, gallery, gallery_norms, offsets, index, scores, distance, 0);
+}
+
 Tensor rank_metrics_dense(Tensor distances, Tensor offsets, Tensor index) {
   const Matrix d = matrix(distances, "distances");
   STD_TORCH_CHECK(!d.bfloat16, "distances must be float32; convert them with .float()");
@@ -113,6 +119,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(xferpipe, m) {
   m.def(
       "rank_metrics_counts(Tensor query, Tensor gallery, Tensor gallery_norms, Tensor offsets, "
       "Tensor index, Tensor scores, int distance, int first_row) -> Tensor");
+  m.def(
+      "rank_metrics_nearer(Tensor query, Tensor gallery, Tensor gallery_norms, Tensor offsets, "
+      "Tensor index, int distance) -> Tensor");
   m.def("rank_metrics_dense(Tensor distances, Tensor offsets, Tensor index) -> Tensor");
   m.def(
       "rank_metrics_summary(Tensor offsets, Tensor nearer, Tensor junk, int ap_kind) -> "
@@ -127,6 +136,7 @@ STABLE_TORCH_LIBRARY_IMPL(xferpipe, CPU, m) {
   m.impl("squared_norms", TORCH_BOX(&squared_norms));
   m.impl("rank_metrics_scores", TORCH_BOX(&rank_metrics_scores));
   m.impl("rank_metrics_counts", TORCH_BOX(&rank_metrics_counts));
+  m.impl("rank_metrics_nearer", TORCH_BOX(&rank_metrics_nearer));
   m.impl("rank_metrics_dense", TORCH_BOX(&rank_metrics_dense));
   m.impl("rank_metrics_summary", TORCH_BOX(&rank_metrics_summary));
   m.impl("nearest_scores", TORCH_BOX(&nearest_scores));

@@ -4,8 +4,6 @@
 
 namespace xferpipe::cuda {
 
-constexpr int kSketchBytes = 160 * 1024;  // shared memory that sm_80 and sm_90 both have
-
 XFERPIPE_KERNEL(kThreads, 4)
 sparse_hash_kernel(int64_t width, uint64_t seed, int64_t first, int64_t count, uint32_t buckets,
                    uint32_t* table, uint8_t* turns) {
@@ -16,11 +14,11 @@ sparse_hash_kernel(int64_t width, uint64_t seed, int64_t first, int64_t count, u
 }
 
 XFERPIPE_KERNEL(kThreads, 1)
-sparse_kernel(int64_t width, RowsOf gradients, int64_t p, int64_t k, const uint32_t* table,
-              const uint8_t* turns, int warps, int range, float* out) {
+sparse_kernel(int64_t width, Rows gradients, int64_t k, const uint32_t* table,
+              const uint8_t* turns, int warps, int range, bool aligned, float* out) {
   XFERPIPE_SHARED(shared);
   DeviceContext context{width};
-  sparse_body(context, gradients, p, k, table, turns, warps, range, out, shared);
+  sparse_body(context, gradients, k, table, turns, warps, range, aligned, out, shared);
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
@@ -30,10 +28,10 @@ sign_words_kernel(int64_t width, uint64_t seed, int64_t block, int64_t blocks, u
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
-fold_kernel(int64_t width, RowsOf gradients, int64_t p, int64_t size, int64_t first,
+fold_kernel(int64_t width, Rows gradients, int64_t size, int64_t first,
             const uint32_t* signs, float* folded) {
   DeviceContext context{width};
-  fold_body(context, gradients, p, size, first, signs, folded);
+  fold_body(context, gradients, size, first, signs, folded);
 }
 
 XFERPIPE_KERNEL(kThreads, 1)
@@ -49,35 +47,37 @@ butterfly_kernel(int64_t width, float* values, int64_t count, int64_t half) {
   butterfly_body(context, values, count, half);
 }
 
-const char* gradient_sketch_hash(uint64_t seed, int64_t first, int64_t count, int64_t k,
-                                 uint32_t* table, uint8_t* turns, void* stream) {
+const char* sparse_hash(uint64_t seed, int64_t first, int64_t count, int64_t k, uint32_t* table,
+                        uint8_t* turns, void* stream) {
   return launch(sparse_hash_kernel, up(count, kThreads), 1, 4 * kThreads, stream, seed, first,
                 count, static_cast<uint32_t>(k), table, turns);
 }
 
-const char* gradient_sketch_sparse(const Matrix& gradients, int64_t k, const uint32_t* table,
-                                   const uint8_t* turns, float* out, void* stream) {
-  constexpr int64_t kFloats = kSketchBytes / 4;
-  const int64_t passes = up(k, kFloats), range = up(k, passes);
-  const int warps = static_cast<int>(std::min<int64_t>(kThreads / 32, kFloats / range));
+const char* sparse_sketch(const Matrix& gradients, int64_t k, const uint32_t* table,
+                          const uint8_t* turns, float* out, int shared_limit, void* stream) {
+  const int64_t floats = shared_limit / 4;
+  const int64_t passes = up(k, floats), range = up(k, passes);
+  const int warps = static_cast<int>(std::min<int64_t>(kThreads / 32, floats / range));
+  const bool aligned = !gradients.bfloat16 && gradients.stride % 4 == 0 &&
+                       reinterpret_cast<uintptr_t>(gradients.data) % 16 == 0;
   return launch(sparse_kernel, up(gradients.rows, warps), passes,
-                static_cast<int>(4 * range) * warps, stream, rows_of(gradients), gradients.columns,
-                k, table, turns, warps, static_cast<int>(range), out);
+                static_cast<int>(4 * range) * warps, stream, rows_of(gradients), k, table, turns,
+                warps, static_cast<int>(range), aligned, out);
 }
 
-const char* gradient_sketch_signs(uint64_t seed, int64_t block, int64_t blocks, uint32_t* out,
-                                  void* stream) {
+const char* sign_words(uint64_t seed, int64_t block, int64_t blocks, uint32_t* out, void* stream) {
   return launch(sign_words_kernel, up(blocks, kThreads), 1, 0, stream, seed, block, blocks, out);
 }
 
-const char* gradient_sketch_fold(const Matrix& gradients, int64_t size, int64_t first,
-                                 const uint32_t* signs, float* folded, void* stream) {
+const char* fold(const Matrix& gradients, int64_t size, int64_t first, const uint32_t* signs,
+                 float* folded, void* stream) {
   return launch(fold_kernel, up(size, kThreads), gradients.rows, 0, stream, rows_of(gradients),
-                gradients.columns, size, first, signs, folded);
+                size, first, signs, folded);
 }
 
-const char* gradient_sketch_hadamard(float* values, int64_t n, int64_t size, void* stream) {
-  const int64_t run = std::min<int64_t>(size, 1 << 15);
+const char* hadamard(float* values, int64_t n, int64_t size, int shared_limit, void* stream) {
+  int64_t run = 1;
+  while (2 * run <= size && 4 * 2 * run <= shared_limit) run *= 2;
   const char* error = launch(hadamard_kernel, n * (size / run), 1, static_cast<int>(4 * run),
                              stream, values, static_cast<int>(run));
   for (int64_t half = run; half < size && !error; half *= 2) {
@@ -85,6 +85,20 @@ const char* gradient_sketch_hadamard(float* values, int64_t n, int64_t size, voi
                    half);
   }
   return error;
+}
+
+int shared_memory_limit() {
+#if defined(__CUDACC__)
+  int device = 0, bytes = 0;
+  if (cudaGetDevice(&device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ==
+          cudaSuccess) {
+    return bytes;
+  }
+  return 48 * 1024;  // what every device has
+#else
+  return shim::kSharedLimit;
+#endif
 }
 
 }  // namespace xferpipe::cuda

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "launch.h"
-#include "tile.cuh"
+#include "rows.cuh"
 
 #if defined(__CUDACC__)
 #define XFERPIPE_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
@@ -18,7 +18,7 @@
 
 namespace xferpipe::cuda {
 
-inline RowsOf rows_of(const Matrix& m) { return {m.data, m.stride, m.rows, m.bfloat16}; }
+inline Rows rows_of(const Matrix& m) { return {m.data, m.stride, m.rows, m.columns, m.bfloat16}; }
 inline int64_t up(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 // Launches width x height blocks; the kernel's first argument is the width. Checked after each
@@ -34,7 +34,7 @@ const char* launch(Kernel kernel, int64_t width, int64_t height, int shared_byte
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
     if (raised != cudaSuccess) {
       cudaGetLastError();  // said here, so not again by the next launch
-      return "the device gives a block less shared memory than the kernel takes (up to 163,840 bytes)";
+      return "the device gives a block less shared memory than the kernel takes";
     }
   }
   kernel<<<static_cast<unsigned>(width * height), kThreads, shared_bytes,

@@ -8,68 +8,72 @@
 
 namespace xferpipe::cuda {
 
+// A score from a product: with a bias added to the product or multiplied with it, one per column; or
+// minus the number itself, where distances are given.
+enum class Scoring : int64_t { kPlus = 0, kTimes = 1, kMinus = 2 };
+
 // norms (rows): squared norm of each row.
 const char* squared_norms(const Matrix& rows, double* norms, void* stream);
 
-// nearer (pairs) += gallery rows before each pair; see csrc/cpu/rank_metrics.h.
-const char* rank_metrics_counts(const Matrix& query, const Matrix& gallery, const double* norms,
-                                Distance distance, const int64_t* offsets, const float* value,
-                                const int64_t* row, int64_t first_row, int64_t* nearer,
-                                void* stream);
-// The same from distances (float32); a value is minus a pair's distance.
-const char* rank_metrics_dense(const Matrix& distances, const int64_t* offsets, const float* value,
-                               const int64_t* row, int64_t* nearer, void* stream);
-const char* rank_metrics_scores(const Matrix& query, const Matrix& gallery, const double* norms,
-                                Distance distance, const int64_t* offsets, const int64_t* index,
-                                int64_t count, float* out, void* stream);
+// Products of a block of queries (queries x columns, `stride` apart) to places: nearer (pairs) +=
+// columns before each pair of the queries' offsets. pair_scores is null where every pair is a column
+// of this block.
+const char* count_before(const float* product, int64_t queries, int64_t stride, int64_t columns,
+                         const float* bias, Scoring scoring, const int64_t* offsets,
+                         const int64_t* index, const float* pair_scores, int64_t first_row,
+                         int64_t* nearer, void* stream);
 
-// The best k of each range of `tiles_each` gallery tiles: scores and rows (ranges, queries, k), best
-// first, filled up with -infinity and INT64_MAX. `lowest` (ranges, queries) may be null.
-const char* nearest_scores(const Matrix& query, const Matrix& gallery, const double* norms,
-                           Distance distance, int64_t k, int64_t tiles_each, int64_t first_row,
-                           float* scores, int64_t* rows, float* lowest, void* stream);
+// wrong (1) += what is wrong with offsets and rows; a negative `rows` allows any row.
+const char* check_pairs(const int64_t* offsets, const int64_t* index, int64_t queries,
+                        int64_t count, int64_t rows, int64_t* wrong, void* stream);
 
-// Products of the rows or columns of a matrix with each other. With one part, gram (size x size,
-// upper half) is added to, or where it is null `squares` (tiles) gets each tile's share of its
-// squared norm. With more parts part_sums is (parts, tiles, 128, 128).
-int64_t symmetric_tiles(int64_t size);
-const char* symmetric(const Matrix& matrix, bool of_columns, const double* shift, int64_t parts,
-                      double* gram, double* part_sums, double* squares, void* stream);
-// squares (tiles) of a gram that is done, with the bits that `symmetric` gives them.
-const char* gram_squares(double* gram, int64_t size, double* squares, void* stream);
+// The metrics of each query from its pairs in the order of their ranks.
+const char* rank_metrics_summary(const int64_t* offsets, int64_t queries, const int64_t* nearer,
+                                 const uint8_t* junk, bool trapezoid, double* average_precision,
+                                 double* inverse_negative_penalty, int64_t* first_hit,
+                                 int64_t* hits, int64_t* junk_count, void* stream);
+
+// The k best columns of each range of columns, best first, ties by column: best and rows (ranges,
+// queries, k), filled up with -infinity and INT64_MAX; lowest (ranges, queries) may be null.
+int64_t column_ranges(int64_t queries, int64_t columns);
+int64_t longest_list();
+const char* best_of_rows(const float* product, int64_t queries, int64_t stride, int64_t columns,
+                         const float* bias, Scoring scoring, int64_t k, int64_t first_row,
+                         float* best, int64_t* rows, float* lowest, void* stream);
+
+// Operands of library products: `planes` copies of a matrix, minus `shift` (columns) and times
+// `scale` (rows) where those are not null, rounded to bfloat16 or float16; where bit p of `lows` is
+// set, plane p holds what the rounding leaves. Zeros beyond the matrix.
+const char* split(const Matrix& matrix, const double* shift, const float* scale, uint16_t* out,
+                  int64_t planes, int64_t rows, int64_t columns, int64_t row_stride,
+                  int64_t plane_stride, int64_t lows, bool float16, void* stream);
 
 // Rows order[starts[c]] .. order[starts[c + 1] - 1] belong to class c. `shift` may be null.
 const char* class_sums(const Matrix& features, const double* shift, const int64_t* order,
                        const int64_t* starts, int64_t classes, double* sums, void* stream);
-// `partial` is scratch: (rows / 1024 rounded up, columns).
+// `partial` is scratch: (column_slabs(rows), columns).
+int64_t column_slabs(int64_t rows);
 const char* column_sums(const Matrix& features, double* partial, double* sums, void* stream);
-// `moments` is scratch: (2 x columns / 256 rounded up).
-const char* correlation(const double* squares, int64_t square_count, const double* class_sums,
-                        int64_t classes, int64_t d, const int64_t* class_counts, double* moments,
-                        double* out, void* stream);
 
-const char* gradient_sketch_hash(uint64_t seed, int64_t first, int64_t count, int64_t k,
-                                 uint32_t* table, uint8_t* turns, void* stream);
-const char* gradient_sketch_sparse(const Matrix& gradients, int64_t k, const uint32_t* table,
-                                   const uint8_t* turns, float* out, void* stream);
-const char* gradient_sketch_signs(uint64_t seed, int64_t block, int64_t blocks, uint32_t* out,
-                                  void* stream);
-const char* gradient_sketch_fold(const Matrix& gradients, int64_t size, int64_t first,
-                                 const uint32_t* signs, float* folded, void* stream);
+// Random matrices of core/random.h: rows x columns of signs (16 bits each: float16 or bfloat16) or
+// normal values (float32), from column `first` on, a multiple of 128, of a matrix `total` wide.
+// Entries from column `total` on are zero.
+const char* random_signs(uint64_t seed, int64_t which, int64_t rows, int64_t first, int64_t columns,
+                         int64_t total, bool float16, uint16_t* out, void* stream);
+const char* random_normals(uint64_t seed, int64_t rows, int64_t first, int64_t columns,
+                           int64_t total, float* out, void* stream);
+
+const char* sparse_hash(uint64_t seed, int64_t first, int64_t count, int64_t k, uint32_t* table,
+                        uint8_t* turns, void* stream);
+const char* sparse_sketch(const Matrix& gradients, int64_t k, const uint32_t* table,
+                          const uint8_t* turns, float* out, int shared_limit, void* stream);
+const char* sign_words(uint64_t seed, int64_t block, int64_t blocks, uint32_t* out, void* stream);
+const char* fold(const Matrix& gradients, int64_t size, int64_t first, const uint32_t* signs,
+                 float* folded, void* stream);
 // Transforms the rows of values (n x size, a power of two) in place.
-const char* gradient_sketch_hadamard(float* values, int64_t n, int64_t size, void* stream);
-const char* gradient_sketch_dense(const Matrix& gradients, int64_t k, uint64_t seed, int64_t first,
-                                  int64_t p_total, bool normal, float scale, float* out,
-                                  void* stream);
-// out (n, k, positions) += signs (k x depth) times each sample's factor (depth x positions).
-const char* gradient_sketch_factor(const float* factor, int64_t n, int64_t depth,
-                                   int64_t positions, int64_t k, uint64_t seed, bool left,
-                                   float* out, void* stream);
-// out (n, limit): for each sample the first entries, row by row, of scale * left times right
-// transposed; the factors are (n, rows, positions) with a stride between samples.
-const char* gradient_outer(const float* left, const float* right, int64_t n, int64_t left_rows,
-                           int64_t right_rows, int64_t positions, int64_t left_sample,
-                           int64_t right_sample, int64_t limit, float scale, float* out,
-                           void* stream);
+const char* hadamard(float* values, int64_t n, int64_t size, int shared_limit, void* stream);
+
+// Shared memory that a block of the current device may have, in bytes.
+int shared_memory_limit();
 
 }  // namespace xferpipe::cuda

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from . import inputs, philox
-from .gradient_gram import check_factors, require_finite_factors
+from .gradient_gram import PRECISIONS, check_factors, require_finite_factors
 from .loading import call
 
 KINDS = ("kronecker", "sparse", "srht", "rademacher", "gaussian")
 
 
-def gradient_sketch(gradients, k, *, kind, seed):
+def gradient_sketch(gradients, k, *, kind, seed, precision="float32"):
     """Project per-sample gradients to k dimensions, so that inner products are unbiased.
 
     Random numbers are counter-based: a seed gives the same numbers for any chunking, number of
@@ -26,18 +26,21 @@ def gradient_sketch(gradients, k, *, kind, seed):
             coordinate), "srht" (signs, folding to a power of two, Walsh-Hadamard, k rows),
             "rademacher" or "gaussian" (dense, made on the fly; for comparison).
         seed: 64-bit integer.
+        precision: "float32", or "float16": as for `gradient_gram`, for "rademacher" alone.
 
     Returns:
         Projections, float32 (n, k).
 
     Raises:
-        ValueError: an unknown kind, "kronecker" without factors, k < 1, or a row holds NaN.
+        ValueError: an unknown kind or precision, "kronecker" without factors, k < 1, or a row holds
+            NaN.
 
     Source:
         Charikar et al., 2002 (sparse, one nonzero); Ailon and Chazelle, 2009 (srht); Achlioptas,
         2003 (signs); docs/kernels.md (Kronecker).
     """
     inputs.choice(kind, KINDS, "kind")
+    half = inputs.choice(precision, PRECISIONS, "precision")
     if k < 1:
         raise ValueError(f"k is {k} but must be at least 1")
     seed = int(seed)
@@ -68,7 +71,7 @@ def gradient_sketch(gradients, k, *, kind, seed):
             if kind == "sparse":
                 call("gradient_sketch_sparse", piece, seed, first, out)
             else:
-                args = (piece, seed, first, p, kind == "gaussian", 1 / math.sqrt(k), out)
+                args = (piece, seed, first, p, kind == "gaussian", 1 / math.sqrt(k), half, out)
                 call("gradient_sketch_dense", *args)
     # A bad value reaches its row of the sketch, and a row the sum: only then is the input searched.
     if not math.isfinite(out.sum()):

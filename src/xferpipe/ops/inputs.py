@@ -7,6 +7,7 @@ import torch
 from . import mapped
 
 BLOCK_BYTES = 32 << 20
+DEVICE_BLOCK_BYTES = 8 << 30  # of a matrix that lies on a GPU: operands of its products take as much
 NATIVE_DTYPES = (torch.float32, torch.bfloat16)
 DISTANCES = {"euclidean": 0, "cosine": 1}
 AP_KINDS = {"step": 0, "trapezoid": 1}
@@ -88,6 +89,8 @@ def blocks(matrix, device, block_rows=None, *, source=None, progress=None):
     if block_rows is None:
         if is_native(matrix, device) and not mapped.is_mapped(source) and progress is None:
             block_rows = max(1, rows)
+            if matrix.device.type != "cpu":
+                block_rows = min(block_rows, max(1024, DEVICE_BLOCK_BYTES // (4 * matrix.shape[1])))
         else:
             block_rows = max(1024, BLOCK_BYTES // max(1, 4 * matrix.shape[1]) // 1024 * 1024)
     if progress is not None:
@@ -112,15 +115,16 @@ def require_finite(norms, name, first_row=0):
 
 def require_comparable(norms, name, distance, first_row=0):
     """Raise for the first row that float32 products cannot be made of, by its squared norm."""
-    require_finite(norms, name, first_row)
-    wrong = norms > LARGEST_NORM
+    right = norms <= LARGEST_NORM  # NaN is not
     if distance == DISTANCES["cosine"]:
-        wrong |= (norms > 0) & (norms < SMALLEST_NORM)
-    bad = wrong.nonzero()
-    if bad.numel():
-        row = int(bad[0])
-        raise ValueError(
-            f"{name} row {row + first_row} has length {float(norms[row]) ** 0.5:.3g}, beyond what "
-            f"float32 products can hold ({bad.shape[0]} such rows): multiply all features by one "
-            "number"
-        )
+        right &= (norms == 0) | (norms >= SMALLEST_NORM)
+    if bool(right.all()):
+        return
+    require_finite(norms, name, first_row)
+    bad = (~right).nonzero()
+    row = int(bad[0])
+    raise ValueError(
+        f"{name} row {row + first_row} has length {float(norms[row]) ** 0.5:.3g}, beyond what "
+        f"float32 products can hold ({bad.shape[0]} such rows): multiply all features by one "
+        "number"
+    )

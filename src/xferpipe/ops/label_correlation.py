@@ -12,13 +12,13 @@ KEPT_BYTES = 64 << 20
 _kept = threading.local()
 
 
-def _zeros(size, device):
-    """Return a zeroed (size, size) float64 matrix, kept between calls on the CPU.
+def _zeros(size):
+    """Return a zeroed (size, size) float64 matrix, kept between calls.
 
     The page faults of a fresh one cost several percent of a small problem.
     """
-    if device.type != "cpu" or 8 * size * size > KEPT_BYTES:
-        return torch.zeros((size, size), dtype=torch.float64, device=device)
+    if 8 * size * size > KEPT_BYTES:
+        return torch.zeros((size, size), dtype=torch.float64)
     gram = getattr(_kept, "gram", None)
     if gram is None or len(gram) != size:
         gram = _kept.gram = torch.empty((size, size), dtype=torch.float64)
@@ -39,7 +39,8 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         centered: Subtract the mean feature first; for balanced classes the score is then linear
             CKA of the features with one-hot labels.
         chunk_rows: Rows per chunk of a stream, rounded up to a multiple of 1,024; None reads
-            float32 and bfloat16 in place, and what is mapped from disk a block at a time.
+            float32 and bfloat16 in place, and what is mapped from disk a block at a time. Features
+            on a GPU are always read in place.
 
     Returns:
         The Pearson correlation over all n^2 entries, diagonal included; a fraction, -1 to 1.
@@ -62,7 +63,17 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         raise ValueError(f"all {n} labels are {int(names[0])}: a correlation needs two classes")
     device = features.device
     classes = classes.to(device)
+    counts = counts.to(device)
     float64 = {"dtype": torch.float64, "device": device}
+    if device.type != "cpu":
+        # What lies on a GPU fits there: nothing is streamed, and no Gram matrix is kept.
+        block, shift = inputs.native(features, device), torch.empty(0, **float64)
+        if centered:
+            shift = torch.zeros(d, **float64)
+            call("column_sums", block, shift)
+            shift /= n
+        value = float(call("label_correlation_whole", block, classes, shift, counts))
+        return _defined(value, features, device, chunk_rows)
     if chunk_rows is not None:
         chunk_rows = -(-max(1, chunk_rows) // SLAB_ROWS) * SLAB_ROWS
 
@@ -72,18 +83,13 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         for _, block in inputs.blocks(features, device, chunk_rows, source=source):
             call("column_sums", block, sums)
         shift = sums / n
-    counts = counts.to(device)
-    if device.type != "cpu" and chunk_rows is None and inputs.is_native(features, device):
-        # On a GPU the Gram matrix is squared where it is made, and never stored.
-        value = float(call("label_correlation_whole", features, classes, shift, counts))
-        return _defined(value, features, device, chunk_rows)
     class_sums = torch.zeros((len(names), d), **float64)
     if n < d:
-        gram = _zeros(n, device)
+        gram = _zeros(n)
         block = inputs.native(features, device)
         call("label_correlation_rows", block, classes, shift, gram, class_sums)
     else:
-        gram = _zeros(d, device)
+        gram = _zeros(d)
         for first, block in inputs.blocks(features, device, chunk_rows, source=source):
             own = classes[first : first + block.shape[0]]
             call("label_correlation_columns", block, own, shift, gram, class_sums)

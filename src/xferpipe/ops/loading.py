@@ -70,11 +70,12 @@ def _load():
         spec.loader.exec_module(module)
     except (ImportError, OSError) as error:
         return None, f"the extension does not load: {error}"
-    from . import cuda, fakes
+    from . import cuda, registered
 
-    fakes.register()
-    if hasattr(module, "cuda"):
-        cuda.register(module.cuda, module.build_info()["cuda"].split())
+    registered.register()
+    targets = module.build_info()["cuda"]
+    if targets.startswith("sm_"):
+        cuda.register(targets.split())
     return module, None
 
 

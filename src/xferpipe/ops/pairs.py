@@ -52,15 +52,18 @@ def make_pairs(
     junk_rule,
     positives,
     junk,
+    device="cpu",
 ):
-    """Build the pairs by a junk rule, checked; see `rank_metrics` for the arguments."""
+    """Build the pairs by a junk rule, checked, on a device; see `rank_metrics` for the rest."""
     inputs.choice(junk_rule, JUNK_RULES, "junk_rule")
-    query_identity = inputs.as_labels(query_identity, queries, "query_identity", "query")
-    gallery_identity = inputs.as_labels(gallery_identity, rows, "gallery_identity", "gallery")
+    query_identity = inputs.as_labels(query_identity, queries, "query_identity", "query", device)
+    gallery_identity = inputs.as_labels(
+        gallery_identity, rows, "gallery_identity", "gallery", device
+    )
     if junk_rule == "index_lists":
         if positives is None or junk is None:
             raise ValueError('junk_rule "index_lists" needs positives and junk, one list per query')
-        pairs = _from_lists(queries, rows, positives, junk)
+        pairs = _from_lists(queries, rows, positives, junk).to(device)
         cure = "check that the lists are those of this query set"
     else:
         if positives is not None or junk is not None:
@@ -75,9 +78,13 @@ def make_pairs(
                     'junk_rule "same_camera" needs query_camera and gallery_camera; give both, or '
                     'use junk_rule="none" for a data set without cameras'
                 )
-            query_camera = inputs.as_labels(query_camera, queries, "query_camera", "query")
-            gallery_camera = inputs.as_labels(gallery_camera, rows, "gallery_camera", "gallery")
-            owner = torch.repeat_interleave(query_camera, pairs.offsets.diff())
+            query_camera = inputs.as_labels(query_camera, queries, "query_camera", "query", device)
+            gallery_camera = inputs.as_labels(
+                gallery_camera, rows, "gallery_camera", "gallery", device
+            )
+            owner = torch.repeat_interleave(
+                query_camera, pairs.offsets.diff(), output_size=len(pairs.index)
+            )
             pairs = Pairs(pairs.offsets, pairs.index, owner == gallery_camera[pairs.index])
             if len(pairs.index):
                 cure = (
@@ -93,11 +100,12 @@ def _from_identities(query_identity, gallery_identity):
     ordered, order = gallery_identity.sort(stable=True)
     start = torch.searchsorted(ordered, query_identity)
     length = torch.searchsorted(ordered, query_identity, right=True) - start
-    offsets = torch.zeros(len(query_identity) + 1, dtype=torch.int64)
+    offsets = length.new_zeros(len(length) + 1)
     torch.cumsum(length, 0, out=offsets[1:])
-    move = torch.repeat_interleave(start - offsets[:-1], length)
-    index = order[move + torch.arange(len(move))]
-    return Pairs(offsets, index, torch.zeros(len(index), dtype=torch.bool))
+    count = int(offsets[-1])
+    move = torch.repeat_interleave(start - offsets[:-1], length, output_size=count)
+    index = order[move + torch.arange(count, device=move.device)]
+    return Pairs(offsets, index, torch.zeros_like(index, dtype=torch.bool))
 
 
 def _flatten(lists, queries, rows, name):

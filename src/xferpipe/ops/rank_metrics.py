@@ -95,6 +95,7 @@ def rank_metrics(
         junk_rule=junk_rule,
         positives=positives,
         junk=junk,
+        device=query.device,
     )
     device = query.device
     query = inputs.native(query, device)
@@ -102,12 +103,15 @@ def rank_metrics(
     first_pass = inputs.blocks(gallery, device, block_rows, source=source)
     second_pass = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
     passes = (gallery.shape[0], first_pass, second_pass)
-    nearer = _count_nearer(query, *passes, pairs.to(device), distance)
+    nearer = _count_nearer(query, *passes, pairs, distance)
     return _summary(pairs, nearer, kind)
 
 
 def _count_nearer(query, rows, first_pass, second_pass, pairs, distance):
-    """Count the gallery rows before each pair: one pass for thresholds, one for counts."""
+    """Count the gallery rows before each pair: one pass for thresholds, one for counts.
+
+    Where the gallery is one block, they are one op.
+    """
     scores = query.new_empty((len(pairs.index),), dtype=torch.float32)
     norms = {}
     for first, block in first_pass:
@@ -115,8 +119,7 @@ def _count_nearer(query, rows, first_pass, second_pass, pairs, distance):
         inputs.require_comparable(norms[first], "gallery", distance, first)
         if block.shape[0] == rows:
             args = (query, block, norms[first], pairs.offsets, pairs.index, distance)
-            scores = call("rank_metrics_scores", *args)
-            continue
+            return call("rank_metrics_nearer", *args)
         chosen, offsets = pairs.within(first, first + block.shape[0])
         index = pairs.index[chosen] - first
         args = (query, block, norms[first], offsets, index, distance)
@@ -131,8 +134,8 @@ def _count_nearer(query, rows, first_pass, second_pass, pairs, distance):
 
 
 def _summary(pairs, nearer, kind):
-    args = (pairs.offsets.cpu(), nearer.cpu(), pairs.junk.cpu(), kind)
-    return RankMetrics(*call("rank_metrics_summary", *args))
+    found = call("rank_metrics_summary", pairs.offsets, nearer, pairs.junk, kind)
+    return RankMetrics(*(part.cpu() for part in found))
 
 
 def rank_metrics_from_distances(

@@ -81,6 +81,13 @@ def rank_metrics_counts(query, gallery, gallery_norms, offsets, index, scores, d
     return out
 
 
+def rank_metrics_nearer(query, gallery, gallery_norms, offsets, index, distance):
+    """Count the gallery rows that come before each pair, int64 (pairs)."""
+    lists = (query, gallery, gallery_norms, offsets, index)
+    scores = rank_metrics_scores(*lists, distance)
+    return rank_metrics_counts(*lists, scores, distance, 0)
+
+
 def rank_metrics_dense(distances, offsets, index):
     """Count the columns that come before each pair, int64 (pairs)."""
     out = torch.zeros_like(index)

@@ -5,14 +5,14 @@ import torch
 from . import philox
 
 
-def gradient_gram(gradients, gram):
-    """Add X X^T to `gram`, float64 (n, n), in place."""
+def gradient_gram(gradients, half, gram):
+    """Add X X^T to `gram`, float64 (n, n), in place; `half` allows less accuracy, unused here."""
     for block in gradients.split(1 << 16, dim=1):
         block = block.double()
         gram += block @ block.T
 
 
-def gradient_gram_factors(outputs, inputs, gram):
+def gradient_gram_factors(outputs, inputs, half, gram):
     """Add <D_i A_i^T, D_j A_j^T> to `gram`, float64 (n, n), in place."""
     for rows in outputs.split(16, dim=1):
         built = torch.einsum("nop,nip->noi", rows.double(), inputs.double()).flatten(1)
@@ -52,7 +52,7 @@ def gradient_sketch_hadamard(folded, chosen, scale):
     return values.reshape(n, size)[:, chosen] * scale
 
 
-def gradient_sketch_dense(gradients, seed, first, p_total, normal, scale, out):
+def gradient_sketch_dense(gradients, seed, first, p_total, normal, scale, half, out):
     """Add scale * X R^T to `out`, float32 (n, k), in place; R (k, p_total) is made row by row."""
     k, p = out.shape[1], gradients.shape[1]
     for row in range(k):

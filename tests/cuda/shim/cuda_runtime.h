@@ -25,6 +25,8 @@
 
 namespace xferpipe::cuda::shim {
 
+constexpr int kSharedLimit = 160 * 1024;  // what an A100 gives a block
+
 constexpr int kBlock = 256, kWarps = kBlock / 32;
 
 struct Place {
@@ -201,10 +203,17 @@ struct DeviceContext {
     }
     return bits;
   }
-  void add(int64_t* into, int64_t value) const {
+  int add_shared(int* into, int value) const { return add_to(into, value); }
+  void add(int64_t* into, int64_t value) const { add_to(into, value); }
+
+ private:
+  template <class T>
+  T add_to(T* into, T value) const {
     static std::mutex guard;
     const std::lock_guard<std::mutex> lock(guard);
+    const T before = *into;
     *into += value;
+    return before;
   }
 };
 

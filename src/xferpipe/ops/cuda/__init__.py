@@ -1,4 +1,4 @@
-"""The CUDA kernels: launchers, the ops made of them, their check and the choice to use them.
+"""The CUDA kernels: the ops made of them, their check and the choice to use them.
 
 Importing this needs torch alone, and no GPU.
 """
@@ -7,23 +7,23 @@ from functools import partial
 
 import torch
 
-from .dispatch import FAMILY, ON_THE_CPU, Dispatcher, mode, target_for
-from .launch import Launcher
+from ..registered import OPS
+from .dispatch import Dispatcher, mode, target_for
 
 _kept = []
 
 
-def register(module, built):
-    """Give torch the kernels of an extension, for tensors on a GPU.
+def register(built):
+    """Give torch the ops of an extension for tensors on a GPU.
 
     Args:
-        module: The extension's submodule of launchers.
         built: Compiled targets, such as ("sm_80", "sm_90a", "compute_80").
     """
-    dispatcher = Dispatcher(Launcher(module), built)
+    dispatcher = Dispatcher(torch.ops.xferpipe_cuda, built)
     library = torch.library.Library("xferpipe", "IMPL")
-    for name in (*FAMILY, *ON_THE_CPU):
-        library.impl(name, partial(dispatcher.run, name), "CUDA")
+    for name, op in OPS.items():
+        if op.family or op.by_cpu:
+            library.impl(name, partial(dispatcher.run, name), "CUDA")
     _kept[:] = [library, dispatcher]
 
 
@@ -39,4 +39,4 @@ def report(check=False):
     return {str(device): _kept[1].report(device, check) for device in devices}
 
 
-__all__ = ["Dispatcher", "Launcher", "mode", "register", "report", "target_for"]
+__all__ = ["Dispatcher", "mode", "register", "report", "target_for"]

@@ -14,37 +14,11 @@ from functools import partial
 import torch
 
 from .. import reference
-from . import ranking, sums
+from ..registered import FAMILIES, OPS
+from . import ranking, sketches, sums
 from .verification import CHECKS, Mismatch
 
 MODES = ("auto", "off", "force")
-FAMILIES = {
-    "ranking": (
-        "squared_norms",
-        "rank_metrics_scores",
-        "rank_metrics_counts",
-        "rank_metrics_dense",
-    ),
-    "nearest": ("nearest_scores", "k_reciprocal_neighbours"),
-    "label_correlation": (
-        "column_sums",
-        "label_correlation_columns",
-        "label_correlation_rows",
-        "label_correlation_finish",
-        "label_correlation_whole",
-    ),
-    "gradient_gram": ("gradient_gram", "gradient_gram_factors"),
-    "gradient_sketch": (
-        "gradient_sketch_sparse",
-        "gradient_sketch_fold",
-        "gradient_sketch_hadamard",
-        "gradient_sketch_dense",
-        "gradient_sketch_kronecker",
-    ),
-}
-FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
-# Sparse and per-query work that has no kernel: the CPU does it.
-ON_THE_CPU = ("k_reciprocal_rows", "rank_metrics_summary")
 REPORT = (
     "Results are right either way. Please report this with the output of `xferpipe doctor`; "
     "XFERPIPE_CUDA=off silences the check"
@@ -93,7 +67,7 @@ class Dispatcher:
     """What CUDA tensors run on.
 
     Args:
-        launch: A Launcher.
+        kernels: The namespace of the CUDA kernels: csrc/binding/cuda.cpp.
         built: Compiled targets.
         capability: Function of a device that returns its compute capability.
         describe: Function of a device that returns its name.
@@ -101,12 +75,12 @@ class Dispatcher:
 
     def __init__(
         self,
-        launch,
+        kernels,
         built,
         capability=torch.cuda.get_device_capability,
         describe=torch.cuda.get_device_name,
     ):
-        self.launch = launch
+        self.kernels = kernels
         self.built = tuple(built)
         self.capability = capability
         self.describe = describe
@@ -115,20 +89,21 @@ class Dispatcher:
 
     def run(self, name, *arguments):
         """Run a registered op on its kernel or its twin."""
-        if name in ON_THE_CPU:
+        if OPS[name].by_cpu:
             return ranking.on_the_cpu(name, *arguments)
-        if self._suits(name, arguments) and self.usable(FAMILY[name], arguments[0].device):
+        if self._suits(name, arguments) and self.usable(OPS[name].family, arguments[0].device):
             return self.kernel(name)(*arguments)
         return getattr(reference, name)(*arguments)
 
     def kernel(self, name):
-        """Return the function that launches the kernels of an op."""
-        return partial(getattr(ranking, name, None) or getattr(sums, name), self.launch)
+        """Return the function that runs an op by its kernels."""
+        module = next(one for one in (ranking, sums, sketches) if hasattr(one, name))
+        return partial(getattr(module, name), self.kernels)
 
     def _suits(self, name, arguments):
         # Lists longer than this are as fast by a sort.
         place = {"nearest_scores": 3, "k_reciprocal_neighbours": 3}.get(name)
-        return place is None or arguments[place] <= ranking.LARGEST_K
+        return place is None or arguments[place] <= ranking.LONGEST_LIST
 
     def usable(self, family, device):
         """Tell whether the kernels of a family run on a device; check them at the first call."""
@@ -150,6 +125,8 @@ class Dispatcher:
             return self._no_target(device)
         try:
             CHECKS[family](lambda name, *given: self.kernel(name)(*given), device)
+        except torch.OutOfMemoryError:  # says nothing of the kernels: the next call checks again
+            raise
         except (Mismatch, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             warnings.warn(

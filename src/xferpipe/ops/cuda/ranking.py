@@ -1,94 +1,165 @@
-"""Ranking, top-k lists and re-ranking on the device, by the launchers.
+"""Ranking, top-k lists and re-ranking on the device: products by the library, orders by the kernels.
 
-Arguments are those of the registered ops. Index lists are taken as the wrappers checked them:
-looking at them here would wait for the device.
+Arguments are those of the registered ops.
 """
 
 import torch
 
 from .. import loading
-from .launch import BLOCKS, Rows
+from ..inputs import DISTANCES
+from .products import product_blocks
 
-TILE = 128
-LARGEST_K = 1024
+LONGEST_LIST = 2048  # that the kernel keeps
+PLUS, TIMES, MINUS = range(3)  # how a score comes from a product: csrc/cuda/launch.h
 
 
-def squared_norms(launch, features):
+def squared_norms(kernels, features):
     """Return the squared norm of each row, float64 (n)."""
-    norms = features.new_empty((features.shape[0],), dtype=torch.float64)
-    launch("squared_norms", Rows(features), norms)
-    return norms
+    return kernels.squared_norms(features)
 
 
-def rank_metrics_scores(launch, query, gallery, gallery_norms, offsets, index, distance):
-    """Return the score of each pair, float32 (pairs), with the bits it has inside a tile."""
-    out = query.new_empty((len(index),), dtype=torch.float32)
-    arguments = (Rows(query), Rows(gallery), gallery_norms, distance)
-    launch("rank_metrics_scores", *arguments, offsets, index, len(index), out)
-    return out
+def _scoring(gallery, norms, distance):
+    """Return the bias of each gallery row, float32 (m), and how it enters the score."""
+    if norms.shape != (gallery.shape[0],) or norms.dtype != torch.float64:
+        raise ValueError(
+            f"gallery_norms is {norms.dtype} of shape {tuple(norms.shape)} but must be float64 "
+            f"({gallery.shape[0]})"
+        )
+    if distance == DISTANCES["cosine"]:
+        # A row of zeros has no direction: its cosine is taken as 0.
+        return torch.where(norms > 0, norms.rsqrt(), 0.0).float(), TIMES
+    return (-0.5 * norms).float(), PLUS
+
+
+def _same_width(query, gallery):
+    if query.dim() != 2 or gallery.dim() != 2 or query.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"query has shape {tuple(query.shape)} and gallery {tuple(gallery.shape)}: both must be "
+            "(rows, d), from one model and layer"
+        )
+
+
+def _check_pairs(kernels, offsets, index, queries, rows):
+    """Raise where pairs do not fit the queries, or name rows past the gallery; -1 allows any."""
+    if not int(kernels.wrong_pairs(offsets, index, queries, rows)):
+        return
+    bounds, found = offsets.tolist(), index.tolist()
+    if bounds[0] != 0 or bounds[-1] != len(found) or sorted(bounds) != bounds:
+        raise ValueError(
+            f"offsets must rise from 0 to the number of pairs, {len(found)}, but run from "
+            f"{bounds[0]} to {bounds[-1]}"
+        )
+    row = next(row for row in found if not 0 <= row < rows)
+    raise ValueError(f"index names gallery row {row} but the gallery has {rows} rows")
+
+
+def _counts(kernels, query, gallery, norms, offsets, index, scores, distance, first_row):
+    _same_width(query, gallery)
+    _check_pairs(kernels, offsets, index, query.shape[0], gallery.shape[0] if scores is None else -1)
+    bias, scoring = _scoring(gallery, norms, distance)
+    nearer = torch.zeros_like(index)
+    for first, product in product_blocks(kernels, query, gallery):
+        own = offsets[first : first + len(product) + 1]
+        columns = (product, bias, scoring, len(gallery))
+        kernels.count_before(*columns, own, index, scores, first_row, nearer)
+    return nearer
+
+
+def rank_metrics_nearer(kernels, query, gallery, gallery_norms, offsets, index, distance):
+    """Count the gallery rows that come before each pair, int64 (pairs), with one product."""
+    return _counts(kernels, query, gallery, gallery_norms, offsets, index, None, distance, 0)
 
 
 def rank_metrics_counts(
-    launch, query, gallery, gallery_norms, offsets, index, scores, distance, first_row
+    kernels, query, gallery, gallery_norms, offsets, index, scores, distance, first_row
 ):
-    """Count the gallery rows that come before each pair, int64 (pairs)."""
-    nearer = torch.zeros_like(index)
-    arguments = (Rows(query), Rows(gallery), gallery_norms, distance)
-    launch("rank_metrics_counts", *arguments, offsets, scores, index, first_row, nearer)
-    return nearer
+    """Count the rows of a block of the gallery that come before each pair, int64 (pairs)."""
+    lists = (gallery_norms, offsets, index, scores)
+    return _counts(kernels, query, gallery, *lists, distance, first_row)
 
 
-def rank_metrics_dense(launch, distances, offsets, index):
+def rank_metrics_scores(kernels, query, gallery, gallery_norms, offsets, index, distance):
+    """Return the score of each pair, float32 (pairs), with the bits that it has when counted."""
+    _same_width(query, gallery)
+    _check_pairs(kernels, offsets, index, query.shape[0], gallery.shape[0])
+    bias, scoring = _scoring(gallery, gallery_norms, distance)
+    owner = torch.repeat_interleave(offsets.diff(), output_size=len(index))
+    bounds = offsets.tolist()
+    out = torch.empty((len(index),), dtype=torch.float32, device=query.device)
+    for first, product in product_blocks(kernels, query, gallery):
+        own = slice(bounds[first], bounds[first + len(product)])
+        rows = index[own]
+        found = product[owner[own] - first, rows]
+        out[own] = found + bias[rows] if scoring == PLUS else found * bias[rows]
+    return out
+
+
+def rank_metrics_dense(kernels, distances, offsets, index):
     """Count the columns that come before each pair, int64 (pairs)."""
+    _check_pairs(kernels, offsets, index, *distances.shape)
     nearer = torch.zeros_like(index)
-    owner = torch.searchsorted(offsets, torch.arange(len(index), device=index.device), right=True)
-    values = -distances[owner - 1, index] if len(index) else distances.new_empty((0,))
-    launch("rank_metrics_dense", Rows(distances), offsets, values, index, nearer)
+    columns = (distances, None, MINUS, distances.shape[1])
+    kernels.count_before(*columns, offsets, index, None, 0, nearer)
     return nearer
 
 
-def _lists(launch, query, gallery, norms, k, distance, first_row, lowest=None):
-    """Return scores and rows (queries, k); fill `lowest` (queries) where it is given."""
-    rows_of_tiles = -(-query.shape[0] // TILE)
-    tiles = -(-gallery.shape[0] // TILE)
-    # Never more than BLOCKS in all: a few more would run alone after the others.
-    tiles_each = max(1, -(-tiles // max(1, BLOCKS // max(1, rows_of_tiles))))
-    ranges = max(1, -(-tiles // tiles_each))
-    shape = (ranges, query.shape[0], k)
-    scores = query.new_empty(shape, dtype=torch.float32)
-    rows = query.new_empty(shape, dtype=torch.int64)
-    least = None if lowest is None else query.new_empty(shape[:2], dtype=torch.float32)
-    arguments = (Rows(query), Rows(gallery), norms, distance, k, tiles_each, first_row)
-    launch("nearest_scores", *arguments, scores, rows, least)
-    if lowest is not None:
-        lowest.copy_(least.amin(0))
-    if ranges == 1:
-        return scores[0], rows[0]
-    # Ranges are in the order of their rows and the sort is stable: ties stay with the smaller row.
-    flat = scores.permute(1, 0, 2).reshape(query.shape[0], -1)
+def rank_metrics_summary(kernels, offsets, nearer, junk, ap_kind):
+    """Return ap, inp (float64), first_hit, positives, junk (int64), each (q)."""
+    owner = torch.repeat_interleave(offsets.diff(), output_size=len(nearer))
+    # Ranks are below 2^40: no gallery is larger.
+    order = ((owner << 40) + nearer).argsort()
+    return kernels.rank_metrics_summary(offsets, nearer[order], junk[order], ap_kind)
+
+
+def _best(kernels, product, bias, scoring, k, first_row):
+    """Return the k best columns: scores and rows (queries, k), and the lowest scores (queries)."""
+    scores, rows, lowest = kernels.best_of_rows(product, bias, scoring, len(bias), k, first_row)
+    if len(scores) == 1:
+        return scores[0], rows[0], lowest[0]
+    # Ranges are in the order of their columns and the sort is stable: ties stay with the smaller row.
+    flat = scores.permute(1, 0, 2).flatten(1)
     best, order = flat.sort(dim=1, descending=True, stable=True)
-    rows = rows.permute(1, 0, 2).reshape(query.shape[0], -1).gather(1, order[:, :k])
-    return best[:, :k].contiguous(), rows
+    rows = rows.permute(1, 0, 2).flatten(1).gather(1, order[:, :k])
+    return best[:, :k], rows, lowest.amin(0)
 
 
-def nearest_scores(launch, query, gallery, gallery_norms, k, distance, first_row):
+def _lists(kernels, query, gallery, bias, scoring, k, first_row=0, kept=None):
+    """Return the k best scores and rows (queries, k) and the lowest score (queries) of each query.
+
+    `kept`, where given, receives the scores of the last columns for the first queries.
+    """
+    shape = (query.shape[0], k)
+    scores = torch.empty(shape, dtype=torch.float32, device=query.device)
+    rows = torch.empty(shape, dtype=torch.int64, device=query.device)
+    lowest = torch.empty(shape[:1], dtype=torch.float32, device=query.device)
+    for first, product in product_blocks(kernels, query, gallery):
+        own = slice(first, first + len(product))
+        scores[own], rows[own], lowest[own] = _best(kernels, product, bias, scoring, k, first_row)
+        if kept is not None and first < len(kept):
+            into = kept[own]
+            columns = slice(gallery.shape[0] - into.shape[1], gallery.shape[0])
+            torch.add(product[: len(into), columns], bias[columns], out=into)
+    return scores, rows, lowest
+
+
+def nearest_scores(kernels, query, gallery, gallery_norms, k, distance, first_row):
     """Return the k best scores, float32 (q, k), and their rows, int64; ties by row."""
-    return _lists(launch, query, gallery, gallery_norms, k, distance, first_row)
+    _same_width(query, gallery)
+    if not 1 <= k <= gallery.shape[0]:
+        raise ValueError(f"k is {k} but this block has {gallery.shape[0]} rows")
+    bias, scoring = _scoring(gallery, gallery_norms, distance)
+    return _lists(kernels, query, gallery, bias, scoring, k, first_row)[:2]
 
 
-def k_reciprocal_neighbours(launch, query, gallery, norms, k, kept):
+def k_reciprocal_neighbours(kernels, query, gallery, norms, k, kept):
     """Return scores (N, k), items (N, k) and the lowest score (N) of every item among all N.
 
     `kept`, unless empty, receives the scores of the gallery for each query (q, m).
     """
-    if kept.numel():
-        pair = (part.float().contiguous() for part in (query, gallery))
-        sizes = (1, *kept.shape, query.shape[1], 0, 0, kept.numel(), 1.0)
-        launch("gradient_outer", *pair, *sizes, kept)
-        kept -= (0.5 * norms[len(query) :]).float()
+    _same_width(query, gallery)
     items = torch.cat([query, gallery])
-    lowest = items.new_empty((len(items),), dtype=torch.float32)
-    return *_lists(launch, items, items, norms, k, 0, 0, lowest), lowest
+    bias, scoring = _scoring(items, norms, DISTANCES["euclidean"])
+    return _lists(kernels, items, items, bias, scoring, k, kept=kept if kept.numel() else None)
 
 
 def on_the_cpu(name, *arguments):

@@ -1,145 +1,164 @@
-"""Label correlation, gradient Gram matrices and sketches on the device, by the launchers.
+"""Label correlation and gradient Gram matrices on the device; see products.py.
 
-Arguments are those of the registered ops; nothing here waits for the device.
+Arguments are those of the registered ops.
 """
 
 import torch
 
-from .launch import BLOCKS, At, Rows
+from .products import (
+    DEPTH,
+    LEFT,
+    RIGHT,
+    WORKSPACE,
+    add_symmetric,
+    multiply,
+    operands,
+    padded,
+    sums_bytes,
+)
 
-SLAB_STEPS = 1024
-# Of gradients built from factors at a time. The kernel builds 128 channels of a sample at once: if
-# this were what a second-level cache holds, thousands of samples would leave its tile nearly empty.
-BUILT_BYTES = 512 << 20
-HASHED = 1 << 22
-
-
-def column_sums(launch, features, sums):
-    """Add each column's sum to `sums`, float64 (d), in place."""
-    slabs = -(-features.shape[0] // SLAB_STEPS)
-    partial = sums.new_empty((slabs, features.shape[1]))
-    launch("column_sums", Rows(features), partial, sums)
-
-
-def _shift(shift):
-    return shift if shift.numel() else None
+SLABS = 64  # multiplied at a time, at most
+BUILT_BYTES = 2 << 30  # of gradients built from factors at a time
 
 
-def _class_sums(launch, features, labels, shift, class_sums):
-    ordered, order = labels.sort(stable=True)
-    classes = class_sums.shape[0]
-    starts = torch.searchsorted(ordered, torch.arange(classes + 1, device=labels.device))
-    launch("class_sums", Rows(features), _shift(shift), order, starts, classes, class_sums)
+def float16_scale(largest):
+    """Return the powers of two that bring numbers up to `largest` into float16, float32."""
+    _, exponent = torch.frexp(largest.double())
+    power = (15 - exponent).clamp(max=126)  # a float32 number too
+    scale = torch.ldexp(torch.ones_like(largest, dtype=torch.float64), power)
+    return torch.where(largest > 0, scale, 1.0).float()
 
 
-def label_correlation_columns(launch, features, labels, shift, gram, class_sums):
-    """Add F^T F to the upper half of `gram` and sums per class to `class_sums`, in place."""
-    _class_sums(launch, features, labels, shift, class_sums)
-    launch("symmetric", Rows(features), True, _shift(shift), 1, gram, None, None)
+def _slabs(count, size, planes):
+    """Return how many slabs to multiply at a time, of `count`."""
+    room = WORKSPACE // max(1, sums_bytes(size, planes))
+    return max(1, min(count, room, SLABS))
 
 
-def label_correlation_rows(launch, features, labels, shift, gram, class_sums):
-    """Add F F^T to the upper half of `gram` and sums per class to `class_sums`, in place."""
-    _class_sums(launch, features, labels, shift, class_sums)
-    launch("symmetric", Rows(features), False, _shift(shift), 1, gram, None, None)
-
-
-def _correlate(launch, squares, class_sums, class_counts):
-    classes, d = class_sums.shape
-    moments = class_sums.new_empty((2 * -(-d // 256),))
-    out = class_sums.new_empty(())
-    arguments = (squares, len(squares), class_sums, classes, d, class_counts)
-    launch("correlation", *arguments, moments, out)
-    return out
-
-
-def label_correlation_finish(launch, gram, class_sums, class_counts):
-    """Correlate the Gram matrix with the label kernel from sums; NaN where one is constant."""
-    squares = gram.new_empty((launch.symmetric_tiles(len(gram)),))
-    launch("gram_squares", gram, len(gram), squares)
-    return _correlate(launch, squares, class_sums, class_counts)
-
-
-def label_correlation_whole(launch, features, labels, shift, class_counts):
-    """Correlate in one go: the Gram matrix of the smaller side is squared tile by tile."""
+def _column_stacks(kernels, features, shift, scale, planes, dtype):
+    """Yield the columns of features for add_symmetric, DEPTH rows to a slab."""
     n, d = features.shape
-    class_sums = features.new_zeros((len(class_counts), d), dtype=torch.float64)
-    _class_sums(launch, features, labels, shift, class_sums)
-    columns = n >= d
-    tiles = launch.symmetric_tiles(d if columns else n)
-    squares = class_sums.new_empty((tiles,))
-    launch("symmetric", Rows(features), columns, _shift(shift), 1, None, None, squares)
-    return _correlate(launch, squares, class_sums, class_counts)
+    width, count = padded(d), -(-n // DEPTH)
+    depth = padded(-(-n // count))
+    step = _slabs(count, d, planes) * depth
+    for first in range(0, n, step):
+        rows = features[first : first + step]
+        slabs = -(-len(rows) // depth)
+        out = torch.empty((slabs * depth, planes, width), dtype=dtype, device=features.device)
+        own = None if scale is None else scale[first : first + step]
+        kernels.split(rows, shift, own, (planes - 1) << 1, out.transpose(0, 1))
+        yield out.view(slabs, depth, planes * width).mT
 
 
-def gradient_gram(launch, gradients, gram):
+def _row_stacks(kernels, rows, shift, scale, planes, dtype):
+    """Yield the rows of a matrix for add_symmetric, DEPTH columns to a slab."""
+    n, p = rows.shape
+    size, count = padded(n), -(-p // DEPTH)
+    depth = padded(-(-p // count))
+    step = _slabs(count, n, planes) * depth
+    for first in range(0, p, step):
+        piece = rows[:, first : first + step]
+        slabs = -(-piece.shape[1] // depth)
+        out = torch.empty((planes, size, slabs * depth), dtype=dtype, device=rows.device)
+        own = None if shift is None else shift[first : first + step]
+        kernels.split(piece, own, scale, (planes - 1) << 1, out)
+        yield out.view(planes * size, slabs, depth).transpose(0, 1)
+
+
+def column_sums(kernels, features, sums):
+    """Add each column's sum to `sums`, float64 (d), in place."""
+    kernels.column_sums(features, sums)
+
+
+def _class_sums(kernels, features, labels, shift, classes):
+    ordered, order = labels.sort(stable=True)
+    starts = torch.searchsorted(ordered, torch.arange(classes + 1, device=labels.device))
+    sums = torch.zeros((classes, features.shape[1]), dtype=torch.float64, device=labels.device)
+    kernels.class_sums(features, shift, order, starts, sums)
+    return sums, ordered
+
+
+def label_correlation_whole(kernels, features, labels, shift, class_counts):
+    """Correlate in one go, from centred features: nothing is lost to large means.
+
+    With means m, centred class sums C and the Gram matrix G of the centred features, the raw
+    features' numerator is sum |C_c|^2 + 2 sum n_c m.C_c, and their squared denominator |G|^2 + 2 n
+    m^T G m times the labels'.
+    """
+    n, d = features.shape
+    mean = shift
+    if not shift.numel():
+        mean = torch.zeros(d, dtype=torch.float64, device=features.device)
+        kernels.column_sums(features, mean)
+        mean /= n
+    class_sums, ordered = _class_sums(kernels, features, labels, mean, len(class_counts))
+    # bfloat16 features have eight bits, and one float16 part of what is centred eleven.
+    if features.dtype == torch.bfloat16:
+        low, high = features.aminmax()
+        largest = torch.maximum(-low, high).double() + mean.abs().max()
+        power = float16_scale(largest)
+        how = (mean, power.expand(n).contiguous(), 1, torch.float16)
+    else:
+        power, how = None, (mean, None, 2, torch.bfloat16)
+    size, stacks = (d, _column_stacks) if n >= d else (n, _row_stacks)
+    gram = torch.zeros((size, size), dtype=torch.float64, device=features.device)
+    add_symmetric(gram, stacks(kernels, features, *how), how[2])
+    gram = gram.triu() + gram.triu(1).T
+    if power is not None:
+        gram /= power.double() ** 2
+    counts = class_counts.double()
+    count_square = counts.square().sum()
+    labels_part = count_square - count_square * (count_square / n**2)
+    numerator, features_part = class_sums.square().sum(), gram.square().sum()
+    whole = features_part
+    if not shift.numel():
+        if n >= d:
+            along = mean @ (gram @ mean)
+        else:
+            along = (features.double() @ mean - mean @ mean).square().sum()
+        features_part = features_part + 2 * n * along
+        numerator = numerator + 2 * (counts @ (class_sums @ mean))
+        whole = features_part + (n * (mean @ mean)) ** 2
+    defined = (features_part > whole * 1e-13) & (labels_part > count_square * 1e-13)
+    defined &= (ordered[0] >= 0) & (ordered[-1] < len(class_counts))
+    value = numerator / (features_part.sqrt() * labels_part.sqrt())
+    return torch.where(defined, value, float("nan"))
+
+
+def gradient_gram(kernels, gradients, half, gram):
     """Add X X^T to the upper half of `gram`, float64 (n, n), in place.
 
-    Few tiles of a deep product are split along the depth, and the parts are added in order.
+    Args:
+        kernels: The namespace of the CUDA kernels.
+        gradients: float32 or bfloat16 (n, p).
+        half: Round the rows, scaled by powers of two, to float16 once: half of the work.
+        gram: float64 (n, n).
     """
-    n, p = gradients.shape
-    tiles = launch.symmetric_tiles(n)
-    parts = min(max(1, BLOCKS // max(1, tiles)), max(1, -(-p // SLAB_STEPS)))
-    sums = gram.new_empty((parts * tiles * 128 * 128,)) if parts > 1 else None
-    launch("symmetric", Rows(gradients), False, None, parts, gram, sums, None)
+    if not half:
+        stacks = _row_stacks(kernels, gradients, None, None, 2, torch.bfloat16)
+        add_symmetric(gram, stacks, 2)
+        return
+    scale = float16_scale(kernels.squared_norms(gradients).sqrt())
+    own = torch.zeros_like(gram)
+    add_symmetric(own, _row_stacks(kernels, gradients, None, scale, 1, torch.float16), 1)
+    gram += own / torch.outer(scale.double(), scale.double())
 
 
-def gradient_gram_factors(launch, outputs, inputs, gram):
+def gradient_gram_factors(kernels, outputs, inputs, half, gram):
     """Add <D_i A_i^T, D_j A_j^T> to the upper half of `gram`, in place; gradients are not kept."""
     n, channels, positions = outputs.shape
     width = inputs.shape[1]
+    # Each row of a factor is an operand: positions are the depth.
+    left, right = (
+        [part.view(n, -1, part.shape[1]) for part in operands(kernels, factor, order)]
+        for factor, order in (
+            (outputs.reshape(-1, positions), LEFT),
+            (inputs.reshape(-1, positions), RIGHT),
+        )
+    )
     step = max(1, BUILT_BYTES // max(1, 4 * n * width))
     for row in range(0, channels, step):
-        rows = min(step, channels - row)
-        built = outputs.new_empty((n, rows * width))
-        arguments = (At(outputs[:, row:]), inputs, n, rows, width, positions)
-        strides = (channels * positions, width * positions)
-        launch("gradient_outer", *arguments, *strides, rows * width, 1.0, built)
-        gradient_gram(launch, built, gram)
-
-
-def gradient_sketch_sparse(launch, gradients, seed, first, out):
-    """Add signed coordinates to their buckets, float32 (n, k), in place."""
-    k = out.shape[1]
-    for start in range(0, gradients.shape[1], HASHED):
-        piece = gradients[:, start : start + HASHED]
-        count = piece.shape[1]
-        table = out.new_empty((count,), dtype=torch.int32)
-        turns = out.new_empty((count,), dtype=torch.uint8)
-        launch("gradient_sketch_hash", seed % 2**64, first + start, count, k, table, turns)
-        launch("gradient_sketch_sparse", Rows(piece), k, table, turns, out)
-
-
-def gradient_sketch_fold(launch, gradients, seed, first, folded):
-    """Add signed coordinates, wrapped around the width of `folded`, float32 (n, size), in place."""
-    block, end = first // 128, -(-(first + gradients.shape[1]) // 128)
-    signs = folded.new_empty((4 * (end - block),), dtype=torch.int32)
-    launch("gradient_sketch_signs", seed % 2**64, block, end - block, signs)
-    launch("gradient_sketch_fold", Rows(gradients), folded.shape[1], first, signs, folded)
-
-
-def gradient_sketch_hadamard(launch, folded, chosen, scale):
-    """Return chosen rows of the Walsh-Hadamard transform of each row, float32 (n, k)."""
-    values = folded.clone(memory_format=torch.contiguous_format)
-    launch("gradient_sketch_hadamard", values, *values.shape)
-    return values[:, chosen] * scale
-
-
-def gradient_sketch_dense(launch, gradients, seed, first, p_total, normal, scale, out):
-    """Add scale * X R^T to `out`, float32 (n, k), in place; R is made inside the tiles."""
-    arguments = (out.shape[1], seed % 2**64, first, p_total, normal, scale)
-    launch("gradient_sketch_dense", Rows(gradients), *arguments, out)
-
-
-def gradient_sketch_kronecker(launch, outputs, inputs, k1, k2, k, seed):
-    """Return the first k entries of (R1 D_i)(R2 A_i)^T / sqrt(k), float32 (n, k)."""
-    n, _, positions = outputs.shape
-    small = outputs.new_zeros((n, k1, positions))
-    wide = outputs.new_zeros((n, k2, positions))
-    for factor, rows, is_left, into in ((outputs, k1, True, small), (inputs, k2, False, wide)):
-        arguments = (n, factor.shape[1], positions, rows, seed % 2**64, is_left)
-        launch("gradient_sketch_factor", factor, *arguments, into)
-    out = outputs.new_empty((n, k))
-    strides = (k1 * positions, k2 * positions)
-    launch("gradient_outer", small, wide, n, k1, k2, positions, *strides, k, k**-0.5, out)
-    return out
+        built = None
+        for own, other in zip(left, right, strict=True):
+            built = multiply(own[:, row : row + step], other, built)
+        gradient_gram(kernels, built.flatten(1), half, gram)

@@ -1,16 +1,34 @@
-"""Shapes and dtypes of the registered ops, for torch.compile and opcheck."""
+"""The registered ops: what each gives back, and which kernels on a GPU are checked with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 _registered = []
 
 
+@dataclass(frozen=True)
+class Op:
+    """A registered op.
+
+    Attributes:
+        fake: Gives results of the right shape and dtype, for torch.compile and opcheck.
+        family: Ops whose CUDA kernels are checked and used together; None where the op has none.
+        by_cpu: On a GPU the CPU does it: sparse work.
+    """
+
+    fake: Callable
+    family: str | None = None
+    by_cpu: bool = False
+
+
 def register():
     """Register a fake for each op, once, after the extension has defined them."""
     if _registered:
         return
-    for name, fake in FAKES.items():
-        torch.library.register_fake(f"xferpipe::{name}")(fake)
+    for name, op in OPS.items():
+        torch.library.register_fake(f"xferpipe::{name}")(op.fake)
         _registered.append(name)
 
 
@@ -20,6 +38,10 @@ def _squared_norms(features):
 
 def _rank_metrics_scores(query, gallery, gallery_norms, offsets, index, distance):
     return query.new_empty((index.shape[0],), dtype=torch.float32)
+
+
+def _rank_metrics_nearer(query, gallery, gallery_norms, offsets, index, distance):
+    return query.new_empty((index.shape[0],), dtype=torch.int64)
 
 
 def _rank_metrics_counts(
@@ -60,11 +82,11 @@ def _label_correlation_whole(features, labels, shift, class_counts):
     return features.new_empty((), dtype=torch.float64)
 
 
-def _gradient_gram(gradients, gram):
+def _gradient_gram(gradients, half, gram):
     return None
 
 
-def _gradient_gram_factors(outputs, inputs, gram):
+def _gradient_gram_factors(outputs, inputs, half, gram):
     return None
 
 
@@ -80,7 +102,7 @@ def _gradient_sketch_hadamard(folded, chosen, scale):
     return folded.new_empty((folded.shape[0], chosen.shape[0]), dtype=torch.float32)
 
 
-def _gradient_sketch_dense(gradients, seed, first, p_total, normal, scale, out):
+def _gradient_sketch_dense(gradients, seed, first, p_total, normal, scale, half, out):
     return None
 
 
@@ -102,25 +124,27 @@ def _k_reciprocal_rows(query, gallery, norms, scores, index, lowest, k1, k2):
     return offsets, columns, query.new_empty((entries,), dtype=torch.float32)
 
 
-FAKES = {
-    "k_reciprocal_neighbours": _k_reciprocal_neighbours,
-    "k_reciprocal_rows": _k_reciprocal_rows,
-    "squared_norms": _squared_norms,
-    "rank_metrics_scores": _rank_metrics_scores,
-    "rank_metrics_counts": _rank_metrics_counts,
-    "rank_metrics_dense": _rank_metrics_dense,
-    "rank_metrics_summary": _rank_metrics_summary,
-    "nearest_scores": _nearest_scores,
-    "column_sums": _column_sums,
-    "label_correlation_columns": _label_correlation_accumulate,
-    "label_correlation_rows": _label_correlation_accumulate,
-    "label_correlation_finish": _label_correlation_finish,
-    "label_correlation_whole": _label_correlation_whole,
-    "gradient_gram": _gradient_gram,
-    "gradient_gram_factors": _gradient_gram_factors,
-    "gradient_sketch_sparse": _gradient_sketch_sparse,
-    "gradient_sketch_fold": _gradient_sketch_fold,
-    "gradient_sketch_hadamard": _gradient_sketch_hadamard,
-    "gradient_sketch_dense": _gradient_sketch_dense,
-    "gradient_sketch_kronecker": _gradient_sketch_kronecker,
+OPS = {
+    "squared_norms": Op(_squared_norms, "ranking"),
+    "rank_metrics_nearer": Op(_rank_metrics_nearer, "ranking"),
+    "rank_metrics_scores": Op(_rank_metrics_scores, "ranking"),
+    "rank_metrics_counts": Op(_rank_metrics_counts, "ranking"),
+    "rank_metrics_dense": Op(_rank_metrics_dense, "ranking"),
+    "rank_metrics_summary": Op(_rank_metrics_summary, "ranking"),
+    "nearest_scores": Op(_nearest_scores, "nearest"),
+    "k_reciprocal_neighbours": Op(_k_reciprocal_neighbours, "nearest"),
+    "k_reciprocal_rows": Op(_k_reciprocal_rows, by_cpu=True),
+    "column_sums": Op(_column_sums, "label_correlation"),
+    "label_correlation_columns": Op(_label_correlation_accumulate),
+    "label_correlation_rows": Op(_label_correlation_accumulate),
+    "label_correlation_finish": Op(_label_correlation_finish),
+    "label_correlation_whole": Op(_label_correlation_whole, "label_correlation"),
+    "gradient_gram": Op(_gradient_gram, "gradient_gram"),
+    "gradient_gram_factors": Op(_gradient_gram_factors, "gradient_gram"),
+    "gradient_sketch_sparse": Op(_gradient_sketch_sparse, "gradient_sketch"),
+    "gradient_sketch_fold": Op(_gradient_sketch_fold, "gradient_sketch"),
+    "gradient_sketch_hadamard": Op(_gradient_sketch_hadamard, "gradient_sketch"),
+    "gradient_sketch_dense": Op(_gradient_sketch_dense, "gradient_sketch"),
+    "gradient_sketch_kronecker": Op(_gradient_sketch_kronecker, "gradient_sketch"),
 }
+FAMILIES = tuple(dict.fromkeys(op.family for op in OPS.values() if op.family))

@@ -1,0 +1,324 @@
+// The CUDA kernels as ops of their own, which src/xferpipe/ops/cuda makes the public ones of. They
+// allocate results through torch, run on its current stream and never wait for the device. The tests
+// build this file for the CPU, with another name and key (tests/cuda/conftest.py).
+#include <dlfcn.h>
+#include <torch/csrc/stable/accelerator.h>
+
+#include <optional>
+#include <tuple>
+
+#include "../cuda/launch.h"
+#include "checks.h"
+
+#if !defined(XFERPIPE_KERNELS)
+#define XFERPIPE_KERNELS xferpipe_cuda
+#define XFERPIPE_KERNELS_KEY CUDA
+#endif
+
+namespace xferpipe::binding {
+namespace {
+
+namespace kernels = xferpipe::cuda;
+using MaybeTensor = std::optional<Tensor>;
+
+// The device of a tensor is current while this lives.
+class OnDevice {
+ public:
+  explicit OnDevice(const Tensor& t) {
+    if (!t.is_cuda()) return;
+    guard_.emplace(t.get_device_index());
+    // torch's stable headers give no CUDA stream in a build without CUDA, and its library of CUDA
+    // functions is loaded already where there is a CUDA tensor.
+    using Function = int32_t (*)(int32_t, void**);
+    static const auto current = [] {
+      void* library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+      return reinterpret_cast<Function>(
+          library ? dlsym(library, "aoti_torch_get_current_cuda_stream") : nullptr);
+    }();
+    STD_TORCH_CHECK(current && current(t.get_device_index(), &stream_) == 0,
+                    "torch's current CUDA stream is not to be had");
+  }
+  void* stream() const { return stream_; }
+
+ private:
+  std::optional<torch::stable::accelerator::DeviceGuard> guard_;
+  void* stream_ = nullptr;
+};
+
+void launched(const char* error, const char* name) {
+  STD_TORCH_CHECK(error == nullptr, name, ": ", error);
+}
+
+void same_device(const Tensor& first, const Tensor& other, const char* name) {
+  STD_TORCH_CHECK(first.is_cuda() == other.is_cuda() &&
+                      (!first.is_cuda() || first.get_device_index() == other.get_device_index()),
+                  name, " lies on another device; all tensors must be on one");
+}
+
+template <class T>
+const T* read(const Tensor& like, const Tensor& t, ScalarType type, int64_t length,
+              const char* name) {
+  same_device(like, t, name);
+  return vector<T>(t, type, length, name);
+}
+template <class T>
+const T* read(const Tensor& like, const MaybeTensor& t, ScalarType type, int64_t length,
+              const char* name) {
+  return t ? read<T>(like, *t, type, length, name) : nullptr;
+}
+template <class T>
+T* write(const Tensor& like, Tensor& t, ScalarType type, int64_t length, const char* name) {
+  read<T>(like, t, type, length, name);
+  return output<T>(t);
+}
+
+Tensor squared_norms(Tensor rows) {
+  const Matrix m = matrix(rows, "rows");
+  const OnDevice device(rows);
+  Tensor out = make(rows, {m.rows}, ScalarType::Double);
+  launched(kernels::squared_norms(m, output<double>(out), device.stream()), "squared_norms");
+  return out;
+}
+
+// Products as a library makes them: `columns` of each row count, the rest is padding.
+struct Products {
+  const float* data;
+  int64_t rows, stride, columns;
+  const float* bias;
+  kernels::Scoring scoring;
+};
+Products products(const Tensor& product, const MaybeTensor& bias, int64_t scoring,
+                  int64_t columns) {
+  const Matrix m = matrix(product, "product");
+  STD_TORCH_CHECK(!m.bfloat16, "product must be float32");
+  STD_TORCH_CHECK(columns >= 0 && columns <= m.columns && columns < int64_t{0xffffffff},
+                  "columns is ", columns, " but there are ", m.columns);
+  STD_TORCH_CHECK(scoring >= 0 && scoring <= 2 && bias.has_value() == (scoring != 2),
+                  "a bias belongs to scoring 0 and 1, none to 2; scoring is ", scoring);
+  return {static_cast<const float*>(m.data), m.rows, m.stride, columns,
+          read<float>(product, bias, ScalarType::Float, columns, "bias"),
+          static_cast<kernels::Scoring>(scoring)};
+}
+
+void count_before(Tensor product, MaybeTensor bias, int64_t scoring, int64_t columns,
+                  Tensor offsets, Tensor index, MaybeTensor scores, int64_t first_row,
+                  Tensor nearer) {
+  const Products p = products(product, bias, scoring, columns);
+  const auto* at = read<int64_t>(product, offsets, ScalarType::Long, p.rows + 1, "offsets");
+  const int64_t pairs = index.numel();
+  const OnDevice device(product);
+  launched(kernels::count_before(
+               p.data, p.rows, p.stride, p.columns, p.bias, p.scoring, at,
+               read<int64_t>(product, index, ScalarType::Long, pairs, "index"),
+               read<float>(product, scores, ScalarType::Float, pairs, "scores"), first_row,
+               write<int64_t>(product, nearer, ScalarType::Long, pairs, "nearer"), device.stream()),
+           "count_before");
+}
+
+// Scores and rows (ranges, queries, k) and the lowest score of each range (ranges, queries).
+std::tuple<Tensor, Tensor, Tensor> best_of_rows(Tensor product, MaybeTensor bias, int64_t scoring,
+                                                int64_t columns, int64_t k, int64_t first_row) {
+  const Products p = products(product, bias, scoring, columns);
+  STD_TORCH_CHECK(k >= 1 && k <= kernels::longest_list(), "k is ", k, " but must be 1 .. ",
+                  kernels::longest_list());
+  const int64_t ranges = kernels::column_ranges(p.rows, p.columns);
+  const OnDevice device(product);
+  Tensor best = make(product, {ranges, p.rows, k}, ScalarType::Float);
+  Tensor rows = make(product, {ranges, p.rows, k}, ScalarType::Long);
+  Tensor lowest = make(product, {ranges, p.rows}, ScalarType::Float);
+  launched(kernels::best_of_rows(p.data, p.rows, p.stride, p.columns, p.bias, p.scoring, k,
+                                 first_row, output<float>(best), output<int64_t>(rows),
+                                 output<float>(lowest), device.stream()),
+           "best_of_rows");
+  return {best, rows, lowest};
+}
+
+// How much is wrong with pairs of `queries` queries and gallery rows below `rows`, int64 (1).
+Tensor wrong_pairs(Tensor offsets, Tensor index, int64_t queries, int64_t rows) {
+  const auto* at = read<int64_t>(offsets, offsets, ScalarType::Long, queries + 1, "offsets");
+  const OnDevice device(offsets);
+  Tensor wrong = torch::stable::new_zeros(offsets, {1});
+  launched(kernels::check_pairs(
+               at, read<int64_t>(offsets, index, ScalarType::Long, index.numel(), "index"), queries,
+               index.numel(), rows, output<int64_t>(wrong), device.stream()),
+           "check_pairs");
+  return wrong;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rank_metrics_summary(Tensor offsets,
+                                                                        Tensor nearer, Tensor junk,
+                                                                        int64_t ap_kind) {
+  const int64_t queries = offsets.numel() - 1, pairs = nearer.numel();
+  const auto* at = read<int64_t>(offsets, offsets, ScalarType::Long, queries + 1, "offsets");
+  const OnDevice device(offsets);
+  Tensor ap = make(offsets, {queries}, ScalarType::Double);
+  Tensor inp = make(offsets, {queries}, ScalarType::Double);
+  Tensor first = make(offsets, {queries}, ScalarType::Long);
+  Tensor hits = make(offsets, {queries}, ScalarType::Long);
+  Tensor dropped = make(offsets, {queries}, ScalarType::Long);
+  launched(kernels::rank_metrics_summary(
+               at, queries, read<int64_t>(offsets, nearer, ScalarType::Long, pairs, "nearer"),
+               read<uint8_t>(offsets, junk, ScalarType::Bool, pairs, "junk"), ap_kind == 1,
+               output<double>(ap), output<double>(inp), output<int64_t>(first),
+               output<int64_t>(hits), output<int64_t>(dropped), device.stream()),
+           "rank_metrics_summary");
+  return {ap, inp, first, hits, dropped};
+}
+
+// out (planes, rows, columns), float16 or bfloat16, columns next to each other.
+void split(Tensor rows, MaybeTensor shift, MaybeTensor scale, int64_t lows, Tensor out) {
+  const Matrix m = matrix(rows, "rows");
+  same_device(rows, out, "out");
+  const bool float16 = out.scalar_type() == ScalarType::Half;
+  STD_TORCH_CHECK(float16 || out.scalar_type() == ScalarType::BFloat16,
+                  "out must be float16 or bfloat16");
+  STD_TORCH_CHECK(out.dim() == 3 && out.size(1) >= m.rows && out.size(2) >= m.columns &&
+                      out.size(0) <= 8 && (out.size(2) <= 1 || out.stride(2) == 1),
+                  "out must be (up to 8 planes, rows or more, columns or more)");
+  STD_TORCH_CHECK(lows == 0 || !float16, "low parts are bfloat16");
+  const OnDevice device(rows);
+  launched(kernels::split(m, read<double>(rows, shift, ScalarType::Double, m.columns, "shift"),
+                          read<float>(rows, scale, ScalarType::Float, m.rows, "scale"),
+                          output<uint16_t>(out), out.size(0), out.size(1), out.size(2),
+                          out.stride(1), out.stride(0), lows, float16, device.stream()),
+           "split");
+}
+
+void column_sums(Tensor features, Tensor sums) {
+  const Matrix m = matrix(features, "features");
+  const OnDevice device(features);
+  Tensor partial = make(features, {kernels::column_slabs(m.rows), m.columns}, ScalarType::Double);
+  launched(kernels::column_sums(m, output<double>(partial),
+                                write<double>(features, sums, ScalarType::Double, m.columns, "sums"),
+                                device.stream()),
+           "column_sums");
+}
+
+void class_sums(Tensor features, MaybeTensor shift, Tensor order, Tensor starts, Tensor sums) {
+  const Matrix m = matrix(features, "features");
+  const int64_t classes = starts.numel() - 1;
+  const OnDevice device(features);
+  launched(
+      kernels::class_sums(
+          m, read<double>(features, shift, ScalarType::Double, m.columns, "shift"),
+          read<int64_t>(features, order, ScalarType::Long, m.rows, "order"),
+          read<int64_t>(features, starts, ScalarType::Long, classes + 1, "starts"), classes,
+          write<double>(features, sums, ScalarType::Double, classes * m.columns, "sums"),
+          device.stream()),
+      "class_sums");
+}
+
+// out (rows, columns): columns `first` and following of a matrix of signs `total` wide.
+void random_signs(int64_t seed, int64_t stream, int64_t first, int64_t total, Tensor out) {
+  const bool float16 = out.scalar_type() == ScalarType::Half;
+  STD_TORCH_CHECK((float16 || out.scalar_type() == ScalarType::BFloat16) && out.dim() == 2 &&
+                      out.is_contiguous() && first % 128 == 0,
+                  "signs are float16 or bfloat16 (rows, columns), from a multiple of 128 on");
+  const OnDevice device(out);
+  launched(kernels::random_signs(static_cast<uint64_t>(seed), stream, out.size(0), first,
+                                 out.size(1), total, float16, output<uint16_t>(out),
+                                 device.stream()),
+           "random_signs");
+}
+
+void random_normals(int64_t seed, int64_t first, int64_t total, Tensor out) {
+  STD_TORCH_CHECK(out.scalar_type() == ScalarType::Float && out.dim() == 2 && out.is_contiguous() &&
+                      first % 128 == 0,
+                  "normal values are float32 (rows, columns), from a multiple of 128 on");
+  const OnDevice device(out);
+  launched(kernels::random_normals(static_cast<uint64_t>(seed), out.size(0), first, out.size(1),
+                                   total, output<float>(out), device.stream()),
+           "random_normals");
+}
+
+int64_t sketch_width(const Matrix& gradients, const Tensor& like, Tensor& out) {
+  STD_TORCH_CHECK(out.dim() == 2 && out.size(0) == gradients.rows && out.size(1) >= 1,
+                  "the sketch must have one row per sample and a column or more");
+  write<float>(like, out, ScalarType::Float, out.numel(), "sketch");
+  return out.size(1);
+}
+
+void sparse_sketch(Tensor gradients, int64_t seed, int64_t first, Tensor out) {
+  const Matrix m = matrix(gradients, "gradients");
+  const int64_t k = sketch_width(m, gradients, out);
+  STD_TORCH_CHECK(k < (int64_t{1} << 31), "k must be below 2^31");
+  const OnDevice device(gradients);
+  Tensor table = make(gradients, {m.columns}, ScalarType::Int);
+  Tensor turns = make(gradients, {m.columns}, ScalarType::Byte);
+  launched(kernels::sparse_hash(static_cast<uint64_t>(seed), first, m.columns, k,
+                                output<uint32_t>(table), output<uint8_t>(turns), device.stream()),
+           "sparse_hash");
+  launched(kernels::sparse_sketch(m, k, output<uint32_t>(table), output<uint8_t>(turns),
+                                  output<float>(out), kernels::shared_memory_limit(),
+                                  device.stream()),
+           "sparse_sketch");
+}
+
+void fold(Tensor gradients, int64_t seed, int64_t first, Tensor folded) {
+  const Matrix m = matrix(gradients, "gradients");
+  const int64_t size = sketch_width(m, gradients, folded);
+  const int64_t block = first / 128, blocks = (first + m.columns + 127) / 128 - block;
+  const OnDevice device(gradients);
+  Tensor signs = make(gradients, {4 * blocks}, ScalarType::Int);
+  launched(kernels::sign_words(static_cast<uint64_t>(seed), block, blocks, output<uint32_t>(signs),
+                               device.stream()),
+           "sign_words");
+  launched(kernels::fold(m, size, first, output<uint32_t>(signs), output<float>(folded),
+                         device.stream()),
+           "fold");
+}
+
+// Transforms the rows of values in place.
+void hadamard(Tensor values) {
+  const Matrix m = matrix(values, "values");
+  const int64_t size = sketch_width(m, values, values);
+  STD_TORCH_CHECK((size & (size - 1)) == 0, "folded rows must have a power of two entries");
+  const OnDevice device(values);
+  launched(kernels::hadamard(output<float>(values), m.rows, size, kernels::shared_memory_limit(),
+                             device.stream()),
+           "hadamard");
+}
+
+}  // namespace
+}  // namespace xferpipe::binding
+
+STABLE_TORCH_LIBRARY_FRAGMENT(XFERPIPE_KERNELS, m) {
+  m.def("squared_norms(Tensor rows) -> Tensor");
+  m.def(
+      "count_before(Tensor product, Tensor? bias, int scoring, int columns, Tensor offsets, "
+      "Tensor index, Tensor? scores, int first_row, Tensor(a!) nearer) -> ()");
+  m.def("wrong_pairs(Tensor offsets, Tensor index, int queries, int rows) -> Tensor");
+  m.def(
+      "rank_metrics_summary(Tensor offsets, Tensor nearer, Tensor junk, int ap_kind) -> "
+      "(Tensor, Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "best_of_rows(Tensor product, Tensor? bias, int scoring, int columns, int k, int first_row) "
+      "-> (Tensor, Tensor, Tensor)");
+  m.def("split(Tensor rows, Tensor? shift, Tensor? scale, int lows, Tensor(a!) out) -> ()");
+  m.def("column_sums(Tensor features, Tensor(a!) sums) -> ()");
+  m.def(
+      "class_sums(Tensor features, Tensor? shift, Tensor order, Tensor starts, Tensor(a!) sums) "
+      "-> ()");
+  m.def("random_signs(int seed, int stream, int first, int total, Tensor(a!) out) -> ()");
+  m.def("random_normals(int seed, int first, int total, Tensor(a!) out) -> ()");
+  m.def("sparse_sketch(Tensor gradients, int seed, int first, Tensor(a!) out) -> ()");
+  m.def("fold(Tensor gradients, int seed, int first, Tensor(a!) folded) -> ()");
+  m.def("hadamard(Tensor(a!) values) -> ()");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(XFERPIPE_KERNELS, XFERPIPE_KERNELS_KEY, m) {
+  using namespace xferpipe::binding;
+  m.impl("squared_norms", TORCH_BOX(&squared_norms));
+  m.impl("count_before", TORCH_BOX(&count_before));
+  m.impl("wrong_pairs", TORCH_BOX(&wrong_pairs));
+  m.impl("rank_metrics_summary", TORCH_BOX(&rank_metrics_summary));
+  m.impl("best_of_rows", TORCH_BOX(&best_of_rows));
+  m.impl("split", TORCH_BOX(&split));
+  m.impl("column_sums", TORCH_BOX(&column_sums));
+  m.impl("class_sums", TORCH_BOX(&class_sums));
+  m.impl("random_signs", TORCH_BOX(&random_signs));
+  m.impl("random_normals", TORCH_BOX(&random_normals));
+  m.impl("sparse_sketch", TORCH_BOX(&sparse_sketch));
+  m.impl("fold", TORCH_BOX(&fold));
+  m.impl("hadamard", TORCH_BOX(&hadamard));
+}

@@ -1,0 +1,30 @@
+// Rows of float32 or bfloat16 numbers, as every kernel reads them.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "context.cuh"
+
+namespace xferpipe::cuda {
+
+struct Rows {
+  const void* data;
+  int64_t stride, rows, columns;
+  bool bfloat16;
+
+  XFERPIPE_HOST_DEVICE float at(int64_t row, int64_t column) const {
+    const int64_t where = row * stride + column;
+    if (!bfloat16) return static_cast<const float*>(data)[where];
+    const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(data)[where]) << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+};
+
+// Rounded to float32 once more after the subtraction.
+XFERPIPE_HOST_DEVICE inline float shifted(float value, const double* shift, int64_t column) {
+  return shift ? static_cast<float>(static_cast<double>(value) - shift[column]) : value;
+}
+
+}  // namespace xferpipe::cuda

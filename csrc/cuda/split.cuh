@@ -1,0 +1,99 @@
+// Operands of library products: each number as a sum of 16-bit parts, which tensor cores multiply
+// exactly.
+#pragma once
+#include "rows.cuh"
+
+namespace xferpipe::cuda {
+
+XFERPIPE_HOST_DEVICE inline uint32_t bits_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+XFERPIPE_HOST_DEVICE inline float float_of(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// To bfloat16, halves to even.
+XFERPIPE_HOST_DEVICE inline uint16_t to_bfloat16(float value) {
+  const uint32_t bits = bits_of(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0;  // NaN stays NaN
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+XFERPIPE_HOST_DEVICE inline float from_bfloat16(uint16_t half) {
+  return float_of(static_cast<uint32_t>(half) << 16);
+}
+
+// To float16, halves to even.
+#if defined(__CUDA_ARCH__)
+__device__ inline uint16_t to_float16(float value) {
+  uint16_t half;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
+  return half;
+}
+#else
+inline uint16_t to_float16(float value) {
+  const uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000u, rest = bits & 0x7fffffffu;
+  if (rest > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (rest >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // 65,520 and more
+  // Adding this power of two leaves what float16 keeps in the last places, rounded by the machine.
+  const uint32_t exponent = rest >> 23, least = exponent < 113 ? 113 : exponent;
+  const float anchor = float_of((least + 13) << 23);
+  const uint32_t kept = bits_of(float_of(rest) + anchor) - bits_of(anchor);
+  return static_cast<uint16_t>(sign | (kept + ((least - 113) << 10)));
+}
+#endif
+
+// What becomes of a matrix: `planes` copies with `plane_stride` between them, of rows_out rows
+// (`row_stride` apart) by columns_out columns; zeros beyond the matrix. Bit p of `lows` says that
+// plane p holds what the high part leaves.
+struct SplitTarget {
+  uint16_t* out;
+  int64_t rows, columns, row_stride, plane_stride;
+  int planes, lows;
+  bool float16;  // one part; else bfloat16
+};
+
+constexpr int64_t kSplitEntries = 4096;  // of a block, about
+
+// Threads side by side for a row, and rows at a time: wide rows take all threads.
+struct SplitShape {
+  int lanes, rows_at_once, rounds;
+};
+XFERPIPE_HOST_DEVICE inline SplitShape split_shape(int64_t columns) {
+  const int lanes = columns < kThreads ? static_cast<int>(columns) : kThreads;
+  const int at_once = kThreads / lanes;
+  const int64_t rounds = kSplitEntries / (at_once * columns);
+  return {lanes, at_once, rounds < 1 ? 1 : static_cast<int>(rounds)};
+}
+
+// Block x: a few consecutive rows. `shift` (columns) is subtracted, `scale` (rows) multiplied.
+template <class Context>
+XFERPIPE_HOST_DEVICE inline void split_body(Context& context, const Rows& rows, const double* shift,
+                                            const float* scale, const SplitTarget& target) {
+  const SplitShape shape = split_shape(target.columns);
+  const int own = context.thread() / shape.lanes, lane = context.thread() % shape.lanes;
+  if (own >= shape.rows_at_once) return;
+  const int64_t first = context.block_x() * shape.rounds * shape.rows_at_once + own;
+  for (int round = 0; round < shape.rounds; ++round) {
+    const int64_t row = first + round * shape.rows_at_once;
+    if (row >= target.rows) return;
+    const bool held = row < rows.rows;
+    const float by = scale && held ? scale[row] : 1.0f;
+    uint16_t* out = target.out + row * target.row_stride;
+#pragma unroll 4
+    for (int64_t c = lane; c < target.columns; c += shape.lanes) {
+      const bool in = held && c < rows.columns;
+      const float value = in ? shifted(rows.at(row, c), shift, c) * by : 0.0f;
+      const uint16_t high = target.float16 ? to_float16(value) : to_bfloat16(value);
+      const uint16_t low = target.lows ? to_bfloat16(value - from_bfloat16(high)) : 0;
+      for (int plane = 0; plane < target.planes; ++plane) {
+        out[plane * target.plane_stride + c] = target.lows >> plane & 1 ? low : high;
+      }
+    }
+  }
+}
+
+}  // namespace xferpipe::cuda

@@ -1,4 +1,0 @@
-// The launchers on the CPU, as a Python module.
-#include "cuda/bind.cpp"
-
-PYBIND11_MODULE(xferpipe_cuda_shim, m) { xferpipe::cuda::bind(m); }
