@@ -184,28 +184,82 @@ void split(Tensor rows, MaybeTensor shift, MaybeTensor scale, int64_t lows, Tens
            "split");
 }
 
-void column_sums(Tensor features, Tensor sums) {
-  const Matrix m = matrix(features, "features");
-  const OnDevice device(features);
-  Tensor partial = make(features, {kernels::column_slabs(m.rows), m.columns}, ScalarType::Double);
-  launched(kernels::column_sums(m, output<double>(partial),
-                                write<double>(features, sums, ScalarType::Double, m.columns, "sums"),
-                                device.stream()),
-           "column_sums");
-}
-
-void class_sums(Tensor features, MaybeTensor shift, Tensor order, Tensor starts, Tensor sums) {
+void class_sums(Tensor features, Tensor order, Tensor starts, Tensor sums, MaybeTensor largest) {
   const Matrix m = matrix(features, "features");
   const int64_t classes = starts.numel() - 1;
   const OnDevice device(features);
-  launched(
-      kernels::class_sums(
-          m, read<double>(features, shift, ScalarType::Double, m.columns, "shift"),
-          read<int64_t>(features, order, ScalarType::Long, m.rows, "order"),
-          read<int64_t>(features, starts, ScalarType::Long, classes + 1, "starts"), classes,
-          write<double>(features, sums, ScalarType::Double, classes * m.columns, "sums"),
-          device.stream()),
-      "class_sums");
+  launched(kernels::class_sums(
+               m, read<int64_t>(features, order, ScalarType::Long, m.rows, "order"),
+               read<int64_t>(features, starts, ScalarType::Long, classes + 1, "starts"), classes,
+               write<double>(features, sums, ScalarType::Double, classes * m.columns, "sums"),
+               largest ? write<int>(features, *largest, ScalarType::Int, 1, "largest") : nullptr,
+               device.stream()),
+           "class_sums");
+}
+
+void add_panel(Tensor sums, int64_t first, int64_t padded, Tensor gram, MaybeTensor cross) {
+  STD_TORCH_CHECK(sums.dim() == 3 && gram.dim() == 2, "sums must be (slabs, height, width)");
+  const int64_t slabs = sums.size(0), height = sums.size(1), width = sums.size(2);
+  const int64_t n = gram.size(0);
+  STD_TORCH_CHECK(padded >= n && width == padded - first + (cross ? padded : 0),
+                  "the width of sums does not fit the rows from ", first, " on");
+  const OnDevice device(sums);
+  launched(kernels::add_panel(
+               read<float>(sums, sums, ScalarType::Float, sums.numel(), "sums"), slabs, height,
+               width, first, padded, n,
+               write<double>(sums, gram, ScalarType::Double, n * n, "gram"),
+               cross ? write<double>(sums, *cross, ScalarType::Double, n * n, "cross") : nullptr,
+               device.stream()),
+           "add_panel");
+}
+
+// (tiles, 2), float64.
+Tensor gram_moments(Tensor gram, MaybeTensor cross, MaybeTensor mean) {
+  const int64_t n = gram.size(0);
+  const OnDevice device(gram);
+  Tensor partial = make(gram, {kernels::moment_tiles(n), 2}, ScalarType::Double);
+  launched(kernels::gram_moments(
+               read<double>(gram, gram, ScalarType::Double, n * n, "gram"),
+               read<double>(gram, cross, ScalarType::Double, n * n, "cross"),
+               read<double>(gram, mean, ScalarType::Double, n, "mean"), n, output<double>(partial),
+               device.stream()),
+           "gram_moments");
+  return partial;
+}
+
+// start and length (queries) of each query's rows in identities in order.
+std::tuple<Tensor, Tensor> pair_bounds(Tensor ordered, Tensor identity) {
+  const int64_t queries = identity.numel();
+  const OnDevice device(ordered);
+  Tensor start = make(ordered, {queries}, ScalarType::Long);
+  Tensor length = make(ordered, {queries}, ScalarType::Long);
+  launched(kernels::pair_bounds(
+               read<int64_t>(ordered, ordered, ScalarType::Long, ordered.numel(), "ordered"),
+               ordered.numel(),
+               read<int64_t>(ordered, identity, ScalarType::Long, queries, "identity"), queries,
+               output<int64_t>(start), output<int64_t>(length), device.stream()),
+           "pair_bounds");
+  return {start, length};
+}
+
+// index and junk (pairs); without cameras nothing is junk.
+std::tuple<Tensor, Tensor> fill_pairs(Tensor start, Tensor offsets, Tensor order, int64_t pairs,
+                                      MaybeTensor query_camera, MaybeTensor gallery_camera) {
+  const int64_t queries = start.numel(), rows = order.numel();
+  STD_TORCH_CHECK(query_camera.has_value() == gallery_camera.has_value(),
+                  "cameras are known of both sides or of none");
+  const OnDevice device(start);
+  Tensor index = make(start, {pairs}, ScalarType::Long);
+  Tensor junk = make(start, {pairs}, ScalarType::Bool);
+  launched(kernels::fill_pairs(
+               read<int64_t>(start, start, ScalarType::Long, queries, "start"),
+               read<int64_t>(start, offsets, ScalarType::Long, queries + 1, "offsets"), queries,
+               read<int64_t>(start, order, ScalarType::Long, rows, "order"),
+               read<int64_t>(start, query_camera, ScalarType::Long, queries, "query_camera"),
+               read<int64_t>(start, gallery_camera, ScalarType::Long, rows, "gallery_camera"),
+               output<int64_t>(index), output<uint8_t>(junk), device.stream()),
+           "fill_pairs");
+  return {index, junk};
 }
 
 // out (rows, columns): columns `first` and following of a matrix of signs `total` wide.
@@ -244,11 +298,11 @@ void sparse_sketch(Tensor gradients, int64_t seed, int64_t first, Tensor out) {
   STD_TORCH_CHECK(k < (int64_t{1} << 31), "k must be below 2^31");
   const OnDevice device(gradients);
   Tensor table = make(gradients, {m.columns}, ScalarType::Int);
-  Tensor turns = make(gradients, {m.columns}, ScalarType::Byte);
+  Tensor turns = make(gradients, {m.columns}, ScalarType::Short);
   launched(kernels::sparse_hash(static_cast<uint64_t>(seed), first, m.columns, k,
-                                output<uint32_t>(table), output<uint8_t>(turns), device.stream()),
+                                output<uint32_t>(table), output<uint16_t>(turns), device.stream()),
            "sparse_hash");
-  launched(kernels::sparse_sketch(m, k, output<uint32_t>(table), output<uint8_t>(turns),
+  launched(kernels::sparse_sketch(m, k, output<uint32_t>(table), output<uint16_t>(turns),
                                   output<float>(out), kernels::shared_memory_limit(),
                                   device.stream()),
            "sparse_sketch");
@@ -295,10 +349,16 @@ STABLE_TORCH_LIBRARY_FRAGMENT(XFERPIPE_KERNELS, m) {
       "best_of_rows(Tensor product, Tensor? bias, int scoring, int columns, int k, int first_row) "
       "-> (Tensor, Tensor, Tensor)");
   m.def("split(Tensor rows, Tensor? shift, Tensor? scale, int lows, Tensor(a!) out) -> ()");
-  m.def("column_sums(Tensor features, Tensor(a!) sums) -> ()");
   m.def(
-      "class_sums(Tensor features, Tensor? shift, Tensor order, Tensor starts, Tensor(a!) sums) "
-      "-> ()");
+      "class_sums(Tensor features, Tensor order, Tensor starts, Tensor(a!) sums, "
+      "Tensor(b!)? largest) -> ()");
+  m.def(
+      "add_panel(Tensor sums, int first, int padded, Tensor(a!) gram, Tensor(b!)? cross) -> ()");
+  m.def("gram_moments(Tensor gram, Tensor? cross, Tensor? mean) -> Tensor");
+  m.def("pair_bounds(Tensor ordered, Tensor identity) -> (Tensor, Tensor)");
+  m.def(
+      "fill_pairs(Tensor start, Tensor offsets, Tensor order, int pairs, Tensor? query_camera, "
+      "Tensor? gallery_camera) -> (Tensor, Tensor)");
   m.def("random_signs(int seed, int stream, int first, int total, Tensor(a!) out) -> ()");
   m.def("random_normals(int seed, int first, int total, Tensor(a!) out) -> ()");
   m.def("sparse_sketch(Tensor gradients, int seed, int first, Tensor(a!) out) -> ()");
@@ -314,7 +374,10 @@ STABLE_TORCH_LIBRARY_IMPL(XFERPIPE_KERNELS, XFERPIPE_KERNELS_KEY, m) {
   m.impl("rank_metrics_summary", TORCH_BOX(&rank_metrics_summary));
   m.impl("best_of_rows", TORCH_BOX(&best_of_rows));
   m.impl("split", TORCH_BOX(&split));
-  m.impl("column_sums", TORCH_BOX(&column_sums));
+  m.impl("add_panel", TORCH_BOX(&add_panel));
+  m.impl("gram_moments", TORCH_BOX(&gram_moments));
+  m.impl("pair_bounds", TORCH_BOX(&pair_bounds));
+  m.impl("fill_pairs", TORCH_BOX(&fill_pairs));
   m.impl("class_sums", TORCH_BOX(&class_sums));
   m.impl("random_signs", TORCH_BOX(&random_signs));
   m.impl("random_normals", TORCH_BOX(&random_normals));

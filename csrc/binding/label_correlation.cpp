@@ -70,8 +70,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(xferpipe, m) {
   m.def(
       "label_correlation_finish(Tensor gram, Tensor class_sums, Tensor class_counts) -> Tensor");
   m.def(
-      "label_correlation_whole(Tensor features, Tensor labels, Tensor shift, Tensor class_counts) "
-      "-> Tensor");
+      "label_correlation_whole(Tensor features, Tensor labels, bool is_centered) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(xferpipe, CPU, m) {

@@ -122,6 +122,9 @@ STABLE_TORCH_LIBRARY_FRAGMENT(xferpipe, m) {
   m.def(
       "rank_metrics_nearer(Tensor query, Tensor gallery, Tensor gallery_norms, Tensor offsets, "
       "Tensor index, int distance) -> Tensor");
+  m.def(
+      "rank_metrics_pairs(Tensor query_identity, Tensor gallery_identity, Tensor query_camera, "
+      "Tensor gallery_camera) -> (Tensor, Tensor, Tensor)");
   m.def("rank_metrics_dense(Tensor distances, Tensor offsets, Tensor index) -> Tensor");
   m.def(
       "rank_metrics_summary(Tensor offsets, Tensor nearer, Tensor junk, int ap_kind) -> "

@@ -6,7 +6,7 @@ namespace xferpipe::cuda {
 
 XFERPIPE_KERNEL(kThreads, 4)
 sparse_hash_kernel(int64_t width, uint64_t seed, int64_t first, int64_t count, uint32_t buckets,
-                   uint32_t* table, uint8_t* turns) {
+                   uint32_t* table, uint16_t* turns) {
   XFERPIPE_SHARED(shared);
   DeviceContext context{width};
   hash_body(context, seed, first, count, buckets, table, turns,
@@ -15,10 +15,10 @@ sparse_hash_kernel(int64_t width, uint64_t seed, int64_t first, int64_t count, u
 
 XFERPIPE_KERNEL(kThreads, 1)
 sparse_kernel(int64_t width, Rows gradients, int64_t k, const uint32_t* table,
-              const uint8_t* turns, int warps, int range, bool aligned, float* out) {
+              const uint16_t* turns, int range, bool aligned, float* out) {
   XFERPIPE_SHARED(shared);
   DeviceContext context{width};
-  sparse_body(context, gradients, k, table, turns, warps, range, aligned, out, shared);
+  sparse_body(context, gradients, k, table, turns, range, aligned, out, shared);
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
@@ -48,21 +48,17 @@ butterfly_kernel(int64_t width, float* values, int64_t count, int64_t half) {
 }
 
 const char* sparse_hash(uint64_t seed, int64_t first, int64_t count, int64_t k, uint32_t* table,
-                        uint8_t* turns, void* stream) {
-  return launch(sparse_hash_kernel, up(count, kThreads), 1, 4 * kThreads, stream, seed, first,
-                count, static_cast<uint32_t>(k), table, turns);
+                        uint16_t* turns, void* stream) {
+  return launch(sparse_hash_kernel, up(count, kGroup), 1, 4 * kGroup, stream, seed, first, count,
+                static_cast<uint32_t>(k), table, turns);
 }
 
 const char* sparse_sketch(const Matrix& gradients, int64_t k, const uint32_t* table,
-                          const uint8_t* turns, float* out, int shared_limit, void* stream) {
-  const int64_t floats = shared_limit / 4;
-  const int64_t passes = up(k, floats), range = up(k, passes);
-  const int warps = static_cast<int>(std::min<int64_t>(kThreads / 32, floats / range));
-  const bool aligned = !gradients.bfloat16 && gradients.stride % 4 == 0 &&
-                       reinterpret_cast<uintptr_t>(gradients.data) % 16 == 0;
-  return launch(sparse_kernel, up(gradients.rows, warps), passes,
-                static_cast<int>(4 * range) * warps, stream, rows_of(gradients), k, table, turns,
-                warps, static_cast<int>(range), aligned, out);
+                          const uint16_t* turns, float* out, int shared_limit, void* stream) {
+  const int64_t passes = up(k, shared_limit / 4), range = up(k, passes);
+  return launch(sparse_kernel, gradients.rows, passes, static_cast<int>(4 * range), stream,
+                rows_of(gradients), k, table, turns, static_cast<int>(range),
+                aligned(gradients) && !gradients.bfloat16, out);
 }
 
 const char* sign_words(uint64_t seed, int64_t block, int64_t blocks, uint32_t* out, void* stream) {

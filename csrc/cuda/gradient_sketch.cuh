@@ -2,125 +2,107 @@
 // the order of the coordinates, as the CPU does: the bits are the same.
 #pragma once
 #include "../core/random.h"
-#include "rows.cuh"
+#include "split.cuh"
 
 namespace xferpipe::cuda {
 
-constexpr int kGroup = 128;  // coordinates of a warp at a time, four to a lane
+constexpr int kGroup = 4 * kThreads;  // coordinates of a block at a time, four to a thread
 
 // Bucket and sign of coordinates first .. first + count - 1 (see core/random.h), and for each its
-// turn: how many coordinates before it in its group go to the same bucket.
+// turn: how many coordinates before it in its group go to the same bucket. Block x: group x.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void hash_body(Context& context, uint64_t seed, int64_t first,
                                            int64_t count, uint32_t buckets, uint32_t* table,
-                                           uint8_t* turns, uint32_t* shared) {
-  const int thread = context.thread();
-  const int64_t j = context.block_x() * kThreads + thread;
-  const uint64_t coordinate = static_cast<uint64_t>(first + j);
-  const Words words = philox(seed, Stream::kSparse, coordinate / 2);
-  const uint32_t entry = coordinate % 2 ? bucket_and_sign(words, 1, buckets)
-                                        : bucket_and_sign(words, 0, buckets);
-  shared[thread] = entry & 0x7fffffffu;
-  context.sync();
-  if (j >= count) return;
-  uint8_t turn = 0;
-  for (int before = thread / kGroup * kGroup; before < thread; ++before) {
-    turn += shared[before] == shared[thread];
+                                           uint16_t* turns, uint32_t* shared) {
+  const int64_t begin = context.block_x() * kGroup;
+  for (int i = context.thread(); i < kGroup; i += kThreads) {
+    const uint64_t coordinate = static_cast<uint64_t>(first + begin + i);
+    const Words words = philox(seed, Stream::kSparse, coordinate / 2);
+    const uint32_t entry = coordinate % 2 ? bucket_and_sign(words, 1, buckets)
+                                          : bucket_and_sign(words, 0, buckets);
+    shared[i] = entry & 0x7fffffffu;
+    if (begin + i < count) table[begin + i] = entry;
   }
-  table[j] = entry;
-  turns[j] = turn;
+  context.sync();
+  for (int i = context.thread(); i < kGroup && begin + i < count; i += kThreads) {
+    int turn = 0;
+    for (int before = 0; before < i; ++before) turn += shared[before] == shared[i];
+    turns[begin + i] = static_cast<uint16_t>(turn);
+  }
 }
 
-// What a lane takes of a group: four coordinates with their buckets, signs and turns.
-struct alignas(16) FourWords {
-  uint32_t value[4];
+// What a thread takes of a group: four coordinates with their buckets, signs and turns.
+struct alignas(8) FourTurns {
+  uint16_t value[4];
 };
-struct alignas(4) FourBytes {
-  uint8_t value[4];
+struct FourCoordinates {
+  Sixteen value, entry;
+  FourTurns turn;
 };
-struct LaneCoordinates {
-  float value[4];
-  FourWords entry;
-  FourBytes turn;
-};
-constexpr int kNever = 255;  // the turn of a coordinate that is not there
+constexpr int kNever = 0xffff;  // the turn of a coordinate that is not there
 
-// `aligned`: the rows start at multiples of 16 bytes, as the table does.
+// `aligned`: the rows start at multiples of 16 bytes, as the tables do.
 XFERPIPE_HOST_DEVICE inline void load_coordinates(const Rows& gradients, const uint32_t* table,
-                                                  const uint8_t* turns, int64_t sample, int64_t j,
-                                                  bool aligned, LaneCoordinates* into) {
+                                                  const uint16_t* turns, int64_t sample, int64_t j,
+                                                  bool aligned, FourCoordinates* into) {
   if (aligned && j + 4 <= gradients.columns) {
-    const FourWords four = *reinterpret_cast<const FourWords*>(
-        static_cast<const float*>(gradients.data) + sample * gradients.stride + j);
-    memcpy(into->value, four.value, sizeof into->value);
-    into->entry = *reinterpret_cast<const FourWords*>(table + j);
-    into->turn = *reinterpret_cast<const FourBytes*>(turns + j);
+    into->value = *reinterpret_cast<const Sixteen*>(static_cast<const float*>(gradients.data) +
+                                                    sample * gradients.stride + j);
+    into->entry = *reinterpret_cast<const Sixteen*>(table + j);
+    into->turn = *reinterpret_cast<const FourTurns*>(turns + j);
     return;
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const bool in = j + i < gradients.columns;
-    into->value[i] = in ? gradients.at(sample, j + i) : 0.0f;
-    into->entry.value[i] = in ? table[j + i] : 0u;
-    into->turn.value[i] = in ? turns[j + i] : static_cast<uint8_t>(kNever);
+    into->value.word[i] = bits_of(in ? gradients.at(sample, j + i) : 0.0f);
+    into->entry.word[i] = in ? table[j + i] : 0u;
+    into->turn.value[i] = in ? turns[j + i] : static_cast<uint16_t>(kNever);
   }
 }
 
-// out (n x k) += the signed coordinates of each sample in their buckets. A warp owns a sample and
-// keeps `range` of its buckets in shared memory; block (x, y): samples x * warps and following,
-// buckets y * range and following. Coordinates of a group that share a bucket take turns. The next
-// groups are on their way while some are added.
+// out (n x k) += the signed coordinates of each sample in their buckets. A block owns a sample and
+// keeps `range` of its buckets in shared memory; block (x, y): sample x, buckets y * range and
+// following. Coordinates of a group that share a bucket take turns, so that every bucket adds in the
+// order of the coordinates. The next group is on its way while one is added.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void sparse_body(Context& context, const Rows& gradients, int64_t k,
-                                             const uint32_t* table, const uint8_t* turns, int warps,
+                                             const uint32_t* table, const uint16_t* turns,
                                              int range, bool aligned, float* out, float* shared) {
-  constexpr int kAhead = 4;  // groups
-  const int warp = context.thread() / 32, lane = context.thread() % 32;
-  const int64_t sample = context.block_x() * warps + warp, base = context.block_y() * range;
-  if (warp >= warps || sample >= gradients.rows) return;
-  const int64_t here = k - base < range ? k - base : range;
-  float* sums = shared + warp * range;
+  const int thread = context.thread();
+  const int64_t sample = context.block_x(), base = context.block_y() * range;
+  const int here = static_cast<int>(k - base < range ? k - base : range);
   float* own = out + sample * k + base;
-  for (int64_t b = lane; b < here; b += 32) sums[b] = own[b];
-  context.warp_sync();
-  LaneCoordinates next[kAhead];
+  for (int b = thread; b < here; b += kThreads) shared[b] = own[b];
+  FourCoordinates next;
+  load_coordinates(gradients, table, turns, sample, 4 * thread, aligned, &next);
+  context.sync();
+  for (int64_t first = 0; first < gradients.columns; first += kGroup) {
+    const FourCoordinates at = next;
+    load_coordinates(gradients, table, turns, sample, first + kGroup + 4 * thread, aligned, &next);
+    int bucket[4], turn[4], last = -1;
+    float value[4];
 #pragma unroll
-  for (int g = 0; g < kAhead; ++g) {
-    load_coordinates(gradients, table, turns, sample, g * kGroup + 4 * lane, aligned, next + g);
-  }
-  for (int64_t first = 0; first < gradients.columns; first += kAhead * kGroup) {
-    LaneCoordinates at[kAhead];
-#pragma unroll
-    for (int g = 0; g < kAhead; ++g) {
-      at[g] = next[g];
-      load_coordinates(gradients, table, turns, sample,
-                       first + (kAhead + g) * kGroup + 4 * lane, aligned, next + g);
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t entry = at.entry.word[i];
+      bucket[i] = static_cast<int>((entry & 0x7fffffffu) - static_cast<uint32_t>(base));
+      const bool held = bucket[i] >= 0 && bucket[i] < here && at.turn.value[i] != kNever;
+      turn[i] = held ? at.turn.value[i] : -1;
+      last = turn[i] > last ? turn[i] : last;
+      value[i] = float_of(at.value.word[i] ^ (entry & 0x80000000u));
     }
+    for (int now = 0; context.any(last >= now); ++now) {
+      float sum[4];
 #pragma unroll
-    for (int g = 0; g < kAhead; ++g) {
-      int64_t bucket[4];
-      int turn[4], last = -1;
+      for (int i = 0; i < 4; ++i) sum[i] = turn[i] == now ? shared[bucket[i]] : 0.0f;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        bucket[i] = static_cast<int64_t>(at[g].entry.value[i] & 0x7fffffffu) - base;
-        const bool held = bucket[i] >= 0 && bucket[i] < here && at[g].turn.value[i] != kNever;
-        turn[i] = held ? at[g].turn.value[i] : -1;
-        last = turn[i] > last ? turn[i] : last;
-      }
-      for (int now = 0; context.ballot(last >= now); ++now) {
-        float sum[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sum[i] = turn[i] == now ? sums[bucket[i]] : 0.0f;
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const float value = at[g].entry.value[i] >> 31 ? -at[g].value[i] : at[g].value[i];
-          if (turn[i] == now) sums[bucket[i]] = sum[i] + value;
-        }
-        context.warp_sync();
+        if (turn[i] == now) shared[bucket[i]] = sum[i] + value[i];
       }
     }
   }
-  for (int64_t b = lane; b < here; b += 32) own[b] = sums[b];
+  context.sync();
+  for (int b = thread; b < here; b += kThreads) own[b] = shared[b];
 }
 
 // Signs of coordinates 128 * block and following, four words to a block; a set bit is -1.

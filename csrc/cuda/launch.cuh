@@ -19,6 +19,10 @@
 namespace xferpipe::cuda {
 
 inline Rows rows_of(const Matrix& m) { return {m.data, m.stride, m.rows, m.columns, m.bfloat16}; }
+// Rows start at multiples of 16 bytes.
+inline bool aligned(const Matrix& m) {
+  return reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.stride % (m.bfloat16 ? 8 : 4) == 0;
+}
 inline int64_t up(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 // Launches width x height blocks; the kernel's first argument is the width. Checked after each

@@ -51,4 +51,53 @@ XFERPIPE_HOST_DEVICE inline void sort_keys(Context& context, Key* keys, int* wit
   }
 }
 
+constexpr int kHeld = 4096;           // keys held at a time
+constexpr int kTaken = 8 * kThreads;  // looked at between two looks at how many are held
+constexpr int kMostKept = kHeld - kTaken;
+constexpr int kHoldBytes = kHeld * 8 + 16;
+
+// Leaves in `keys` the k smallest of the keys that `source` gives for begin .. end - 1, in order, and
+// returns how many there are (the same for all threads). Keys that beat the k-th so far are held; when
+// many are, they are sorted and the k smallest stay. `worst` becomes the largest key that this thread
+// saw. `shared`: kHoldBytes.
+template <class Context, class Source>
+XFERPIPE_HOST_DEVICE inline int hold_smallest(Context& context, const Source& source, int64_t begin,
+                                              int64_t end, int k, float* shared, Key* worst) {
+  constexpr int kEach = kTaken / kThreads;
+  const int thread = context.thread();
+  Key* keys = reinterpret_cast<Key*>(shared);
+  int* held = reinterpret_cast<int*>(keys + kHeld);
+  const int many = k < kMostKept / 2 ? k + (k < 256 ? 256 : k) : kMostKept;
+  Key limit = kLastKey;
+  if (thread == 0) *held = 0;
+  context.sync();
+  int each = 2;  // few at first: they give a limit that most others do not beat
+  for (int64_t first = begin; first < end; each = kEach) {
+    Key key[kEach];
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const int64_t at = first + i * kThreads + thread;
+      key[i] = i < each && at < end ? source(at) : kLastKey;
+    }
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      if (key[i] != kLastKey && key[i] > *worst) *worst = key[i];
+      if (key[i] < limit) keys[context.add_shared(held, 1)] = key[i];
+    }
+    first += each * kThreads;
+    context.sync();
+    const int count = *held;
+    context.sync();
+    if (count <= many && first < end) continue;
+    const int size = power_of_two_above(count);
+    for (int i = count + thread; i < size; i += kThreads) keys[i] = kLastKey;
+    context.sync();
+    sort_keys(context, keys, nullptr, size);
+    if (count >= k) limit = keys[k - 1];
+    if (thread == 0) *held = count < k ? count : k;
+    context.sync();
+  }
+  return *held;
+}
+
 }  // namespace xferpipe::cuda

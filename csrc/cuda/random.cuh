@@ -1,7 +1,7 @@
-// Bodies that write random matrices; see core/random.h. A thread makes 32 signs or 4 normal values.
+// Bodies that write random matrices; see core/random.h.
 #pragma once
 #include "../core/random.h"
-#include "context.cuh"
+#include "rows.cuh"
 
 namespace xferpipe::cuda {
 
@@ -11,43 +11,53 @@ struct RandomMatrix {
   int64_t rows, first, columns, total;
 };
 
-struct alignas(16) EightHalves {
-  uint16_t value[8];
-};
+constexpr int kSignBytes = kThreads * 16;
 
+// A thread makes the words of 128 signs, and neighbouring threads write neighbouring octets.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void signs_body(Context& context, const RandomMatrix& matrix,
-                                            Stream stream, bool float16, uint16_t* out) {
-  const int64_t words = (matrix.columns + 31) / 32;
-  const int64_t at = context.block_x() * kThreads + context.thread();
-  if (at >= matrix.rows * words) return;
-  const int64_t row = at / words, begin = at % words * 32, column = matrix.first + begin;
-  const Words drawn = philox(matrix.seed, stream, sign_index(row, matrix.total, column / 128));
-  const int which = static_cast<int>(column / 32 % 4);
-  const uint32_t bits =
-      which == 0 ? drawn.w[0] : which == 1 ? drawn.w[1] : which == 2 ? drawn.w[2] : drawn.w[3];
-  const uint32_t one = float16 ? 0x3c00u : 0x3f80u;
-  uint16_t* own = out + row * matrix.columns + begin;
-  const int64_t held = matrix.total - column, room = matrix.columns - begin;
+                                            Stream stream, bool float16, uint16_t* out,
+                                            uint32_t* shared) {
+  const int thread = context.thread();
+  const int64_t blocks = (matrix.columns + 127) / 128;  // of a row
+  const int64_t begin = context.block_x() * kThreads;
+  const Words drawn = philox(matrix.seed, stream,
+                             sign_index((begin + thread) / blocks, matrix.total,
+                                        matrix.first / 128 + (begin + thread) % blocks));
 #pragma unroll
-  for (int group = 0; group < 32; group += 8) {
-    EightHalves eight;
+  for (int w = 0; w < 4; ++w) shared[4 * thread + w] = drawn.w[w];
+  context.sync();
+  // The row and block where this block of threads begins, and from there in 32 bits.
+  const int64_t first_row = begin / blocks;
+  const auto width = static_cast<uint32_t>(blocks);
+  const auto skip = static_cast<uint32_t>(begin - first_row * blocks);
+  const uint32_t one = float16 ? 0x3c003c00u : 0x3f803f80u;  // two of them
+  for (uint32_t e = thread; e < kThreads * 16; e += kThreads) {
+    const uint32_t at = skip + e / 16, row = at / width, octet = e % 16;
+    const int64_t column = static_cast<int64_t>(at - row * width) * 128 + octet * 8;
+    const int64_t r = first_row + row;
+    if (r >= matrix.rows || column >= matrix.columns) continue;
+    const uint32_t bits = shared[4 * (e / 16) + octet / 4] >> (octet % 4 * 8);
+    const int64_t held = matrix.total - matrix.first - column;
+    uint16_t* own = out + r * matrix.columns + column;
+    Sixteen packed;
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const uint32_t sign = (bits >> (group + i) & 1) << 15;
-      eight.value[i] = static_cast<uint16_t>(group + i < held ? one | sign : 0u);
+    for (int i = 0; i < 4; ++i) {
+      packed.word[i] = one | (bits >> (2 * i) & 1) << 15 | (bits >> (2 * i + 1) & 1) << 31;
     }
-    if (group + 8 <= room && matrix.columns % 8 == 0) {
-      *reinterpret_cast<EightHalves*>(own + group) = eight;
+    if (held >= 8 && matrix.columns % 8 == 0) {
+      *reinterpret_cast<Sixteen*>(own) = packed;
       continue;
     }
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      if (group + i < room) own[group + i] = eight.value[i];
+      const auto sign = static_cast<uint16_t>(packed.word[i / 2] >> (i % 2 * 16));
+      if (column + i < matrix.columns) own[i] = i < held ? sign : 0;
     }
   }
 }
 
+// A thread makes four normal values.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void normals_body(Context& context, const RandomMatrix& matrix,
                                               float* out) {

@@ -5,10 +5,10 @@ namespace xferpipe::cuda {
 
 XFERPIPE_KERNEL(kThreads, 4)
 count_kernel(int64_t width, ScoreRows scores, PairLists pairs, int64_t first_row,
-             int64_t columns_each, int64_t* nearer) {
+             int64_t columns_each, bool aligned, int64_t* nearer) {
   XFERPIPE_SHARED(shared);
   DeviceContext context{width};
-  count_body(context, scores, pairs, first_row, columns_each, nearer, shared);
+  count_body(context, scores, pairs, first_row, columns_each, aligned, nearer, shared);
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
@@ -27,10 +27,25 @@ check_kernel(int64_t width, PairLists pairs, int64_t queries, int64_t count, int
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
-summary_kernel(int64_t width, const int64_t* offsets, int64_t queries, const int64_t* nearer,
-               const uint8_t* junk, bool trapezoid, Summary out) {
+summary_kernel(int64_t width, const int64_t* offsets, const int64_t* nearer, const uint8_t* junk,
+               bool trapezoid, Summary out) {
+  XFERPIPE_SHARED(shared);
   DeviceContext context{width};
-  summary_body(context, offsets, queries, nearer, junk, trapezoid, out);
+  summary_body(context, offsets, nearer, junk, trapezoid, out, shared);
+}
+
+XFERPIPE_KERNEL(kThreads, 4)
+bounds_kernel(int64_t width, const int64_t* ordered, int64_t rows, const int64_t* identity,
+              int64_t queries, int64_t* start, int64_t* length) {
+  DeviceContext context{width};
+  bounds_body(context, ordered, rows, identity, queries, start, length);
+}
+
+XFERPIPE_KERNEL(kThreads, 4)
+fill_kernel(int64_t width, const int64_t* start, const int64_t* offsets, int64_t queries,
+            const int64_t* order, Cameras cameras, int64_t* index, uint8_t* junk) {
+  DeviceContext context{width};
+  fill_body(context, start, offsets, queries, order, cameras, index, junk);
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
@@ -49,13 +64,14 @@ namespace {
 // Enough blocks to fill a large device twice, by the shape alone: bits must not depend on the device.
 constexpr int64_t kBlocks = 2048;
 constexpr int64_t kColumns = 4096;  // fewer are not worth a block
+int64_t columns_each(int64_t columns, int64_t ranges) { return up(up(columns, ranges), 4) * 4; }
 }  // namespace
 
 int64_t column_ranges(int64_t queries, int64_t columns) {
   const int64_t wanted = std::max<int64_t>(1, kBlocks / std::max<int64_t>(1, queries));
   return std::max<int64_t>(1, std::min(wanted, columns / kColumns));
 }
-int64_t longest_list() { return kLongestList; }
+int64_t longest_list() { return kMostKept; }
 
 const char* count_before(const float* product, int64_t queries, int64_t stride, int64_t columns,
                          const float* bias, Scoring scoring, const int64_t* offsets,
@@ -63,8 +79,11 @@ const char* count_before(const float* product, int64_t queries, int64_t stride, 
                          int64_t* nearer, void* stream) {
   const ScoreRows scores = {product, stride, queries, columns, bias, scoring};
   const int64_t ranges = column_ranges(queries, columns);
+  const bool aligned = bias && reinterpret_cast<uintptr_t>(product) % 16 == 0 &&
+                       reinterpret_cast<uintptr_t>(bias) % 16 == 0 && stride % 4 == 0;
   return launch(count_kernel, queries, ranges, kCountBytes, stream, scores,
-                PairLists{offsets, index, pair_scores}, first_row, up(columns, ranges), nearer);
+                PairLists{offsets, index, pair_scores}, first_row, columns_each(columns, ranges),
+                aligned, nearer);
 }
 
 const char* check_pairs(const int64_t* offsets, const int64_t* index, int64_t queries,
@@ -78,8 +97,20 @@ const char* rank_metrics_summary(const int64_t* offsets, int64_t queries, const 
                                  double* inverse_negative_penalty, int64_t* first_hit,
                                  int64_t* hits, int64_t* junk_count, void* stream) {
   const Summary out = {average_precision, inverse_negative_penalty, first_hit, hits, junk_count};
-  return launch(summary_kernel, up(queries, kThreads), 1, 0, stream, offsets, queries, nearer, junk,
-                trapezoid, out);
+  return launch(summary_kernel, queries, 1, kHoldBytes, stream, offsets, nearer, junk, trapezoid, out);
+}
+
+const char* pair_bounds(const int64_t* ordered, int64_t rows, const int64_t* identity,
+                        int64_t queries, int64_t* start, int64_t* length, void* stream) {
+  return launch(bounds_kernel, up(queries, kThreads), 1, 0, stream, ordered, rows, identity, queries,
+                start, length);
+}
+
+const char* fill_pairs(const int64_t* start, const int64_t* offsets, int64_t queries,
+                       const int64_t* order, const int64_t* query_camera,
+                       const int64_t* gallery_camera, int64_t* index, uint8_t* junk, void* stream) {
+  return launch(fill_kernel, up(queries, kThreads / 32), 1, 0, stream, start, offsets, queries, order,
+                Cameras{query_camera, gallery_camera}, index, junk);
 }
 
 const char* best_of_rows(const float* product, int64_t queries, int64_t stride, int64_t columns,
@@ -88,7 +119,7 @@ const char* best_of_rows(const float* product, int64_t queries, int64_t stride, 
   const ScoreRows scores = {product, stride, queries, columns, bias, scoring};
   const int64_t ranges = column_ranges(queries, columns);
   return launch(best_kernel, queries, ranges, kBestBytes, stream, scores, static_cast<int>(k),
-                first_row, up(columns, ranges), best, rows, lowest);
+                first_row, columns_each(columns, ranges), best, rows, lowest);
 }
 
 }  // namespace xferpipe::cuda

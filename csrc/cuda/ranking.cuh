@@ -61,18 +61,41 @@ XFERPIPE_HOST_DEVICE inline void sum_counters(Context& context, int* counters, i
   }
 }
 
+// Four scores of a query, from a column that is a multiple of four; below any threshold where there is
+// no column. `aligned`: rows of products start at multiples of 16 bytes.
+XFERPIPE_HOST_DEVICE inline void load_scores(const ScoreRows& scores, int64_t query, int64_t column,
+                                             int64_t end, bool aligned, float (&score)[4]) {
+  if (aligned && column + 4 <= end) {
+    const Sixteen product = *reinterpret_cast<const Sixteen*>(
+        scores.product + query * scores.stride + column);
+    const Sixteen bias = *reinterpret_cast<const Sixteen*>(scores.bias + column);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float value = float_of(product.word[i]), by = float_of(bias.word[i]);
+      score[i] = scores.scoring == Scoring::kTimes ? value * by : value + by;
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) score[i] = column + i < end ? scores.at(query, column + i) : -INFINITY;
+}
+
 // nearer (pairs) += columns that come before each pair. Block (x, y): query x, `columns_each` columns
 // from y on. The pairs are sorted; a column is placed among them by bisection and counts for all
 // that follow.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void count_body(Context& context, const ScoreRows& scores,
                                             const PairLists& pairs, int64_t first_row,
-                                            int64_t columns_each, int64_t* nearer, float* shared) {
+                                            int64_t columns_each, bool aligned, int64_t* nearer,
+                                            float* shared) {
   const int64_t query = context.block_x(), begin = context.block_y() * columns_each;
   const int64_t end =
       begin + columns_each < scores.columns ? begin + columns_each : scores.columns;
   const int thread = context.thread();
   Key* keys = reinterpret_cast<Key*>(shared);
+  // The same memory, once the keys are sorted: scores, then rows.
+  float* threshold = shared;
+  uint32_t* row = reinterpret_cast<uint32_t*>(shared + kPairs);
   int* place = reinterpret_cast<int*>(keys + kPairs);
   int* counters = place + kPairs;
   for (int64_t chunk = pairs.offsets[query]; chunk < pairs.offsets[query + 1]; chunk += kPairs) {
@@ -85,10 +108,10 @@ XFERPIPE_HOST_DEVICE inline void count_body(Context& context, const ScoreRows& s
       Key key = kLastKey;
       if (j < count) {
         // Rows of earlier blocks win every tie here, those of later ones none.
-        int64_t row = pairs.index[chunk + j] - first_row;
-        row = row < 0 ? 0 : row > scores.columns ? scores.columns : row;
-        const float score = pairs.score ? pairs.score[chunk + j] : scores.at(query, row);
-        key = key_of(score, static_cast<uint32_t>(row));
+        int64_t own = pairs.index[chunk + j] - first_row;
+        own = own < 0 ? 0 : own > scores.columns ? scores.columns : own;
+        const float score = pairs.score ? pairs.score[chunk + j] : scores.at(query, own);
+        key = key_of(score, static_cast<uint32_t>(own));
       }
       keys[j] = key;
       place[j] = j;
@@ -96,24 +119,46 @@ XFERPIPE_HOST_DEVICE inline void count_body(Context& context, const ScoreRows& s
     for (int j = thread; j < count * copies; j += kThreads) counters[j] = 0;
     context.sync();
     sort_keys(context, keys, place, size);
-    const Key last = keys[count - 1];
-    int* own = counters + thread % copies;
-    constexpr int kAhead = 4;
-    for (int64_t first = begin + thread; first < end; first += kAhead * kThreads) {
-      Key key[kAhead];
+    constexpr int kEach = kPairs / kThreads;
+    Key sorted[kEach];
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        const int64_t column = first + i * kThreads;
-        key[i] = column < end ? scores.key(query, column) : kLastKey;
+    for (int i = 0; i < kEach; ++i) {
+      const int j = i * kThreads + thread;
+      sorted[i] = j < size ? keys[j] : kLastKey;
+    }
+    context.sync();
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const int j = i * kThreads + thread;
+      threshold[j] = j < count ? score_of(sorted[i]) : -INFINITY;
+      row[j] = place_of(sorted[i]);
+    }
+    context.sync();
+    const float last = threshold[count - 1];
+    int* own = counters + thread % copies;
+    for (int64_t first = begin + 4 * thread; first < end; first += 4 * kThreads) {
+      float score[4];
+      load_scores(scores, query, first, end, aligned, score);
+      bool any = false;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) any = any || score[i] >= last;
+      if (!any) continue;
+      int before[4] = {};  // pairs with a larger score
+      for (int step = size / 2; step > 0; step /= 2) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          if (threshold[before[i] + step - 1] > score[i]) before[i] += step;
+        }
       }
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        if (key[i] >= last) continue;
-        int before = 0;
-        for (int step = size / 2; step > 0; step /= 2) {
-          if (keys[before + step - 1] <= key[i]) before += step;
+      for (int i = 0; i < 4; ++i) {
+        if (!(score[i] >= last)) continue;
+        // A pair with the same score comes before a later column, and a column not before itself.
+        while (before[i] < count && threshold[before[i]] == score[i] &&
+               row[before[i]] <= static_cast<uint64_t>(first + i)) {
+          ++before[i];
         }
-        context.add_shared(own + before * copies, 1);
+        if (before[i] < count) context.add_shared(own + before[i] * copies, 1);
       }
     }
     context.sync();
@@ -127,58 +172,30 @@ XFERPIPE_HOST_DEVICE inline void count_body(Context& context, const ScoreRows& s
 }
 
 constexpr int64_t kNoRow = INT64_MAX;
-constexpr int kHeld = 4096;                // candidates held at a time
-constexpr int kTaken = 8 * kThreads;       // columns looked at between two looks at how many are held
-constexpr int kLongestList = kHeld - kTaken;
-constexpr int kBestBytes = kHeld * 8 + kThreads * 4 + 16;
+constexpr int kBestBytes = kHoldBytes + kThreads * 4;
 
 // The k best columns of each query, best first: scores and rows (ranges, queries, k), filled up with
-// -infinity and kNoRow. Block (x, y): query x, `columns_each` columns from y on. Columns that beat the
-// k-th so far are held; when the memory for them is full they are sorted and the k best stay.
-// `lowest` (ranges, queries), where asked for, is the lowest score.
+// -infinity and kNoRow, and the lowest score (ranges, queries). Block (x, y): query x, `columns_each`
+// columns from y on.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void best_body(Context& context, const ScoreRows& scores, int k,
-                                           int64_t first_row, int64_t columns_each,
-                                           float* best, int64_t* rows, float* lowest,
-                                           float* shared) {
+                                           int64_t first_row, int64_t columns_each, float* best,
+                                           int64_t* rows, float* lowest, float* shared) {
   const int64_t query = context.block_x(), range = context.block_y();
   const int64_t begin = range * columns_each;
   const int64_t end =
       begin + columns_each < scores.columns ? begin + columns_each : scores.columns;
   const int thread = context.thread();
-  Key* keys = reinterpret_cast<Key*>(shared);
-  uint32_t* last = reinterpret_cast<uint32_t*>(keys + kHeld);
-  int* held = reinterpret_cast<int*>(last + kThreads);
-  Key limit = kLastKey, worst = 0;
-  if (thread == 0) *held = 0;
-  context.sync();
-  for (int64_t first = begin; first < end; first += kTaken) {
-    for (int i = 0; i < kTaken / kThreads; ++i) {
-      const int64_t column = first + i * kThreads + thread;
-      if (column >= end) break;
-      const Key key = scores.key(query, column);
-      worst = key > worst ? key : worst;
-      if (key < limit) keys[context.add_shared(held, 1)] = key;
-    }
-    context.sync();
-    const int count = *held;
-    context.sync();
-    if (count + kTaken <= kHeld && first + kTaken < end) continue;
-    const int size = power_of_two_above(count > 1 ? count : 1);
-    for (int i = count + thread; i < size; i += kThreads) keys[i] = kLastKey;
-    context.sync();
-    sort_keys(context, keys, nullptr, size);
-    if (count >= k) limit = keys[k - 1];
-    if (thread == 0) *held = count < k ? count : k;
-    context.sync();
-  }
-  const int found = *held;
+  Key worst = 0;
+  const auto column = [&](int64_t at) { return scores.key(query, at); };
+  const int found = hold_smallest(context, column, begin, end, k, shared, &worst);
+  const Key* keys = reinterpret_cast<const Key*>(shared);
   const int64_t own = (range * scores.rows + query) * k;
   for (int i = thread; i < k; i += kThreads) {
     best[own + i] = i < found ? score_of(keys[i]) : -INFINITY;
     rows[own + i] = i < found ? first_row + place_of(keys[i]) : kNoRow;
   }
-  if (!lowest) return;
+  uint32_t* last = reinterpret_cast<uint32_t*>(shared + kHoldBytes / 4);
   last[thread] = static_cast<uint32_t>(worst >> 32);
   for (int half = kThreads / 2; half > 0; half /= 2) {
     context.sync();
@@ -206,28 +223,85 @@ struct Summary {
   int64_t *first_hit, *hits, *junk;
 };
 
-// The metrics of each query, a thread to a query, from its pairs in the order of their ranks.
+// The metrics of each query, a block to a query: its pairs in the order of their ranks, up to
+// kMostKept at a time.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void summary_body(Context& context, const int64_t* offsets,
-                                              int64_t queries, const int64_t* nearer,
-                                              const uint8_t* junk, bool trapezoid,
-                                              const Summary& out) {
-  const int64_t q = context.block_x() * kThreads + context.thread();
-  if (q >= queries) return;
-  RankedHits ranked;
+                                              const int64_t* nearer, const uint8_t* junk,
+                                              bool trapezoid, const Summary& out, float* shared) {
+  const int64_t q = context.block_x(), begin = offsets[q], end = offsets[q + 1];
+  const Key* keys = reinterpret_cast<const Key*>(shared);
+  RankedHits ranked;  // of the first thread
   int64_t dropped = 0;
-  for (int64_t p = offsets[q]; p < offsets[q + 1]; ++p) {
-    if (junk[p]) {
-      ++dropped;
-    } else {
-      ranked.add(nearer[p] - dropped, trapezoid);
+  Key after = 0;  // one more than the last key taken
+  for (int64_t done = begin; done < end;) {
+    Key worst = 0;
+    const auto rank = [&](int64_t pair) {
+      const Key key = static_cast<Key>(nearer[pair]) << 1 | (junk[pair] ? 1 : 0);
+      return key >= after ? key : kLastKey;
+    };
+    const int found = hold_smallest(context, rank, begin, end, kMostKept, shared, &worst);
+    if (found == 0) break;  // ranks that are no ranks
+    for (int i = 0; context.thread() == 0 && i < found; ++i) {
+      if (keys[i] & 1) {
+        ++dropped;
+      } else {
+        ranked.add(static_cast<int64_t>(keys[i] >> 1) - dropped, trapezoid);
+      }
     }
+    after = keys[found - 1] + 1;
+    done += found;
+    context.sync();  // the keys have been read
   }
+  if (context.thread() != 0) return;
   out.average_precision[q] = ranked.hits ? ranked.average_precision() : NAN;
   out.inverse_negative_penalty[q] = ranked.hits ? ranked.inverse_negative_penalty() : NAN;
   out.first_hit[q] = ranked.first;
   out.hits[q] = ranked.hits;
   out.junk[q] = dropped;
+}
+
+// Rows of one identity lie next to each other in `ordered` (rows). start (queries): where each query's
+// begin; length (queries): how many there are. A thread to a query.
+template <class Context>
+XFERPIPE_HOST_DEVICE inline void bounds_body(Context& context, const int64_t* ordered, int64_t rows,
+                                             const int64_t* identity, int64_t queries,
+                                             int64_t* start, int64_t* length) {
+  const int64_t q = context.block_x() * kThreads + context.thread();
+  if (q >= queries) return;
+  const auto below = [&](bool or_equal) {
+    int64_t low = 0, high = rows;
+    while (low < high) {
+      const int64_t middle = (low + high) / 2;
+      if (ordered[middle] < identity[q] || (or_equal && ordered[middle] == identity[q])) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  };
+  start[q] = below(false);
+  length[q] = below(true) - start[q];
+}
+
+// index and junk (pairs) of each query: its identity's rows in their order, junk where the cameras are
+// known and agree. A warp to a query.
+struct Cameras {
+  const int64_t *query, *gallery;  // null where they are not known
+};
+template <class Context>
+XFERPIPE_HOST_DEVICE inline void fill_body(Context& context, const int64_t* start,
+                                           const int64_t* offsets, int64_t queries,
+                                           const int64_t* order, const Cameras& cameras,
+                                           int64_t* index, uint8_t* junk) {
+  const int64_t q = context.block_x() * (kThreads / 32) + context.thread() / 32;
+  if (q >= queries) return;
+  for (int64_t p = offsets[q] + context.thread() % 32; p < offsets[q + 1]; p += 32) {
+    const int64_t row = order[start[q] + p - offsets[q]];
+    index[p] = row;
+    junk[p] = cameras.query && cameras.query[q] == cameras.gallery[row];
+  }
 }
 
 // Squared norm of each row, a warp to a row.

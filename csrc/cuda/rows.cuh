@@ -22,6 +22,11 @@ struct Rows {
   }
 };
 
+// Four float32 numbers or eight of 16 bits, read and written at once.
+struct alignas(16) Sixteen {
+  uint32_t word[4];
+};
+
 // Rounded to float32 once more after the subtraction.
 XFERPIPE_HOST_DEVICE inline float shifted(float value, const double* shift, int64_t column) {
   return shift ? static_cast<float>(static_cast<double>(value) - shift[column]) : value;

@@ -56,23 +56,70 @@ struct SplitTarget {
   bool float16;  // one part; else bfloat16
 };
 
-constexpr int64_t kSplitEntries = 4096;  // of a block, about
+constexpr int kOctet = 8;           // columns of a thread at a time: 16 bytes of the result
+constexpr int64_t kSplitOctets = 1024;  // of a block, about
 
 // Threads side by side for a row, and rows at a time: wide rows take all threads.
 struct SplitShape {
+  int64_t octets;  // of a row
   int lanes, rows_at_once, rounds;
 };
 XFERPIPE_HOST_DEVICE inline SplitShape split_shape(int64_t columns) {
-  const int lanes = columns < kThreads ? static_cast<int>(columns) : kThreads;
+  const int64_t octets = (columns + kOctet - 1) / kOctet;
+  const int lanes = octets < kThreads ? static_cast<int>(octets) : kThreads;
   const int at_once = kThreads / lanes;
-  const int64_t rounds = kSplitEntries / (at_once * columns);
-  return {lanes, at_once, rounds < 1 ? 1 : static_cast<int>(rounds)};
+  const int64_t rounds = kSplitOctets / (at_once * octets);
+  return {octets, lanes, at_once, rounds < 1 ? 1 : static_cast<int>(rounds)};
+}
+
+// Eight numbers of a row, zeros beyond it. `aligned`: rows start at multiples of 16 bytes.
+XFERPIPE_HOST_DEVICE inline void load_octet(const Rows& rows, int64_t row, int64_t column,
+                                            bool aligned, float (&value)[kOctet]) {
+  const int64_t where = row * rows.stride + column;
+  if (aligned && column + kOctet <= rows.columns) {
+    if (rows.bfloat16) {
+      const Sixteen half =
+          *reinterpret_cast<const Sixteen*>(static_cast<const uint16_t*>(rows.data) + where);
+#pragma unroll
+      for (int i = 0; i < kOctet; ++i) {
+        value[i] = from_bfloat16(static_cast<uint16_t>(half.word[i / 2] >> (i % 2 * 16)));
+      }
+    } else {
+      const auto* from =
+          reinterpret_cast<const Sixteen*>(static_cast<const float*>(rows.data) + where);
+      const Sixteen low = from[0], high = from[1];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        value[i] = float_of(low.word[i]);
+        value[i + 4] = float_of(high.word[i]);
+      }
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kOctet; ++i) {
+    value[i] = column + i < rows.columns ? rows.at(row, column + i) : 0.0f;
+  }
+}
+
+// `whole`: all eight lie within the result, at a multiple of 16 bytes.
+XFERPIPE_HOST_DEVICE inline void store_octet(const Sixteen& octet, uint16_t* out, bool whole,
+                                             int64_t room) {
+  if (whole) {
+    *reinterpret_cast<Sixteen*>(out) = octet;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kOctet; ++i) {
+    if (i < room) out[i] = static_cast<uint16_t>(octet.word[i / 2] >> (i % 2 * 16));
+  }
 }
 
 // Block x: a few consecutive rows. `shift` (columns) is subtracted, `scale` (rows) multiplied.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void split_body(Context& context, const Rows& rows, const double* shift,
-                                            const float* scale, const SplitTarget& target) {
+                                            const float* scale, const SplitTarget& target,
+                                            bool aligned_in, bool aligned_out) {
   const SplitShape shape = split_shape(target.columns);
   const int own = context.thread() / shape.lanes, lane = context.thread() % shape.lanes;
   if (own >= shape.rows_at_once) return;
@@ -83,14 +130,29 @@ XFERPIPE_HOST_DEVICE inline void split_body(Context& context, const Rows& rows, 
     const bool held = row < rows.rows;
     const float by = scale && held ? scale[row] : 1.0f;
     uint16_t* out = target.out + row * target.row_stride;
-#pragma unroll 4
-    for (int64_t c = lane; c < target.columns; c += shape.lanes) {
-      const bool in = held && c < rows.columns;
-      const float value = in ? shifted(rows.at(row, c), shift, c) * by : 0.0f;
-      const uint16_t high = target.float16 ? to_float16(value) : to_bfloat16(value);
-      const uint16_t low = target.lows ? to_bfloat16(value - from_bfloat16(high)) : 0;
+    for (int64_t octet = lane; octet < shape.octets; octet += shape.lanes) {
+      const int64_t c = octet * kOctet, room = target.columns - c;
+      float value[kOctet] = {};
+      if (held) load_octet(rows, row, c, aligned_in, value);
+      Sixteen high = {}, low = {};
+#pragma unroll
+      for (int i = 0; i < kOctet; ++i) {
+        const bool in = held && c + i < rows.columns;
+        const float moved = in ? shifted(value[i], shift, c + i) * by : 0.0f;
+        const uint32_t own = target.float16 ? to_float16(moved) : to_bfloat16(moved);
+        high.word[i / 2] |= own << (i % 2 * 16);
+        if (target.lows) {
+          const uint32_t rest = to_bfloat16(moved - from_bfloat16(static_cast<uint16_t>(own)));
+          low.word[i / 2] |= rest << (i % 2 * 16);
+        }
+      }
       for (int plane = 0; plane < target.planes; ++plane) {
-        out[plane * target.plane_stride + c] = target.lows >> plane & 1 ? low : high;
+        const bool is_low = target.lows >> plane & 1;
+        Sixteen chosen;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) chosen.word[i] = is_low ? low.word[i] : high.word[i];
+        store_octet(chosen, out + plane * target.plane_stride + c, aligned_out && room >= kOctet,
+                    room);
       }
     }
   }

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -96,9 +97,15 @@ def _srht(pieces, n, k, seed, device):
     folded = torch.zeros((n, size), dtype=torch.float32, device=device)
     for first, piece in pieces:
         call("gradient_sketch_fold", piece, seed, first, folded)
-    keys = philox.words(seed, philox.HADAMARD_ROWS, torch.arange(size))[:, 0]
-    chosen = keys.argsort(stable=True)[:k].to(device)
+    chosen = _hadamard_rows(seed, size, k).to(device)
     return call("gradient_sketch_hadamard", folded, chosen, 1 / math.sqrt(k))
+
+
+@lru_cache(maxsize=8)
+def _hadamard_rows(seed, size, k):
+    """Return the rows of the transform that a seed chooses, int64 (k)."""
+    keys = philox.words(seed, philox.HADAMARD_ROWS, torch.arange(size))[:, 0]
+    return keys.argsort(stable=True)[:k]
 
 
 @dataclass(frozen=True)

@@ -55,25 +55,20 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
     """
     source, features = features, inputs.as_matrix(features, "features")
     n, d = features.shape
-    labels = inputs.as_labels(labels, n, "labels", "features")
+    device = features.device
+    labels = inputs.as_labels(labels, n, "labels", "features", device)
     if n < 2 or d < 1:
         raise ValueError(f"features has shape {(n, d)}: a correlation needs two samples or more")
-    names, classes, counts = labels.unique(return_inverse=True, return_counts=True)
-    if len(names) < 2:
-        raise ValueError(f"all {n} labels are {int(names[0])}: a correlation needs two classes")
-    device = features.device
-    classes = classes.to(device)
-    counts = counts.to(device)
-    float64 = {"dtype": torch.float64, "device": device}
     if device.type != "cpu":
-        # What lies on a GPU fits there: nothing is streamed, and no Gram matrix is kept.
-        block, shift = inputs.native(features, device), torch.empty(0, **float64)
-        if centered:
-            shift = torch.zeros(d, **float64)
-            call("column_sums", block, shift)
-            shift /= n
-        value = float(call("label_correlation_whole", block, classes, shift, counts))
+        # What lies on a GPU fits there: nothing is streamed.
+        block = inputs.native(features, device)
+        value = float(call("label_correlation_whole", block, labels, centered))
+        if value != value:
+            _require_classes(labels.unique(), n)
         return _defined(value, features, device, chunk_rows)
+    names, classes, counts = labels.unique(return_inverse=True, return_counts=True)
+    _require_classes(names, n)
+    float64 = {"dtype": torch.float64, "device": device}
     if chunk_rows is not None:
         chunk_rows = -(-max(1, chunk_rows) // SLAB_ROWS) * SLAB_ROWS
 
@@ -95,6 +90,11 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
             call("label_correlation_columns", block, own, shift, gram, class_sums)
     value = float(call("label_correlation_finish", gram, class_sums, counts))
     return _defined(value, features, device, chunk_rows)
+
+
+def _require_classes(names, n):
+    if len(names) < 2:
+        raise ValueError(f"all {n} labels are {int(names[0])}: a correlation needs two classes")
 
 
 def _defined(value, features, device, chunk_rows):

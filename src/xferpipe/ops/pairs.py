@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from . import inputs
+from .loading import call
 
 JUNK_RULES = ("same_camera", "index_lists", "none")
 
@@ -70,7 +71,7 @@ def make_pairs(
             raise ValueError(
                 f'positives and junk were given but junk_rule is {junk_rule!r}: use "index_lists"'
             )
-        pairs = _from_identities(query_identity, gallery_identity)
+        cameras = [query_identity[:0]] * 2
         cure = "check that both come from one data set"
         if junk_rule == "same_camera":
             if query_camera is None or gallery_camera is None:
@@ -78,34 +79,19 @@ def make_pairs(
                     'junk_rule "same_camera" needs query_camera and gallery_camera; give both, or '
                     'use junk_rule="none" for a data set without cameras'
                 )
-            query_camera = inputs.as_labels(query_camera, queries, "query_camera", "query", device)
-            gallery_camera = inputs.as_labels(
-                gallery_camera, rows, "gallery_camera", "gallery", device
+            cameras = [
+                inputs.as_labels(query_camera, queries, "query_camera", "query", device),
+                inputs.as_labels(gallery_camera, rows, "gallery_camera", "gallery", device),
+            ]
+        pairs = Pairs(*call("rank_metrics_pairs", query_identity, gallery_identity, *cameras))
+        if junk_rule == "same_camera" and len(pairs.index):
+            cure = (
+                'junk_rule "same_camera" removed every hit, so all images of an identity have '
+                'one camera; check the cameras or use junk_rule="none"'
             )
-            owner = torch.repeat_interleave(
-                query_camera, pairs.offsets.diff(), output_size=len(pairs.index)
-            )
-            pairs = Pairs(pairs.offsets, pairs.index, owner == gallery_camera[pairs.index])
-            if len(pairs.index):
-                cure = (
-                    'junk_rule "same_camera" removed every hit, so all images of an identity have '
-                    'one camera; check the cameras or use junk_rule="none"'
-                )
     if queries and bool(pairs.junk.all()):
         raise ValueError(f"none of {queries} queries has a positive in {rows} gallery rows: {cure}")
     return pairs
-
-
-def _from_identities(query_identity, gallery_identity):
-    ordered, order = gallery_identity.sort(stable=True)
-    start = torch.searchsorted(ordered, query_identity)
-    length = torch.searchsorted(ordered, query_identity, right=True) - start
-    offsets = length.new_zeros(len(length) + 1)
-    torch.cumsum(length, 0, out=offsets[1:])
-    count = int(offsets[-1])
-    move = torch.repeat_interleave(start - offsets[:-1], length, output_size=count)
-    index = order[move + torch.arange(count, device=move.device)]
-    return Pairs(offsets, index, torch.zeros_like(index, dtype=torch.bool))
 
 
 def _flatten(lists, queries, rows, name):

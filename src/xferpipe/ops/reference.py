@@ -99,6 +99,24 @@ def rank_metrics_dense(distances, offsets, index):
     return out
 
 
+def rank_metrics_pairs(query_identity, gallery_identity, query_camera, gallery_camera):
+    """Return offsets (q + 1), gallery rows and junk of the pairs of one identity.
+
+    Rows of a query ascend. A pair of one camera is junk; empty cameras (0) are not known.
+    """
+    ordered, order = gallery_identity.sort(stable=True)
+    start = torch.searchsorted(ordered, query_identity)
+    length = torch.searchsorted(ordered, query_identity, right=True) - start
+    offsets = length.new_zeros(len(length) + 1)
+    torch.cumsum(length, 0, out=offsets[1:])
+    move = torch.repeat_interleave(start - offsets[:-1], length)
+    index = order[move + torch.arange(len(move), device=move.device)]
+    if not query_camera.numel():
+        return offsets, index, torch.zeros_like(index, dtype=torch.bool)
+    owner = torch.repeat_interleave(query_camera, length)
+    return offsets, index, owner == gallery_camera[index]
+
+
 def rank_metrics_summary(offsets, nearer, junk, ap_kind):
     """Return ap, inp (float64), first_hit, positives, junk (int64), each (q)."""
     bounds = offsets.tolist()
@@ -167,14 +185,16 @@ def label_correlation_rows(features, labels, shift, gram, class_sums):
     class_sums.index_add_(0, labels, moved)
 
 
-def label_correlation_whole(features, labels, shift, class_counts):
+def label_correlation_whole(features, labels, is_centered):
     """Correlate in one go: sums, the Gram matrix of the smaller side, and their correlation."""
     n, d = features.shape
+    _, classes, counts = labels.unique(return_inverse=True, return_counts=True)
+    shift = features.double().mean(0) if is_centered else features.new_empty(0).double()
     size, form = (d, label_correlation_columns) if n >= d else (n, label_correlation_rows)
     gram = features.new_zeros((size, size), dtype=torch.float64)
-    class_sums = features.new_zeros((len(class_counts), d), dtype=torch.float64)
-    form(features, labels, shift, gram, class_sums)
-    return label_correlation_finish(gram, class_sums, class_counts)
+    class_sums = features.new_zeros((len(counts), d), dtype=torch.float64)
+    form(features, classes, shift, gram, class_sums)
+    return label_correlation_finish(gram, class_sums, counts)
 
 
 def label_correlation_finish(gram, class_sums, class_counts):

@@ -54,6 +54,13 @@ def _rank_metrics_dense(distances, offsets, index):
     return distances.new_empty((index.shape[0],), dtype=torch.int64)
 
 
+def _rank_metrics_pairs(query_identity, gallery_identity, query_camera, gallery_camera):
+    pairs = torch.library.get_ctx().new_dynamic_size()
+    offsets = query_identity.new_empty((query_identity.shape[0] + 1,))
+    junk = query_identity.new_empty((pairs,), dtype=torch.bool)
+    return offsets, query_identity.new_empty((pairs,)), junk
+
+
 def _rank_metrics_summary(offsets, nearer, junk, ap_kind):
     queries = offsets.shape[0] - 1
     fractions = [nearer.new_empty((queries,), dtype=torch.float64) for _ in range(2)]
@@ -78,7 +85,7 @@ def _label_correlation_finish(gram, class_sums, class_counts):
     return gram.new_empty((), dtype=torch.float64)
 
 
-def _label_correlation_whole(features, labels, shift, class_counts):
+def _label_correlation_whole(features, labels, is_centered):
     return features.new_empty((), dtype=torch.float64)
 
 
@@ -126,6 +133,7 @@ def _k_reciprocal_rows(query, gallery, norms, scores, index, lowest, k1, k2):
 
 OPS = {
     "squared_norms": Op(_squared_norms, "ranking"),
+    "rank_metrics_pairs": Op(_rank_metrics_pairs, "ranking"),
     "rank_metrics_nearer": Op(_rank_metrics_nearer, "ranking"),
     "rank_metrics_scores": Op(_rank_metrics_scores, "ranking"),
     "rank_metrics_counts": Op(_rank_metrics_counts, "ranking"),
@@ -134,7 +142,7 @@ OPS = {
     "nearest_scores": Op(_nearest_scores, "nearest"),
     "k_reciprocal_neighbours": Op(_k_reciprocal_neighbours, "nearest"),
     "k_reciprocal_rows": Op(_k_reciprocal_rows, by_cpu=True),
-    "column_sums": Op(_column_sums, "label_correlation"),
+    "column_sums": Op(_column_sums),
     "label_correlation_columns": Op(_label_correlation_accumulate),
     "label_correlation_rows": Op(_label_correlation_accumulate),
     "label_correlation_finish": Op(_label_correlation_finish),

@@ -50,7 +50,6 @@ inline void clear_shared(int bytes) {
   memory().assign(static_cast<size_t>(bytes) / 4 + 4, std::numeric_limits<float>::quiet_NaN());
 }
 
-// Votes of a warp, in two sets in turn: a lane may be one vote ahead of the others.
 struct Votes {
   bool vote[2][kBlock];
   int turn[kBlock] = {};
@@ -192,19 +191,23 @@ struct DeviceContext {
   int64_t block_y() const { return shim::here.block / width; }
   void sync() const { shim::wait_block(); }
   void warp_sync() const { shim::wait_warp(); }
-  uint32_t ballot(bool vote) const {
-    const int own = thread(), first = own / 32 * 32;
+  // A vote of the block, in two sets in turn: a thread may be one vote ahead of the others.
+  bool any(bool vote) const {
+    const int own = thread();
     const int turn = shim::votes.turn[own] ^= 1;
     shim::votes.vote[turn][own] = vote;
-    shim::wait_warp();
-    uint32_t bits = 0;
-    for (int lane = 0; lane < 32; ++lane) {
-      bits |= static_cast<uint32_t>(shim::votes.vote[turn][first + lane]) << lane;
-    }
-    return bits;
+    shim::wait_block();
+    bool found = false;
+    for (int other = 0; other < shim::kBlock; ++other) found |= shim::votes.vote[turn][other];
+    return found;
   }
   int add_shared(int* into, int value) const { return add_to(into, value); }
   void add(int64_t* into, int64_t value) const { add_to(into, value); }
+  void largest(int* into, int value) const {
+    static std::mutex guard;
+    const std::lock_guard<std::mutex> lock(guard);
+    *into = value > *into ? value : *into;
+  }
 
  private:
   template <class T>

@@ -104,40 +104,32 @@ def sums_bytes(size, planes):
     return 4 * sum(min(step, size - first) * (planes * size - first) for first in panels)
 
 
-def add_symmetric(gram, stacks, planes):
-    """Add products of rows with each other to the upper half of `gram`.
-
-    With high and low parts H and L of the rows, that is H H^T + H L^T + (H L^T)^T.
+def add_symmetric(kernels, gram, cross, stacks):
+    """Add the parts of a symmetric product: rows H + L with each other are H H^T + H L^T + (H L^T)^T.
 
     Args:
-        gram: float64 (n, n); below the diagonal it holds nothing of use afterwards.
+        kernels: The namespace of the CUDA kernels.
+        gram: float64 (n, n); H H^T is added to its upper half, and something below it.
+        cross: float64 (n, n), to which H L^T is added; None where the rows have one part.
         stacks: Iterable of parts of 16 bits (slabs, planes * padded(n), depth): the rows, padded with
-            zeros, and after them with two planes what their rounding leaves.
-        planes: 1 or 2.
+            zeros, and after them with `cross` what their rounding leaves.
     """
-    n, size = len(gram), padded(len(gram))
+    size = padded(len(gram))
     panels, step = _panels(size)
     sums, joined = None, 0
 
     def flush():
-        for first, own in zip(panels, sums):
-            total = own.sum(0, dtype=torch.float64)
-            end = min(first + step, n)
-            gram[first:end, first:] += total[: end - first, : n - first]
-            if planes == 2:
-                low = total[: end - first, size - first :][:, :n]
-                gram[first:end] += low
-                gram[:, first:end] += low.T
+        for first, own in zip(panels, sums, strict=True):
+            kernels.add_panel(own, first, size, gram, cross)
 
     for stack in stacks:
         if sums is not None and (joined == JOINED or sums[0].shape[0] != stack.shape[0]):
             flush()
             sums, joined = None, 0
-        highs = [stack[:, first : min(first + step, size)] for first in panels]
         parts = sums or [None] * len(panels)
         sums = [
-            multiply(high, stack[:, first:], part)
-            for first, high, part in zip(panels, highs, parts)
+            multiply(stack[:, first : min(first + step, size)], stack[:, first:], part)
+            for first, part in zip(panels, parts, strict=True)
         ]
         joined += 1
     if sums is not None:

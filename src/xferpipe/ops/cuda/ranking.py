@@ -103,12 +103,19 @@ def rank_metrics_dense(kernels, distances, offsets, index):
     return nearer
 
 
+def rank_metrics_pairs(kernels, query_identity, gallery_identity, query_camera, gallery_camera):
+    """Return offsets (q + 1), gallery rows and junk of the pairs of one identity; see the twin."""
+    ordered, order = gallery_identity.sort(stable=True)
+    start, length = kernels.pair_bounds(ordered, query_identity)
+    offsets = length.new_zeros(len(length) + 1)
+    torch.cumsum(length, 0, out=offsets[1:])
+    cameras = (query_camera, gallery_camera) if query_camera.numel() else (None, None)
+    return offsets, *kernels.fill_pairs(start, offsets, order, int(offsets[-1]), *cameras)
+
+
 def rank_metrics_summary(kernels, offsets, nearer, junk, ap_kind):
     """Return ap, inp (float64), first_hit, positives, junk (int64), each (q)."""
-    owner = torch.repeat_interleave(offsets.diff(), output_size=len(nearer))
-    # Ranks are below 2^40: no gallery is larger.
-    order = ((owner << 40) + nearer).argsort()
-    return kernels.rank_metrics_summary(offsets, nearer[order], junk[order], ap_kind)
+    return kernels.rank_metrics_summary(offsets, nearer, junk, ap_kind)
 
 
 def _best(kernels, product, bias, scoring, k, first_row):
@@ -162,8 +169,14 @@ def k_reciprocal_neighbours(kernels, query, gallery, norms, k, kept):
     return _lists(kernels, items, items, bias, scoring, k, kept=kept if kept.numel() else None)
 
 
+def _fetched(part):
+    # Memory that is not pinned is read twenty times slower.
+    return torch.empty_like(part, device="cpu", pin_memory=True).copy_(part, non_blocking=True)
+
+
 def on_the_cpu(name, *arguments):
     """Run an op of sparse rows on the CPU, and bring its results back to the device."""
     device = arguments[0].device
-    moved = [part.cpu() if isinstance(part, torch.Tensor) else part for part in arguments]
+    moved = [_fetched(part) if isinstance(part, torch.Tensor) else part for part in arguments]
+    torch.cuda.current_stream(device).synchronize()
     return tuple(part.to(device) for part in loading.call(name, *moved))

@@ -57,7 +57,8 @@ def gradient_sketch_dense(kernels, gradients, seed, first, p_total, normal, scal
     dtype, planes = (torch.float16, 1) if half else (torch.bfloat16, 2)
     power = None
     if half:
-        power = float16_scale(kernels.squared_norms(gradients).sqrt())
+        low, high = gradients.aminmax(dim=1)
+        power = float16_scale(torch.maximum(-low, high))
     rows = padded(n)
     signs = torch.empty((width, SIGNED), dtype=dtype, device=device)
     total = torch.zeros((planes * rows, width), dtype=torch.float32, device=device)

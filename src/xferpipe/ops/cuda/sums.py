@@ -70,15 +70,7 @@ def column_sums(kernels, features, sums):
     kernels.column_sums(features, sums)
 
 
-def _class_sums(kernels, features, labels, shift, classes):
-    ordered, order = labels.sort(stable=True)
-    starts = torch.searchsorted(ordered, torch.arange(classes + 1, device=labels.device))
-    sums = torch.zeros((classes, features.shape[1]), dtype=torch.float64, device=labels.device)
-    kernels.class_sums(features, shift, order, starts, sums)
-    return sums, ordered
-
-
-def label_correlation_whole(kernels, features, labels, shift, class_counts):
+def label_correlation_whole(kernels, features, labels, is_centered):
     """Correlate in one go, from centred features: nothing is lost to large means.
 
     With means m, centred class sums C and the Gram matrix G of the centred features, the raw
@@ -86,43 +78,66 @@ def label_correlation_whole(kernels, features, labels, shift, class_counts):
     m^T G m times the labels'.
     """
     n, d = features.shape
-    mean = shift
-    if not shift.numel():
-        mean = torch.zeros(d, dtype=torch.float64, device=features.device)
-        kernels.column_sums(features, mean)
-        mean /= n
-    class_sums, ordered = _class_sums(kernels, features, labels, mean, len(class_counts))
-    # bfloat16 features have eight bits, and one float16 part of what is centred eleven.
-    if features.dtype == torch.bfloat16:
-        low, high = features.aminmax()
-        largest = torch.maximum(-low, high).double() + mean.abs().max()
-        power = float16_scale(largest)
+    device = features.device
+    ordered, order = labels.sort(stable=True)
+    first = torch.ones(n + 1, dtype=torch.bool, device=device)  # of its class, and past the last
+    torch.ne(ordered[1:], ordered[:-1], out=first[1:-1])
+    starts = first.nonzero().flatten()
+    counts = starts.diff().double()
+    class_sums = torch.empty((len(counts), d), dtype=torch.float64, device=device)
+    is_half = features.dtype == torch.bfloat16
+    largest = torch.zeros(1, dtype=torch.int32, device=device) if is_half else None
+    kernels.class_sums(features, order, starts, class_sums, largest)
+    mean = class_sums.sum(0) / n
+    class_sums -= counts[:, None] * mean
+    if is_half:
+        # bfloat16 features have eight bits, and one float16 part of what is centred eleven.
+        power = float16_scale(largest.view(torch.float32).double() + mean.abs().max())
         how = (mean, power.expand(n).contiguous(), 1, torch.float16)
     else:
-        power, how = None, (mean, None, 2, torch.bfloat16)
+        how = (mean, None, 2, torch.bfloat16)
     size, stacks = (d, _column_stacks) if n >= d else (n, _row_stacks)
-    gram = torch.zeros((size, size), dtype=torch.float64, device=features.device)
-    add_symmetric(gram, stacks(kernels, features, *how), how[2])
-    gram = gram.triu() + gram.triu(1).T
-    if power is not None:
-        gram /= power.double() ** 2
-    counts = class_counts.double()
+    gram = torch.zeros((size, size), dtype=torch.float64, device=device)
+    cross = None if is_half else torch.zeros_like(gram)
+    add_symmetric(kernels, gram, cross, stacks(kernels, features, *how))
+    moments = kernels.gram_moments(gram, cross, mean if n >= d else None).sum(0)
+    if is_half:
+        moments = moments * torch.cat([power.double() ** -4, power.double() ** -2])
+    square, along = moments
     count_square = counts.square().sum()
-    labels_part = count_square - count_square * (count_square / n**2)
-    numerator, features_part = class_sums.square().sum(), gram.square().sum()
-    whole = features_part
-    if not shift.numel():
-        if n >= d:
-            along = mean @ (gram @ mean)
-        else:
-            along = (features.double() @ mean - mean @ mean).square().sum()
-        features_part = features_part + 2 * n * along
+    numerator, whole, length = class_sums.square().sum(), square, mean @ mean
+    if not is_centered:
+        if n < d:
+            along = (features.double() @ mean - length).square().sum()
+        square = square + 2 * n * along
         numerator = numerator + 2 * (counts @ (class_sums @ mean))
-        whole = features_part + (n * (mean @ mean)) ** 2
-    defined = (features_part > whole * 1e-13) & (labels_part > count_square * 1e-13)
-    defined &= (ordered[0] >= 0) & (ordered[-1] < len(class_counts))
-    value = numerator / (features_part.sqrt() * labels_part.sqrt())
-    return torch.where(defined, value, float("nan"))
+        whole = square + (n * length) ** 2
+    labels_part = count_square - count_square * (count_square / n**2)
+    is_defined = (square > whole * 1e-13) & (labels_part > count_square * 1e-13)
+    value = numerator / (square.sqrt() * labels_part.sqrt())
+    return torch.where(is_defined, value, float("nan"))
+
+
+def _gram(kernels, gram, rows, half, largest=None):
+    """Add products of rows to the upper half of `gram`.
+
+    `largest`, where known, bounds the magnitudes of each row.
+    """
+    if not half:
+        cross = torch.zeros_like(gram)
+        stacks = _row_stacks(kernels, rows, None, None, 2, torch.bfloat16)
+        add_symmetric(kernels, gram, cross, stacks)
+        gram += cross
+        gram += cross.T
+        return
+    if largest is None:
+        low, high = rows.aminmax(dim=1)
+        largest = torch.maximum(-low, high)
+    scale = float16_scale(largest)
+    own = torch.zeros_like(gram)
+    stacks = _row_stacks(kernels, rows, None, scale, 1, torch.float16)
+    add_symmetric(kernels, own, None, stacks)
+    gram += own / torch.outer(scale.double(), scale.double())
 
 
 def gradient_gram(kernels, gradients, half, gram):
@@ -134,20 +149,17 @@ def gradient_gram(kernels, gradients, half, gram):
         half: Round the rows, scaled by powers of two, to float16 once: half of the work.
         gram: float64 (n, n).
     """
-    if not half:
-        stacks = _row_stacks(kernels, gradients, None, None, 2, torch.bfloat16)
-        add_symmetric(gram, stacks, 2)
-        return
-    scale = float16_scale(kernels.squared_norms(gradients).sqrt())
-    own = torch.zeros_like(gram)
-    add_symmetric(own, _row_stacks(kernels, gradients, None, scale, 1, torch.float16), 1)
-    gram += own / torch.outer(scale.double(), scale.double())
+    _gram(kernels, gram, gradients, half)
 
 
 def gradient_gram_factors(kernels, outputs, inputs, half, gram):
     """Add <D_i A_i^T, D_j A_j^T> to the upper half of `gram`, in place; gradients are not kept."""
     n, channels, positions = outputs.shape
     width = inputs.shape[1]
+    largest = None
+    if half:  # an entry of D A^T is at most the product of the two norms
+        norms = [kernels.squared_norms(part.flatten(1)) for part in (outputs, inputs)]
+        largest = (norms[0] * norms[1]).sqrt()
     # Each row of a factor is an operand: positions are the depth.
     left, right = (
         [part.view(n, -1, part.shape[1]) for part in operands(kernels, factor, order)]
@@ -161,4 +173,4 @@ def gradient_gram_factors(kernels, outputs, inputs, half, gram):
         built = None
         for own, other in zip(left, right, strict=True):
             built = multiply(own[:, row : row + step], other, built)
-        gradient_gram(kernels, built.flatten(1), half, gram)
+        _gram(kernels, gram, built.flatten(1), half, largest)
