@@ -144,9 +144,7 @@ def _correlation(shape, device):
     }
     operations, moved = 1.0 * n * d * min(n, d), 4.0 * n * d
     goals = {"ours, float32": 0.8, "ours, bfloat16": 0.35}
-    return GpuCase(
-        f"LFC, n {n}, d {d}", "ours, float32", contenders, operations, moved, goals
-    )
+    return GpuCase(f"LFC, n {n}, d {d}", "ours, float32", contenders, operations, moved, goals)
 
 
 def _gram(shape, device):

@@ -80,53 +80,42 @@ Tensor squared_norms(Tensor rows) {
   return out;
 }
 
-// Products as a library makes them: `columns` of each row count, the rest is padding.
-struct Products {
-  const float* data;
-  int64_t rows, stride, columns;
-  const float* bias;
-  kernels::Scoring scoring;
-};
-Products products(const Tensor& product, const MaybeTensor& bias, int64_t scoring,
-                  int64_t columns) {
-  const Matrix m = matrix(product, "product");
-  STD_TORCH_CHECK(!m.bfloat16, "product must be float32");
+// Scores of queries, of which the first `columns` of each row count; the rest is padding.
+Matrix score_rows(const Tensor& scores, int64_t columns) {
+  Matrix m = matrix(scores, "scores");
+  STD_TORCH_CHECK(!m.bfloat16, "scores must be float32");
   STD_TORCH_CHECK(columns >= 0 && columns <= m.columns && columns < int64_t{0xffffffff},
                   "columns is ", columns, " but there are ", m.columns);
-  STD_TORCH_CHECK(scoring >= 0 && scoring <= 2 && bias.has_value() == (scoring != 2),
-                  "a bias belongs to scoring 0 and 1, none to 2; scoring is ", scoring);
-  return {static_cast<const float*>(m.data), m.rows, m.stride, columns,
-          read<float>(product, bias, ScalarType::Float, columns, "bias"),
-          static_cast<kernels::Scoring>(scoring)};
+  m.columns = columns;
+  return m;
 }
 
-void count_before(Tensor product, MaybeTensor bias, int64_t scoring, int64_t columns,
-                  Tensor offsets, Tensor index, MaybeTensor scores, int64_t first_row,
-                  Tensor nearer) {
-  const Products p = products(product, bias, scoring, columns);
-  const auto* at = read<int64_t>(product, offsets, ScalarType::Long, p.rows + 1, "offsets");
+void count_before(Tensor scores, int64_t columns, Tensor offsets, Tensor index,
+                  MaybeTensor pair_scores, int64_t first_row, Tensor nearer) {
+  const Matrix m = score_rows(scores, columns);
   const int64_t pairs = index.numel();
-  const OnDevice device(product);
+  const OnDevice device(scores);
   launched(kernels::count_before(
-               p.data, p.rows, p.stride, p.columns, p.bias, p.scoring, at,
-               read<int64_t>(product, index, ScalarType::Long, pairs, "index"),
-               read<float>(product, scores, ScalarType::Float, pairs, "scores"), first_row,
-               write<int64_t>(product, nearer, ScalarType::Long, pairs, "nearer"), device.stream()),
+               static_cast<const float*>(m.data), m.rows, m.stride, m.columns,
+               read<int64_t>(scores, offsets, ScalarType::Long, m.rows + 1, "offsets"),
+               read<int64_t>(scores, index, ScalarType::Long, pairs, "index"), pairs,
+               read<float>(scores, pair_scores, ScalarType::Float, pairs, "pair_scores"), first_row,
+               write<int64_t>(scores, nearer, ScalarType::Long, pairs, "nearer"), device.stream()),
            "count_before");
 }
 
 // Scores and rows (ranges, queries, k) and the lowest score of each range (ranges, queries).
-std::tuple<Tensor, Tensor, Tensor> best_of_rows(Tensor product, MaybeTensor bias, int64_t scoring,
-                                                int64_t columns, int64_t k, int64_t first_row) {
-  const Products p = products(product, bias, scoring, columns);
+std::tuple<Tensor, Tensor, Tensor> best_of_rows(Tensor scores, int64_t columns, int64_t k,
+                                                int64_t first_row) {
+  const Matrix m = score_rows(scores, columns);
   STD_TORCH_CHECK(k >= 1 && k <= kernels::longest_list(), "k is ", k, " but must be 1 .. ",
                   kernels::longest_list());
-  const int64_t ranges = kernels::column_ranges(p.rows, p.columns);
-  const OnDevice device(product);
-  Tensor best = make(product, {ranges, p.rows, k}, ScalarType::Float);
-  Tensor rows = make(product, {ranges, p.rows, k}, ScalarType::Long);
-  Tensor lowest = make(product, {ranges, p.rows}, ScalarType::Float);
-  launched(kernels::best_of_rows(p.data, p.rows, p.stride, p.columns, p.bias, p.scoring, k,
+  const int64_t ranges = kernels::column_ranges(m.rows, m.columns);
+  const OnDevice device(scores);
+  Tensor best = make(scores, {ranges, m.rows, k}, ScalarType::Float);
+  Tensor rows = make(scores, {ranges, m.rows, k}, ScalarType::Long);
+  Tensor lowest = make(scores, {ranges, m.rows}, ScalarType::Float);
+  launched(kernels::best_of_rows(static_cast<const float*>(m.data), m.rows, m.stride, m.columns, k,
                                  first_row, output<float>(best), output<int64_t>(rows),
                                  output<float>(lowest), device.stream()),
            "best_of_rows");
@@ -165,8 +154,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rank_metrics_summary(Tensor o
   return {ap, inp, first, hits, dropped};
 }
 
-// out (planes, rows, columns), float16 or bfloat16, columns next to each other.
-void split(Tensor rows, MaybeTensor shift, MaybeTensor scale, int64_t lows, Tensor out) {
+// out (planes, rows, columns), float16 or bfloat16, columns next to each other; with a tail
+// (csrc/cuda/launch.h) planes of a row lie next to each other and the tail after them.
+void split(Tensor rows, MaybeTensor shift, MaybeTensor scale, MaybeTensor norms, int64_t tail,
+           int64_t lows, Tensor out) {
   const Matrix m = matrix(rows, "rows");
   same_device(rows, out, "out");
   const bool float16 = out.scalar_type() == ScalarType::Half;
@@ -176,12 +167,38 @@ void split(Tensor rows, MaybeTensor shift, MaybeTensor scale, int64_t lows, Tens
                       out.size(0) <= 8 && (out.size(2) <= 1 || out.stride(2) == 1),
                   "out must be (up to 8 planes, rows or more, columns or more)");
   STD_TORCH_CHECK(lows == 0 || !float16, "low parts are bfloat16");
+  const auto kind = static_cast<kernels::Tail>(tail);
+  const bool appended = kind == kernels::Tail::kOnes || kind == kernels::Tail::kHalfNorm;
+  // torch is free in the strides of single planes and rows.
+  STD_TORCH_CHECK(!appended ||
+                      ((out.size(0) == 1 || out.stride(0) == out.size(2)) &&
+                       (out.size(1) <= 1 ||
+                        out.stride(1) >= out.size(0) * out.size(2) + kernels::kTailColumns)),
+                  "there is no room for the tail");
+  STD_TORCH_CHECK(norms.has_value() ==
+                      (kind == kernels::Tail::kHalfNorm || kind == kernels::Tail::kUnit),
+                  "norms belong to tails 2 and 3");
+  const bool one_scale = scale && scale->numel() == 1;
+  const kernels::RowChanges changes = {
+      read<double>(rows, shift, ScalarType::Double, m.columns, "shift"),
+      read<float>(rows, scale, ScalarType::Float, one_scale ? 1 : m.rows, "scale"),
+      one_scale ? 0 : 1, read<double>(rows, norms, ScalarType::Double, m.rows, "norms")};
+  const kernels::SplitTarget target = {
+      output<uint16_t>(out),  out.size(1), out.size(2), out.stride(1), out.stride(0),
+      static_cast<int>(out.size(0)), static_cast<int>(lows), float16, kind};
   const OnDevice device(rows);
-  launched(kernels::split(m, read<double>(rows, shift, ScalarType::Double, m.columns, "shift"),
-                          read<float>(rows, scale, ScalarType::Float, m.rows, "scale"),
-                          output<uint16_t>(out), out.size(0), out.size(1), out.size(2),
-                          out.stride(1), out.stride(0), lows, float16, device.stream()),
-           "split");
+  launched(kernels::split(m, changes, target, device.stream()), "split");
+}
+
+// Powers of two that bring numbers up to `largest` into float16.
+Tensor float16_scale(Tensor largest) {
+  const OnDevice device(largest);
+  Tensor scale = make(largest, {largest.numel()}, ScalarType::Float);
+  launched(kernels::float16_scale(
+               read<float>(largest, largest, ScalarType::Float, largest.numel(), "largest"),
+               largest.numel(), output<float>(scale), device.stream()),
+           "float16_scale");
+  return scale;
 }
 
 void class_sums(Tensor features, Tensor order, Tensor starts, Tensor sums, MaybeTensor largest) {
@@ -195,6 +212,42 @@ void class_sums(Tensor features, Tensor order, Tensor starts, Tensor sums, Maybe
                largest ? write<int>(features, *largest, ScalarType::Int, 1, "largest") : nullptr,
                device.stream()),
            "class_sums");
+}
+
+// mean (d) and partial sums (tiles, 3) from sums of classes.
+std::tuple<Tensor, Tensor> class_moments(Tensor sums, Tensor starts, int64_t n) {
+  STD_TORCH_CHECK(sums.dim() == 2, "sums must be (classes, d)");
+  const int64_t classes = sums.size(0), d = sums.size(1);
+  const OnDevice device(sums);
+  Tensor mean = make(sums, {d}, ScalarType::Double);
+  Tensor partial = make(sums, {kernels::mean_tiles(d), 3}, ScalarType::Double);
+  launched(kernels::class_moments(
+               read<double>(sums, sums, ScalarType::Double, classes * d, "sums"),
+               read<int64_t>(sums, starts, ScalarType::Long, classes + 1, "starts"), classes, d, n,
+               output<double>(mean), output<double>(partial), device.stream()),
+           "class_moments");
+  return {mean, partial};
+}
+
+Tensor correlation(Tensor class_partial, Tensor gram_partial, Tensor starts, int64_t n, bool raw,
+                   MaybeTensor power, MaybeTensor along) {
+  const int64_t class_tiles = class_partial.numel() / 3, gram_tiles = gram_partial.numel() / 2;
+  const OnDevice device(class_partial);
+  Tensor out = make(class_partial, {}, ScalarType::Double);
+  launched(kernels::correlation(
+               read<double>(class_partial, class_partial, ScalarType::Double, 3 * class_tiles,
+                            "class_partial"),
+               class_tiles,
+               read<double>(class_partial, gram_partial, ScalarType::Double, 2 * gram_tiles,
+                            "gram_partial"),
+               gram_tiles,
+               read<int64_t>(class_partial, starts, ScalarType::Long, starts.numel(), "starts"),
+               starts.numel() - 1, n, raw,
+               read<float>(class_partial, power, ScalarType::Float, 1, "power"),
+               read<double>(class_partial, along, ScalarType::Double, 1, "along"),
+               output<double>(out), device.stream()),
+           "correlation");
+  return out;
 }
 
 void add_panel(Tensor sums, int64_t first, int64_t padded, Tensor gram, MaybeTensor cross) {
@@ -339,16 +392,22 @@ void hadamard(Tensor values) {
 STABLE_TORCH_LIBRARY_FRAGMENT(XFERPIPE_KERNELS, m) {
   m.def("squared_norms(Tensor rows) -> Tensor");
   m.def(
-      "count_before(Tensor product, Tensor? bias, int scoring, int columns, Tensor offsets, "
-      "Tensor index, Tensor? scores, int first_row, Tensor(a!) nearer) -> ()");
+      "count_before(Tensor scores, int columns, Tensor offsets, Tensor index, Tensor? pair_scores, "
+      "int first_row, Tensor(a!) nearer) -> ()");
   m.def("wrong_pairs(Tensor offsets, Tensor index, int queries, int rows) -> Tensor");
   m.def(
       "rank_metrics_summary(Tensor offsets, Tensor nearer, Tensor junk, int ap_kind) -> "
       "(Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
-      "best_of_rows(Tensor product, Tensor? bias, int scoring, int columns, int k, int first_row) "
-      "-> (Tensor, Tensor, Tensor)");
-  m.def("split(Tensor rows, Tensor? shift, Tensor? scale, int lows, Tensor(a!) out) -> ()");
+      "best_of_rows(Tensor scores, int columns, int k, int first_row) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "split(Tensor rows, Tensor? shift, Tensor? scale, Tensor? norms, int tail, int lows, "
+      "Tensor(a!) out) -> ()");
+  m.def("float16_scale(Tensor largest) -> Tensor");
+  m.def("class_moments(Tensor sums, Tensor starts, int n) -> (Tensor, Tensor)");
+  m.def(
+      "correlation(Tensor class_partial, Tensor gram_partial, Tensor starts, int n, bool raw, "
+      "Tensor? power, Tensor? along) -> Tensor");
   m.def(
       "class_sums(Tensor features, Tensor order, Tensor starts, Tensor(a!) sums, "
       "Tensor(b!)? largest) -> ()");
@@ -374,6 +433,9 @@ STABLE_TORCH_LIBRARY_IMPL(XFERPIPE_KERNELS, XFERPIPE_KERNELS_KEY, m) {
   m.impl("rank_metrics_summary", TORCH_BOX(&rank_metrics_summary));
   m.impl("best_of_rows", TORCH_BOX(&best_of_rows));
   m.impl("split", TORCH_BOX(&split));
+  m.impl("float16_scale", TORCH_BOX(&float16_scale));
+  m.impl("class_moments", TORCH_BOX(&class_moments));
+  m.impl("correlation", TORCH_BOX(&correlation));
   m.impl("add_panel", TORCH_BOX(&add_panel));
   m.impl("gram_moments", TORCH_BOX(&gram_moments));
   m.impl("pair_bounds", TORCH_BOX(&pair_bounds));

@@ -15,10 +15,10 @@ sparse_hash_kernel(int64_t width, uint64_t seed, int64_t first, int64_t count, u
 
 XFERPIPE_KERNEL(kThreads, 1)
 sparse_kernel(int64_t width, Rows gradients, int64_t k, const uint32_t* table,
-              const uint16_t* turns, int range, bool aligned, float* out) {
+              const uint16_t* turns, int samples, int range, bool aligned, float* out) {
   XFERPIPE_SHARED(shared);
   DeviceContext context{width};
-  sparse_body(context, gradients, k, table, turns, range, aligned, out, shared);
+  sparse_body(context, gradients, k, table, turns, samples, range, aligned, out, shared);
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
@@ -56,9 +56,10 @@ const char* sparse_hash(uint64_t seed, int64_t first, int64_t count, int64_t k, 
 const char* sparse_sketch(const Matrix& gradients, int64_t k, const uint32_t* table,
                           const uint16_t* turns, float* out, int shared_limit, void* stream) {
   const int64_t passes = up(k, shared_limit / 4), range = up(k, passes);
-  return launch(sparse_kernel, gradients.rows, passes, static_cast<int>(4 * range), stream,
-                rows_of(gradients), k, table, turns, static_cast<int>(range),
-                aligned(gradients) && !gradients.bfloat16, out);
+  const int samples = static_cast<int>(std::min<int64_t>(kSamples, shared_limit / (4 * range)));
+  return launch(sparse_kernel, up(gradients.rows, samples), passes,
+                static_cast<int>(4 * range) * samples, stream, rows_of(gradients), k, table, turns,
+                samples, static_cast<int>(range), aligned(gradients) && !gradients.bfloat16, out);
 }
 
 const char* sign_words(uint64_t seed, int64_t block, int64_t blocks, uint32_t* out, void* stream) {

@@ -31,78 +31,109 @@ XFERPIPE_HOST_DEVICE inline void hash_body(Context& context, uint64_t seed, int6
   }
 }
 
-// What a thread takes of a group: four coordinates with their buckets, signs and turns.
+constexpr int kSamples = 4;  // of a block, at most: they share buckets and turns
+
+// What a thread takes of a group: four coordinates of each sample, with their buckets, signs and turns.
 struct alignas(8) FourTurns {
   uint16_t value[4];
 };
 struct FourCoordinates {
-  Sixteen value, entry;
+  Sixteen value[kSamples], entry;
   FourTurns turn;
 };
 constexpr int kNever = 0xffff;  // the turn of a coordinate that is not there
 
-// `aligned`: the rows start at multiples of 16 bytes, as the tables do.
-XFERPIPE_HOST_DEVICE inline void load_coordinates(const Rows& gradients, const uint32_t* table,
-                                                  const uint16_t* turns, int64_t sample, int64_t j,
-                                                  bool aligned, FourCoordinates* into) {
-  if (aligned && j + 4 <= gradients.columns) {
-    into->value = *reinterpret_cast<const Sixteen*>(static_cast<const float*>(gradients.data) +
-                                                    sample * gradients.stride + j);
+// Where a block's samples lie.
+struct SampleRows {
+  Rows gradients;
+  int64_t first;
+  int samples;
+  bool aligned;  // float32 rows that start at multiples of 16 bytes, as the tables do
+};
+
+XFERPIPE_HOST_DEVICE inline void load_coordinates(const SampleRows& rows, const uint32_t* table,
+                                                  const uint16_t* turns, int64_t j,
+                                                  FourCoordinates* into) {
+  const Rows& gradients = rows.gradients;
+  const bool whole = rows.aligned && j + 4 <= gradients.columns;
+  if (whole) {
     into->entry = *reinterpret_cast<const Sixteen*>(table + j);
     into->turn = *reinterpret_cast<const FourTurns*>(turns + j);
-    return;
+  } else {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const bool in = j + i < gradients.columns;
+      into->entry.word[i] = in ? table[j + i] : 0u;
+      into->turn.value[i] = in ? turns[j + i] : static_cast<uint16_t>(kNever);
+    }
   }
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const bool in = j + i < gradients.columns;
-    into->value.word[i] = bits_of(in ? gradients.at(sample, j + i) : 0.0f);
-    into->entry.word[i] = in ? table[j + i] : 0u;
-    into->turn.value[i] = in ? turns[j + i] : static_cast<uint16_t>(kNever);
+  for (int s = 0; s < kSamples; ++s) {
+    if (s >= rows.samples) break;
+    const int64_t sample = rows.first + s;
+    if (whole) {
+      into->value[s] = *reinterpret_cast<const Sixteen*>(
+          static_cast<const float*>(gradients.data) + sample * gradients.stride + j);
+      continue;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const bool in = j + i < gradients.columns;
+      into->value[s].word[i] = bits_of(in ? gradients.at(sample, j + i) : 0.0f);
+    }
   }
 }
 
-// out (n x k) += the signed coordinates of each sample in their buckets. A block owns a sample and
-// keeps `range` of its buckets in shared memory; block (x, y): sample x, buckets y * range and
-// following. Coordinates of a group that share a bucket take turns, so that every bucket adds in the
-// order of the coordinates. The next group is on its way while one is added.
+// out (n x k) += the signed coordinates of each sample in their buckets. A block owns a few samples and
+// keeps `range` buckets of each in shared memory; block (x, y): samples x * samples and following,
+// buckets y * range and following. Coordinates of a group that share a bucket take turns, so that every
+// bucket adds in the order of the coordinates. The next group is on its way while one is added.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void sparse_body(Context& context, const Rows& gradients, int64_t k,
                                              const uint32_t* table, const uint16_t* turns,
-                                             int range, bool aligned, float* out, float* shared) {
+                                             int samples, int range, bool aligned, float* out,
+                                             float* shared) {
   const int thread = context.thread();
-  const int64_t sample = context.block_x(), base = context.block_y() * range;
+  const int64_t first_sample = context.block_x() * samples, base = context.block_y() * range;
+  const int64_t left = gradients.rows - first_sample;
+  const SampleRows rows = {gradients, first_sample, left < samples ? static_cast<int>(left) : samples,
+                           aligned};
   const int here = static_cast<int>(k - base < range ? k - base : range);
-  float* own = out + sample * k + base;
-  for (int b = thread; b < here; b += kThreads) shared[b] = own[b];
+  float* own = out + first_sample * k + base;
+  for (int s = 0; s < rows.samples; ++s) {
+    for (int b = thread; b < here; b += kThreads) shared[s * range + b] = own[s * k + b];
+  }
   FourCoordinates next;
-  load_coordinates(gradients, table, turns, sample, 4 * thread, aligned, &next);
+  load_coordinates(rows, table, turns, 4 * thread, &next);
   context.sync();
   for (int64_t first = 0; first < gradients.columns; first += kGroup) {
     const FourCoordinates at = next;
-    load_coordinates(gradients, table, turns, sample, first + kGroup + 4 * thread, aligned, &next);
+    load_coordinates(rows, table, turns, first + kGroup + 4 * thread, &next);
     int bucket[4], turn[4], last = -1;
-    float value[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const uint32_t entry = at.entry.word[i];
-      bucket[i] = static_cast<int>((entry & 0x7fffffffu) - static_cast<uint32_t>(base));
+      bucket[i] = static_cast<int>((at.entry.word[i] & 0x7fffffffu) - static_cast<uint32_t>(base));
       const bool held = bucket[i] >= 0 && bucket[i] < here && at.turn.value[i] != kNever;
       turn[i] = held ? at.turn.value[i] : -1;
       last = turn[i] > last ? turn[i] : last;
-      value[i] = float_of(at.value.word[i] ^ (entry & 0x80000000u));
     }
     for (int now = 0; context.any(last >= now); ++now) {
-      float sum[4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) sum[i] = turn[i] == now ? shared[bucket[i]] : 0.0f;
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        if (turn[i] == now) shared[bucket[i]] = sum[i] + value[i];
+        if (turn[i] != now) continue;
+        const uint32_t sign = at.entry.word[i] & 0x80000000u;
+        float* into = shared + bucket[i];
+#pragma unroll
+        for (int s = 0; s < kSamples; ++s) {
+          if (s < rows.samples) into[s * range] += float_of(at.value[s].word[i] ^ sign);
+        }
       }
     }
   }
   context.sync();
-  for (int b = thread; b < here; b += kThreads) own[b] = shared[b];
+  for (int s = 0; s < rows.samples; ++s) {
+    for (int b = thread; b < here; b += kThreads) own[s * k + b] = shared[s * range + b];
+  }
 }
 
 // Signs of coordinates 128 * block and following, four words to a block; a set bit is -1.

@@ -1,4 +1,4 @@
-// Body of the class sums of label_correlation. Every sum has one owner and one order of additions.
+// Bodies of what label_correlation needs besides the Gram matrix. Every sum has one owner and one order of additions.
 #pragma once
 #include "split.cuh"
 
@@ -40,6 +40,79 @@ XFERPIPE_HOST_DEVICE inline void class_sums_body(Context& context, const Rows& r
   if (warp != 0 || c >= rows.columns) return;
   for (int other = 1; other < kWarps; ++other) sum += shared[other * 32 + lane];
   class_sums[y * rows.columns + c] = sum;
+}
+
+// Of the columns of tile x: mean (d), and partial (tiles, 3) = sum over classes of the squares of the
+// centred sums, of count times mean . centred sum, and |mean|^2.
+template <class Context>
+XFERPIPE_HOST_DEVICE inline void class_moments_body(Context& context, const double* sums,
+                                                    const int64_t* starts, int64_t classes,
+                                                    int64_t d, int64_t n, double* mean,
+                                                    double* partial, double* shared) {
+  const int64_t c = context.block_x() * kThreads + context.thread();
+  double total = 0.0, square = 0.0, along = 0.0;
+  for (int64_t y = 0; c < d && y < classes; ++y) total += sums[y * d + c];
+  const double own = total / static_cast<double>(n);
+  for (int64_t y = 0; c < d && y < classes; ++y) {
+    const double count = static_cast<double>(starts[y + 1] - starts[y]);
+    const double centred = sums[y * d + c] - count * own;
+    square += centred * centred;
+    along += count * own * centred;
+  }
+  if (c < d) mean[c] = own;
+  square = block_sum(context, square, shared);
+  along = block_sum(context, along, shared);
+  const double length = block_sum(context, own * own, shared);
+  if (context.thread() == 0) {
+    partial[3 * context.block_x()] = square;
+    partial[3 * context.block_x() + 1] = along;
+    partial[3 * context.block_x() + 2] = length;
+  }
+}
+
+struct CorrelationParts {
+  const double* classes;  // (class_tiles, 3): class_moments_body
+  int64_t class_tiles;
+  const double* gram;     // (gram_tiles, 2): moments_body
+  int64_t gram_tiles;
+  const int64_t* starts;  // (class_count + 1)
+  int64_t class_count, n;
+  bool raw;
+  const float* power;
+  const double* along;
+};
+
+// One block: the correlation; see the formula in docs/kernels.md. NaN where a side is constant.
+template <class Context>
+XFERPIPE_HOST_DEVICE inline void correlation_body(Context& context, const CorrelationParts& parts,
+                                                  double* out, double* shared) {
+  const int thread = context.thread();
+  double sum[6] = {};  // class square, class along, |mean|^2, |G|^2, m G m, squared counts
+  for (int64_t i = thread; i < parts.class_tiles; i += kThreads) {
+    for (int s = 0; s < 3; ++s) sum[s] += parts.classes[3 * i + s];
+  }
+  for (int64_t i = thread; i < parts.gram_tiles; i += kThreads) {
+    sum[3] += parts.gram[2 * i];
+    sum[4] += parts.gram[2 * i + 1];
+  }
+  for (int64_t i = thread; i < parts.class_count; i += kThreads) {
+    const double count = static_cast<double>(parts.starts[i + 1] - parts.starts[i]);
+    sum[5] += count * count;
+  }
+  for (int s = 0; s < 6; ++s) sum[s] = block_sum(context, sum[s], shared);
+  if (thread != 0) return;
+  const double power = parts.power ? static_cast<double>(*parts.power) : 1.0;
+  const double n = static_cast<double>(parts.n), square = power * power;
+  double features = sum[3] / (square * square), numerator = sum[0], whole = features;
+  if (parts.raw) {
+    features += 2.0 * n * (parts.along ? *parts.along : sum[4] / square);
+    numerator += 2.0 * sum[1];
+    whole = features + n * n * sum[2] * sum[2];
+  }
+  const double labels = sum[5] - sum[5] * (sum[5] / (n * n));
+  // What is left after cancellation below the rounding of the sums is a constant matrix.
+  const bool is_defined = features > whole * 1e-13 && labels > sum[5] * 1e-13;
+  *out = is_defined ? numerator / (sqrt(features) * sqrt(labels)) : NAN;
 }
 
 }  // namespace xferpipe::cuda

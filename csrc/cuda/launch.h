@@ -8,20 +8,16 @@
 
 namespace xferpipe::cuda {
 
-// A score from a product: with a bias added to the product or multiplied with it, one per column; or
-// minus the number itself, where distances are given.
-enum class Scoring : int64_t { kPlus = 0, kTimes = 1, kMinus = 2 };
-
 // norms (rows): squared norm of each row.
 const char* squared_norms(const Matrix& rows, double* norms, void* stream);
 
-// Products of a block of queries (queries x columns, `stride` apart) to places: nearer (pairs) +=
-// columns before each pair of the queries' offsets. pair_scores is null where every pair is a column
-// of this block.
-const char* count_before(const float* product, int64_t queries, int64_t stride, int64_t columns,
-                         const float* bias, Scoring scoring, const int64_t* offsets,
-                         const int64_t* index, const float* pair_scores, int64_t first_row,
-                         int64_t* nearer, void* stream);
+// Scores of a block of queries (queries x columns, `stride` apart) to places: nearer (pairs) += columns
+// before each pair of the queries' offsets. pair_scores is null where every pair is a column of this
+// block. Offsets and rows that name nothing are left out, whatever they are.
+const char* count_before(const float* scores, int64_t queries, int64_t stride, int64_t columns,
+                         const int64_t* offsets, const int64_t* index, int64_t pairs,
+                         const float* pair_scores, int64_t first_row, int64_t* nearer,
+                         void* stream);
 
 // wrong (1) += what is wrong with offsets and rows; a negative `rows` allows any row.
 const char* check_pairs(const int64_t* offsets, const int64_t* index, int64_t queries,
@@ -45,16 +41,39 @@ const char* rank_metrics_summary(const int64_t* offsets, int64_t queries, const 
 // queries, k), filled up with -infinity and INT64_MAX; lowest (ranges, queries).
 int64_t column_ranges(int64_t queries, int64_t columns);
 int64_t longest_list();
-const char* best_of_rows(const float* product, int64_t queries, int64_t stride, int64_t columns,
-                         const float* bias, Scoring scoring, int64_t k, int64_t first_row,
-                         float* best, int64_t* rows, float* lowest, void* stream);
+const char* best_of_rows(const float* scores, int64_t queries, int64_t stride, int64_t columns,
+                         int64_t k, int64_t first_row, float* best, int64_t* rows, float* lowest,
+                         void* stream);
 
-// Operands of library products: `planes` copies of a matrix, minus `shift` (columns) and times
-// `scale` (rows) where those are not null, rounded to bfloat16 or float16; where bit p of `lows` is
-// set, plane p holds what the rounding leaves. Zeros beyond the matrix.
-const char* split(const Matrix& matrix, const double* shift, const float* scale, uint16_t* out,
-                  int64_t planes, int64_t rows, int64_t columns, int64_t row_stride,
-                  int64_t plane_stride, int64_t lows, bool float16, void* stream);
+// What the operands of a score hold beside the numbers. For Euclidean distances a score is q.g - |g|^2 /
+// 2: three more columns are ones on the left, and on the right the parts of -|g|^2 / 2. For cosines
+// the rows on the right are divided by their lengths; a row of zeros has no direction, and its cosine
+// is taken as 0.
+enum class Tail : int64_t { kNone = 0, kOnes = 1, kHalfNorm = 2, kUnit = 3 };
+constexpr int kTailColumns = 8;  // as many as keep rows aligned
+
+// What becomes of a matrix: `planes` copies with `plane_stride` between them, of rows_out rows
+// (`row_stride` apart) by columns_out columns; zeros beyond the matrix. Bit p of `lows` says that
+// plane p holds what the high part leaves.
+struct SplitTarget {
+  uint16_t* out;
+  int64_t rows, columns, row_stride, plane_stride;
+  int planes, lows;
+  bool float16;  // one part; else bfloat16
+  Tail tail;     // after the planes of each row, which are then contiguous
+};
+
+// What rows are changed by, where it is not null.
+struct RowChanges {
+  const double* shift;    // (columns), subtracted
+  const float* scale;     // (rows, or one for all: a step of 0), multiplied
+  int64_t scale_step;
+  const double* norms;    // (rows), squared, for the tail
+};
+
+const char* split(const Matrix& matrix, const RowChanges& changes, const SplitTarget& target,
+                  void* stream);
+const char* float16_scale(const float* largest, int64_t count, float* scale, void* stream);
 
 // sums (classes x d) = rows order[starts[c]] .. order[starts[c + 1] - 1] of class c; largest (1), where
 // it is not null, becomes the bits of the largest magnitude if those are more.
@@ -66,6 +85,18 @@ const char* class_sums(const Matrix& features, const int64_t* order, const int64
 // those: `padded` rows each. Added to gram and cross (n x n).
 const char* add_panel(const float* sums, int64_t slabs, int64_t height, int64_t width, int64_t first,
                       int64_t padded, int64_t n, double* gram, double* cross, void* stream);
+// From sums of classes, rows starts[c] .. starts[c + 1] - 1 of n: mean (d), and partial
+// (mean_tiles(d), 3) = squares of the centred sums, mean . centred sum times count, |mean|^2.
+int64_t mean_tiles(int64_t d);
+const char* class_moments(const double* sums, const int64_t* starts, int64_t classes, int64_t d,
+                          int64_t n, double* mean, double* partial, void* stream);
+// The correlation from those, from gram_moments and from `power`, by which the features were multiplied
+// (null is 1). `raw` adds what centring took; `along` (1), where it is not null, replaces m^T G m.
+const char* correlation(const double* class_partial, int64_t class_tiles,
+                        const double* gram_partial, int64_t gram_tiles, const int64_t* starts,
+                        int64_t classes, int64_t n, bool raw, const float* power,
+                        const double* along, double* out, void* stream);
+
 // With G = gram + cross + cross^T, of which gram's upper half counts: partial (tiles, 2) = |G|^2 and
 // m^T G m of each pair of tiles; cross and mean may be null.
 int64_t moment_tiles(int64_t n);

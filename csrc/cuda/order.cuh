@@ -33,7 +33,7 @@ XFERPIPE_HOST_DEVICE inline void sort_keys(Context& context, Key* keys, int* wit
   for (int run = 2; run <= size; run *= 2) {
     for (int apart = run / 2; apart > 0; apart /= 2) {
       for (int i = context.thread(); i < size / 2; i += kThreads) {
-        const int a = i / apart * 2 * apart + i % apart, b = a + apart;
+        const int a = (i & ~(apart - 1)) * 2 + (i & (apart - 1)), b = a + apart;
         const bool rising = (a & run) == 0;
         if ((keys[a] > keys[b]) == rising) {
           const Key key = keys[a];

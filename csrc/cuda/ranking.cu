@@ -20,10 +20,9 @@ best_kernel(int64_t width, ScoreRows scores, int k, int64_t first_row, int64_t c
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
-check_kernel(int64_t width, PairLists pairs, int64_t queries, int64_t count, int64_t rows,
-             int64_t* wrong) {
+check_kernel(int64_t width, PairLists pairs, int64_t queries, int64_t rows, int64_t* wrong) {
   DeviceContext context{width};
-  check_body(context, pairs, queries, count, rows, wrong);
+  check_body(context, pairs, queries, rows, wrong);
 }
 
 XFERPIPE_KERNEL(kThreads, 4)
@@ -73,23 +72,23 @@ int64_t column_ranges(int64_t queries, int64_t columns) {
 }
 int64_t longest_list() { return kMostKept; }
 
-const char* count_before(const float* product, int64_t queries, int64_t stride, int64_t columns,
-                         const float* bias, Scoring scoring, const int64_t* offsets,
-                         const int64_t* index, const float* pair_scores, int64_t first_row,
-                         int64_t* nearer, void* stream) {
-  const ScoreRows scores = {product, stride, queries, columns, bias, scoring};
+const char* count_before(const float* scores, int64_t queries, int64_t stride, int64_t columns,
+                         const int64_t* offsets, const int64_t* index, int64_t pairs,
+                         const float* pair_scores, int64_t first_row, int64_t* nearer,
+                         void* stream) {
+  if (columns == 0) return nullptr;
   const int64_t ranges = column_ranges(queries, columns);
-  const bool aligned = bias && reinterpret_cast<uintptr_t>(product) % 16 == 0 &&
-                       reinterpret_cast<uintptr_t>(bias) % 16 == 0 && stride % 4 == 0;
-  return launch(count_kernel, queries, ranges, kCountBytes, stream, scores,
-                PairLists{offsets, index, pair_scores}, first_row, columns_each(columns, ranges),
-                aligned, nearer);
+  const bool aligned = reinterpret_cast<uintptr_t>(scores) % 16 == 0 && stride % 4 == 0;
+  return launch(count_kernel, queries, ranges, kCountBytes, stream,
+                ScoreRows{scores, stride, queries, columns},
+                PairLists{offsets, index, pair_scores, pairs}, first_row,
+                columns_each(columns, ranges), aligned, nearer);
 }
 
 const char* check_pairs(const int64_t* offsets, const int64_t* index, int64_t queries,
                         int64_t count, int64_t rows, int64_t* wrong, void* stream) {
   return launch(check_kernel, up(std::max(queries + 1, count), kThreads), 1, 0, stream,
-                PairLists{offsets, index, nullptr}, queries, count, rows, wrong);
+                PairLists{offsets, index, nullptr, count}, queries, rows, wrong);
 }
 
 const char* rank_metrics_summary(const int64_t* offsets, int64_t queries, const int64_t* nearer,
@@ -113,13 +112,13 @@ const char* fill_pairs(const int64_t* start, const int64_t* offsets, int64_t que
                 Cameras{query_camera, gallery_camera}, index, junk);
 }
 
-const char* best_of_rows(const float* product, int64_t queries, int64_t stride, int64_t columns,
-                         const float* bias, Scoring scoring, int64_t k, int64_t first_row,
-                         float* best, int64_t* rows, float* lowest, void* stream) {
-  const ScoreRows scores = {product, stride, queries, columns, bias, scoring};
+const char* best_of_rows(const float* scores, int64_t queries, int64_t stride, int64_t columns,
+                         int64_t k, int64_t first_row, float* best, int64_t* rows, float* lowest,
+                         void* stream) {
   const int64_t ranges = column_ranges(queries, columns);
-  return launch(best_kernel, queries, ranges, kBestBytes, stream, scores, static_cast<int>(k),
-                first_row, columns_each(columns, ranges), best, rows, lowest);
+  return launch(best_kernel, queries, ranges, kBestBytes, stream,
+                ScoreRows{scores, stride, queries, columns}, static_cast<int>(k), first_row,
+                columns_each(columns, ranges), best, rows, lowest);
 }
 
 }  // namespace xferpipe::cuda

@@ -1,25 +1,18 @@
-// Bodies of the ranking kernels. They read products that a library made, a row per query, and never
-// sort a gallery: see docs/kernels.md.
+// Bodies of the ranking kernels. They read scores that a library product made, a row per query, and
+// never sort a gallery: see docs/kernels.md.
 #pragma once
 #include "order.cuh"
 #include "rows.cuh"
 
 namespace xferpipe::cuda {
 
-// How a score comes from a product: see `Scoring` in launch.h.
+// Scores of queries (rows) with a block of the gallery (columns): larger is nearer.
 struct ScoreRows {
-  const float* product;
+  const float* score;
   int64_t stride, rows, columns;
-  const float* bias;
-  Scoring scoring;
 
   XFERPIPE_HOST_DEVICE float at(int64_t row, int64_t column) const {
-    const float value = product[row * stride + column];
-    if (scoring == Scoring::kMinus) return -value;
-    return scoring == Scoring::kTimes ? value * bias[column] : value + bias[column];
-  }
-  XFERPIPE_HOST_DEVICE Key key(int64_t row, int64_t column) const {
-    return key_of(at(row, column), static_cast<uint32_t>(column));
+    return score[row * stride + column];
   }
 };
 
@@ -29,6 +22,7 @@ struct PairLists {
   const int64_t* offsets;  // queries + 1
   const int64_t* index;
   const float* score;
+  int64_t count;
 };
 
 constexpr int kPairs = 1024;     // of a query, sorted at a time
@@ -62,18 +56,14 @@ XFERPIPE_HOST_DEVICE inline void sum_counters(Context& context, int* counters, i
 }
 
 // Four scores of a query, from a column that is a multiple of four; below any threshold where there is
-// no column. `aligned`: rows of products start at multiples of 16 bytes.
+// no column. `aligned`: rows start at multiples of 16 bytes.
 XFERPIPE_HOST_DEVICE inline void load_scores(const ScoreRows& scores, int64_t query, int64_t column,
                                              int64_t end, bool aligned, float (&score)[4]) {
   if (aligned && column + 4 <= end) {
-    const Sixteen product = *reinterpret_cast<const Sixteen*>(
-        scores.product + query * scores.stride + column);
-    const Sixteen bias = *reinterpret_cast<const Sixteen*>(scores.bias + column);
+    const Sixteen four =
+        *reinterpret_cast<const Sixteen*>(scores.score + query * scores.stride + column);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float value = float_of(product.word[i]), by = float_of(bias.word[i]);
-      score[i] = scores.scoring == Scoring::kTimes ? value * by : value + by;
-    }
+    for (int i = 0; i < 4; ++i) score[i] = float_of(four.word[i]);
     return;
   }
 #pragma unroll
@@ -98,8 +88,10 @@ XFERPIPE_HOST_DEVICE inline void count_body(Context& context, const ScoreRows& s
   uint32_t* row = reinterpret_cast<uint32_t*>(shared + kPairs);
   int* place = reinterpret_cast<int*>(keys + kPairs);
   int* counters = place + kPairs;
-  for (int64_t chunk = pairs.offsets[query]; chunk < pairs.offsets[query + 1]; chunk += kPairs) {
-    const int64_t left = pairs.offsets[query + 1] - chunk;
+  const int64_t first_pair = pairs.offsets[query], last_pair = pairs.offsets[query + 1];
+  if (first_pair < 0 || last_pair > pairs.count) return;
+  for (int64_t chunk = first_pair; chunk < last_pair; chunk += kPairs) {
+    const int64_t left = last_pair - chunk;
     const int count = left < kPairs ? static_cast<int>(left) : kPairs;
     const int size = power_of_two_above(count);
     int copies = 32;
@@ -110,7 +102,8 @@ XFERPIPE_HOST_DEVICE inline void count_body(Context& context, const ScoreRows& s
         // Rows of earlier blocks win every tie here, those of later ones none.
         int64_t own = pairs.index[chunk + j] - first_row;
         own = own < 0 ? 0 : own > scores.columns ? scores.columns : own;
-        const float score = pairs.score ? pairs.score[chunk + j] : scores.at(query, own);
+        const int64_t column = own < scores.columns ? own : scores.columns - 1;
+        const float score = pairs.score ? pairs.score[chunk + j] : scores.at(query, column);
         key = key_of(score, static_cast<uint32_t>(own));
       }
       keys[j] = key;
@@ -187,7 +180,9 @@ XFERPIPE_HOST_DEVICE inline void best_body(Context& context, const ScoreRows& sc
       begin + columns_each < scores.columns ? begin + columns_each : scores.columns;
   const int thread = context.thread();
   Key worst = 0;
-  const auto column = [&](int64_t at) { return scores.key(query, at); };
+  const auto column = [&](int64_t at) {
+    return key_of(scores.at(query, at), static_cast<uint32_t>(at));
+  };
   const int found = hold_smallest(context, column, begin, end, k, shared, &worst);
   const Key* keys = reinterpret_cast<const Key*>(shared);
   const int64_t own = (range * scores.rows + query) * k;
@@ -208,12 +203,11 @@ XFERPIPE_HOST_DEVICE inline void best_body(Context& context, const ScoreRows& sc
 // 0 .. rows - 1 (any, where rows is negative). A thread looks at one of each.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void check_body(Context& context, const PairLists& pairs,
-                                            int64_t queries, int64_t count, int64_t rows,
-                                            int64_t* wrong) {
+                                            int64_t queries, int64_t rows, int64_t* wrong) {
   const int64_t i = context.block_x() * kThreads + context.thread();
   if (i < queries && pairs.offsets[i] > pairs.offsets[i + 1]) context.add(wrong, 1);
-  if (i == 0 && (pairs.offsets[0] != 0 || pairs.offsets[queries] != count)) context.add(wrong, 1);
-  if (rows < 0 || i >= count) return;
+  if (i == 0 && (pairs.offsets[0] != 0 || pairs.offsets[queries] != pairs.count)) context.add(wrong, 1);
+  if (rows < 0 || i >= pairs.count) return;
   if (pairs.index[i] < 0 || pairs.index[i] >= rows) context.add(wrong, 1);
 }
 

@@ -1,6 +1,9 @@
 // Operands of library products: each number as a sum of 16-bit parts, which tensor cores multiply
 // exactly.
 #pragma once
+#include <cmath>
+
+#include "launch.h"
 #include "rows.cuh"
 
 namespace xferpipe::cuda {
@@ -46,15 +49,15 @@ inline uint16_t to_float16(float value) {
 }
 #endif
 
-// What becomes of a matrix: `planes` copies with `plane_stride` between them, of rows_out rows
-// (`row_stride` apart) by columns_out columns; zeros beyond the matrix. Bit p of `lows` says that
-// plane p holds what the high part leaves.
-struct SplitTarget {
-  uint16_t* out;
-  int64_t rows, columns, row_stride, plane_stride;
-  int planes, lows;
-  bool float16;  // one part; else bfloat16
-};
+XFERPIPE_HOST_DEVICE inline void write_tail(Tail tail, double norm, uint16_t* out) {
+  float rest = tail == Tail::kHalfNorm ? static_cast<float>(-0.5 * norm) : 1.0f;
+#pragma unroll
+  for (int i = 0; i < kTailColumns; ++i) {
+    const uint16_t part = i < 3 ? to_bfloat16(rest) : 0;
+    if (tail == Tail::kHalfNorm) rest -= from_bfloat16(part);
+    out[i] = part;
+  }
+}
 
 constexpr int kOctet = 8;           // columns of a thread at a time: 16 bytes of the result
 constexpr int64_t kSplitOctets = 1024;  // of a block, about
@@ -115,10 +118,10 @@ XFERPIPE_HOST_DEVICE inline void store_octet(const Sixteen& octet, uint16_t* out
   }
 }
 
-// Block x: a few consecutive rows. `shift` (columns) is subtracted, `scale` (rows) multiplied.
+// Block x: a few consecutive rows.
 template <class Context>
-XFERPIPE_HOST_DEVICE inline void split_body(Context& context, const Rows& rows, const double* shift,
-                                            const float* scale, const SplitTarget& target,
+XFERPIPE_HOST_DEVICE inline void split_body(Context& context, const Rows& rows,
+                                            const RowChanges& changes, const SplitTarget& target,
                                             bool aligned_in, bool aligned_out) {
   const SplitShape shape = split_shape(target.columns);
   const int own = context.thread() / shape.lanes, lane = context.thread() % shape.lanes;
@@ -128,8 +131,13 @@ XFERPIPE_HOST_DEVICE inline void split_body(Context& context, const Rows& rows, 
     const int64_t row = first + round * shape.rows_at_once;
     if (row >= target.rows) return;
     const bool held = row < rows.rows;
-    const float by = scale && held ? scale[row] : 1.0f;
+    const double norm = changes.norms && held ? changes.norms[row] : 0.0;
+    float by = changes.scale && held ? changes.scale[row * changes.scale_step] : 1.0f;
+    if (target.tail == Tail::kUnit) by = norm > 0.0 ? static_cast<float>(1.0 / sqrt(norm)) : 0.0f;
     uint16_t* out = target.out + row * target.row_stride;
+    if (lane == 0 && (target.tail == Tail::kOnes || target.tail == Tail::kHalfNorm)) {
+      write_tail(target.tail, norm, out + target.planes * target.columns);
+    }
     for (int64_t octet = lane; octet < shape.octets; octet += shape.lanes) {
       const int64_t c = octet * kOctet, room = target.columns - c;
       float value[kOctet] = {};
@@ -138,7 +146,7 @@ XFERPIPE_HOST_DEVICE inline void split_body(Context& context, const Rows& rows, 
 #pragma unroll
       for (int i = 0; i < kOctet; ++i) {
         const bool in = held && c + i < rows.columns;
-        const float moved = in ? shifted(value[i], shift, c + i) * by : 0.0f;
+        const float moved = in ? shifted(value[i], changes.shift, c + i) * by : 0.0f;
         const uint32_t own = target.float16 ? to_float16(moved) : to_bfloat16(moved);
         high.word[i / 2] |= own << (i % 2 * 16);
         if (target.lows) {
@@ -156,6 +164,19 @@ XFERPIPE_HOST_DEVICE inline void split_body(Context& context, const Rows& rows, 
       }
     }
   }
+}
+
+// scale (count): powers of two that bring numbers up to `largest` (count) into float16, and are float32
+// numbers themselves. A thread to each.
+template <class Context>
+XFERPIPE_HOST_DEVICE inline void scale_body(Context& context, const float* largest, int64_t count,
+                                            float* scale) {
+  const int64_t i = context.block_x() * kThreads + context.thread();
+  if (i >= count) return;
+  // Numbers below 2^(e + 1) of the exponent e come below 2^15.
+  const int exponent = static_cast<int>(bits_of(largest[i]) >> 23 & 0xff) - 127;
+  const int power = 14 - exponent > 126 ? 126 : 14 - exponent;
+  scale[i] = largest[i] > 0.0f ? float_of(static_cast<uint32_t>(power + 127) << 23) : 1.0f;
 }
 
 }  // namespace xferpipe::cuda

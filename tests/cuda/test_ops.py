@@ -53,8 +53,9 @@ def test_rank_metrics_equals_twin(both, distance, dtype):
     assert torch.equal(ours.positives, twin.positives)
     assert torch.equal(ours.junk, twin.junk)
     if distance == "euclidean":  # whole numbers: every score is exact
-        for a, b in zip(ours, twin):
-            assert torch.equal(a.nan_to_num(-1), b.nan_to_num(-1))
+        assert torch.equal(ours.first_hit, twin.first_hit)
+        for a, b in zip(ours[:2], twin[:2]):
+            assert torch.allclose(a, b, rtol=1e-14, atol=0, equal_nan=True)
     assert torch.allclose(ours.ap, twin.ap, atol=0.02, equal_nan=True)
 
 
@@ -67,7 +68,9 @@ def test_rank_metrics_is_the_same_for_any_block_of_a_memory_map(on_the_shim, tmp
     whole = ops.rank_metrics(query, gallery, *labels, **more)
     for rows in (90, 256):
         streamed = ops.rank_metrics(query, stored, *labels, block_rows=rows, **more)
-        assert all(torch.equal(a, b) for a, b in zip(whole, streamed))
+        # Blocks of another shape may round another way; these ranks are far apart.
+        assert torch.allclose(whole.ap, streamed.ap, atol=1e-3)
+        assert torch.equal(whole.positives, streamed.positives)
 
 
 def test_rank_metrics_takes_index_lists_and_columns_with_gaps(both):
@@ -86,7 +89,8 @@ def test_rank_metrics_from_distances_counts_on_the_device(both):
     labels = torch.arange(20) % 4, torch.arange(300) % 4
     run = partial(ops.rank_metrics_from_distances, distances, *labels, junk_rule="none")
     ours, twin = both(run)
-    assert all(torch.equal(a, b) for a, b in zip(ours, twin))
+    assert torch.allclose(ours.ap, twin.ap, rtol=1e-14, atol=0)
+    assert torch.equal(ours.first_hit, twin.first_hit)
 
 
 def test_nan_names_its_row(on_the_shim):
@@ -122,28 +126,37 @@ def test_k_reciprocal_equals_twin(both):
     assert torch.allclose(ours, twin, atol=1e-5)
 
 
-@pytest.mark.parametrize("centered", [False, True])
-@pytest.mark.parametrize("shape", [(1500, 20), (30, 200)])
+@pytest.mark.parametrize("is_centered", [False, True])
+@pytest.mark.parametrize("shape", [(1500, 20), (30, 200), (5000, 9)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_label_correlation_equals_twin(both, shape, centered, dtype):
+def test_label_correlation_equals_twin(on_the_shim, shape, is_centered, dtype):
     features = numbers(shape).add_(0.5).to(dtype)
-    labels = (torch.arange(shape[0]) % 6).int()
-    ours, twin = both(lambda: ops.label_correlation(features, labels, centered=centered))
-    assert abs(ours - twin) < 1e-6
+    features[: shape[0] // 2] += 1
+    labels = (torch.arange(shape[0]) * 2 // shape[0]) * 7 - 3
+    ours = on_the_shim.run("label_correlation_whole", features, labels, is_centered)
+    twin = reference.label_correlation_whole(features, labels, is_centered)
+    assert twin > 0.05
+    assert abs(ours / twin - 1) < 1e-5
 
 
-def test_label_correlation_has_the_same_bits_for_any_chunk_and_for_the_fused_form(on_the_shim):
-    features, labels = numbers((2600, 15)) + 0.5, torch.arange(2600) % 4
-    counts = labels.bincount()
-    for shift in (torch.empty(0).double(), features.double().mean(0)):
-        fused = on_the_shim.run("label_correlation_whole", features, labels, shift, counts)
-        values = set()
-        for rows in (1024, 2048, None):
-            centered = shift.numel() > 0
-            run = partial(ops.label_correlation, features, labels, centered=centered)
-            values.add(run(chunk_rows=rows))
-        assert len(values) == 1
-        assert shift.numel() or values == {float(fused)}
+def test_label_correlation_loses_nothing_to_a_large_mean_or_a_massive_channel(on_the_shim):
+    features, labels = numbers((600, 30)), torch.arange(600) // 200
+    features += labels[:, None]
+    features[:, 3] += 1000
+    for is_centered in (False, True):
+        ours = on_the_shim.run("label_correlation_whole", features, labels, is_centered)
+        twin = reference.label_correlation_whole(features, labels, is_centered)
+        assert abs(ours / twin - 1) < 2e-5
+
+
+def test_constant_features_and_labels_have_no_correlation(on_the_shim):
+    constant = torch.full((40, 5), 0.3)
+    for features, labels in (
+        (constant, torch.arange(40) % 3),
+        (constant.bfloat16(), torch.arange(40) % 3),
+        (numbers((40, 5)), torch.full((40,), 2)),
+    ):
+        assert on_the_shim.run("label_correlation_whole", features, labels, False).isnan()
 
 
 def test_gradient_gram_and_its_factors_equal_twin(both):

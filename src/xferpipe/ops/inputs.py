@@ -7,7 +7,9 @@ import torch
 from . import mapped
 
 BLOCK_BYTES = 32 << 20
-DEVICE_BLOCK_BYTES = 8 << 30  # of a matrix that lies on a GPU: operands of its products take as much
+DEVICE_BLOCK_BYTES = (
+    8 << 30
+)  # of a matrix that lies on a GPU: operands of its products take as much
 NATIVE_DTYPES = (torch.float32, torch.bfloat16)
 DISTANCES = {"euclidean": 0, "cosine": 1}
 AP_KINDS = {"step": 0, "trapezoid": 1}
@@ -113,18 +115,49 @@ def require_finite(norms, name, first_row=0):
         )
 
 
-def require_comparable(norms, name, distance, first_row=0):
-    """Raise for the first row that float32 products cannot be made of, by its squared norm."""
-    right = norms <= LARGEST_NORM  # NaN is not
-    if distance == DISTANCES["cosine"]:
-        right &= (norms == 0) | (norms >= SMALLEST_NORM)
-    if bool(right.all()):
-        return
-    require_finite(norms, name, first_row)
-    bad = (~right).nonzero()
-    row = int(bad[0])
-    raise ValueError(
-        f"{name} row {row + first_row} has length {float(norms[row]) ** 0.5:.3g}, beyond what "
-        f"float32 products can hold ({bad.shape[0]} such rows): multiply all features by one "
-        "number"
-    )
+class Conditions:
+    """Conditions on the input, asked when they arise and answered together.
+
+    An answer waits for the device: on a GPU it is fetched when the work has been handed over. On a
+    processor it is there at once.
+    """
+
+    def __init__(self):
+        self._asked = []
+
+    def require(self, holds, explain):
+        """Ask for a condition.
+
+        Args:
+            holds: bool, a tensor of one entry.
+            explain: Function that raises what is wrong, called where the condition does not hold.
+        """
+        self._asked.append((holds, explain))
+        if holds.device.type == "cpu":
+            self.settle()
+
+    def settle(self):
+        """Raise for the first condition that does not hold."""
+        asked, self._asked = self._asked, []
+        if asked:
+            for is_right, (_, explain) in zip(torch.stack([h for h, _ in asked]).tolist(), asked):
+                if not is_right:
+                    explain()
+
+    def require_comparable(self, norms, name, distance, first_row=0):
+        """Require that float32 products can be made of rows, by their squared norms."""
+        right = norms <= LARGEST_NORM  # NaN is not
+        if distance == DISTANCES["cosine"]:
+            right &= (norms == 0) | (norms >= SMALLEST_NORM)
+
+        def explain():
+            require_finite(norms, name, first_row)
+            bad = (~right).nonzero()
+            row = int(bad[0])
+            raise ValueError(
+                f"{name} row {row + first_row} has length {float(norms[row]) ** 0.5:.3g}, beyond "
+                f"what float32 products can hold ({bad.shape[0]} such rows): multiply all features "
+                "by one number"
+            )
+
+        self.require(right.all(), explain)

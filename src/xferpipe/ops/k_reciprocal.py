@@ -114,12 +114,14 @@ def k_reciprocal(query, gallery, *, k1=20, k2=6, lambda_=0.3):
     if query.dtype != gallery.dtype:
         query, gallery = query.float(), gallery.float()
     norms = [call("squared_norms", query), call("squared_norms", gallery)]
+    conditions = inputs.Conditions()
     for name, own in zip(("query", "gallery"), norms):
-        inputs.require_comparable(own, name, inputs.DISTANCES["euclidean"])
+        conditions.require_comparable(own, name, inputs.DISTANCES["euclidean"])
     shape = (query.shape[0], gallery.shape[0])
     kept = torch.empty(shape if 4 * math.prod(shape) <= KEPT_BYTES else (0,), device=device)
     items = torch.cat(norms)
     found = call("k_reciprocal_neighbours", query, gallery, items, k1 + 1, kept)
+    conditions.settle()
     rows = call("k_reciprocal_rows", query, gallery, items, *found, k1, k2)
     farthest = (norms[0] - 2 * found[2][: len(query)].double()).clamp(min=0)
     return SparseRows(*rows, farthest, lambda_, query, gallery, *norms, kept)

@@ -43,14 +43,14 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progres
         raise ValueError(f"k is {k} but must be at least 1")
     device = query.device
     query = inputs.native(query, device)
-    norms = call("squared_norms", query)
-    inputs.require_comparable(norms, "query", code)
+    norms, conditions = call("squared_norms", query), inputs.Conditions()
+    conditions.require_comparable(norms, "query", code)
     scores = torch.empty((query.shape[0], 0), dtype=torch.float32, device=device)
     indices = torch.empty((query.shape[0], 0), dtype=torch.int64, device=device)
     blocks = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
     for first, block in blocks:
         own = call("squared_norms", block)
-        inputs.require_comparable(own, "gallery", code, first)
+        conditions.require_comparable(own, "gallery", code, first)
         here = min(k, block.shape[0])
         found = call("nearest_scores", query, block, own, here, code, first)
         if scores.shape[1] == 0:
@@ -60,6 +60,7 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progres
         scores, order = torch.cat([scores, found[0]], 1).sort(dim=1, descending=True, stable=True)
         indices = torch.cat([indices, found[1]], 1).gather(1, order)[:, :k]
         scores = scores[:, :k]
+    conditions.settle()
     return score_to_distance(scores, norms, code), indices
 
 

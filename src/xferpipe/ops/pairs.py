@@ -53,9 +53,14 @@ def make_pairs(
     junk_rule,
     positives,
     junk,
+    conditions=None,
     device="cpu",
 ):
-    """Build the pairs by a junk rule, checked, on a device; see `rank_metrics` for the rest."""
+    """Build the pairs by a junk rule, checked, on a device; see `rank_metrics` for the rest.
+
+    That some query has a positive is asked of `conditions`, or at once.
+    """
+    conditions = conditions or inputs.Conditions()
     inputs.choice(junk_rule, JUNK_RULES, "junk_rule")
     query_identity = inputs.as_labels(query_identity, queries, "query_identity", "query", device)
     gallery_identity = inputs.as_labels(
@@ -89,8 +94,12 @@ def make_pairs(
                 'junk_rule "same_camera" removed every hit, so all images of an identity have '
                 'one camera; check the cameras or use junk_rule="none"'
             )
-    if queries and bool(pairs.junk.all()):
+
+    def explain():
         raise ValueError(f"none of {queries} queries has a positive in {rows} gallery rows: {cure}")
+
+    if queries:
+        conditions.require(~pairs.junk.all(), explain)
     return pairs
 
 

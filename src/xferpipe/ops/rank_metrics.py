@@ -85,6 +85,9 @@ def rank_metrics(
             f"query has {query.shape[1]} features but gallery has {gallery.shape[1]}: both must "
             "come from one model and layer"
         )
+    device, conditions = query.device, inputs.Conditions()
+    query = inputs.native(query, device)
+    conditions.require_comparable(call("squared_norms", query), "query", distance)
     pairs = make_pairs(
         query.shape[0],
         gallery.shape[0],
@@ -95,19 +98,18 @@ def rank_metrics(
         junk_rule=junk_rule,
         positives=positives,
         junk=junk,
-        device=query.device,
+        device=device,
+        conditions=conditions,
     )
-    device = query.device
-    query = inputs.native(query, device)
-    inputs.require_comparable(call("squared_norms", query), "query", distance)
     first_pass = inputs.blocks(gallery, device, block_rows, source=source)
     second_pass = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
     passes = (gallery.shape[0], first_pass, second_pass)
-    nearer = _count_nearer(query, *passes, pairs, distance)
+    nearer = _count_nearer(query, *passes, pairs, distance, conditions)
+    conditions.settle()
     return _summary(pairs, nearer, kind)
 
 
-def _count_nearer(query, rows, first_pass, second_pass, pairs, distance):
+def _count_nearer(query, rows, first_pass, second_pass, pairs, distance, conditions):
     """Count the gallery rows before each pair: one pass for thresholds, one for counts.
 
     Where the gallery is one block, they are one op.
@@ -116,7 +118,7 @@ def _count_nearer(query, rows, first_pass, second_pass, pairs, distance):
     norms = {}
     for first, block in first_pass:
         norms[first] = call("squared_norms", block)
-        inputs.require_comparable(norms[first], "gallery", distance, first)
+        conditions.require_comparable(norms[first], "gallery", distance, first)
         if block.shape[0] == rows:
             args = (query, block, norms[first], pairs.offsets, pairs.index, distance)
             return call("rank_metrics_nearer", *args)
@@ -137,7 +139,9 @@ def _summary(pairs, nearer, kind):
     found = call("rank_metrics_summary", pairs.offsets, nearer, pairs.junk, kind)
     if pairs.offsets.device.type == "cpu":
         return RankMetrics(*found)
-    together = torch.stack([part.view(torch.int64) for part in found]).cpu()  # one transfer, not five
+    together = torch.stack(
+        [part.view(torch.int64) for part in found]
+    ).cpu()  # one transfer, not five
     return RankMetrics(*together[:2].view(torch.float64), *together[2:])
 
 

@@ -13,12 +13,15 @@ import contextlib
 
 import torch
 
+from ..inputs import DISTANCES
+
 ALIGNED = 8  # entries: 16 bytes of 16-bit operands, 32 of results
 DEPTH = 2048  # features that one library product adds up
 WORKSPACE = 1 << 30  # bytes of products at a time
 JOINED = 16  # float32 sums are added to float64 after so many rounded additions
 # Parts along the depth, and which of them are low ones, by bits from the first.
-LEFT, RIGHT, WHOLE = (3, 0b001), (3, 0b010), (1, 0)
+LEFT, RIGHT = (3, 0b001), (3, 0b010)
+NO_TAIL, ONES, HALF_NORM, UNIT = range(4)  # csrc/cuda/launch.h
 PANEL = 1536  # rows of a symmetric product that are multiplied with all the others at once
 
 
@@ -44,47 +47,67 @@ def multiply(left, right, out=None):
     return added(out, left, right.mT, out_dtype=torch.float32, out=out)
 
 
-def operands(kernels, matrix, order, *, rows=None):
+def operands(kernels, matrix, order, *, rows=None, tail=NO_TAIL, norms=None):
     """Split rows into operands of `multiply`, one for each DEPTH features.
 
     Args:
         kernels: The namespace of the CUDA kernels.
         matrix: float32 or bfloat16 (n, d).
-        order: LEFT or RIGHT, the side that the rows stand on; WHOLE where the numbers of both sides
-            are bfloat16 and one part is all of them.
+        order: Number of parts along the depth, and by bits from the first which are low ones.
         rows: Rows of the operands, n or more; None is n.
+        tail: What a score holds beside the numbers: see csrc/cuda/launch.h.
+        norms: Squared norms for the tail, float64 (n).
 
     Returns:
-        Tensors, bfloat16 (rows, parts * features).
+        Tensors, bfloat16 (rows, parts * features and more with a tail).
     """
     planes, lows = order
-    found = []
-    for piece in matrix.split(DEPTH, dim=1):
-        shape = (rows or matrix.shape[0], planes, padded(piece.shape[1]))
+    found, depth = [], matrix.shape[1]
+    for first in range(0, max(1, depth), DEPTH):
+        piece = matrix[:, first : first + DEPTH]
+        width = padded(piece.shape[1])
+        own = tail if tail == UNIT or first + DEPTH >= depth else NO_TAIL
+        more = ALIGNED if own in (ONES, HALF_NORM) else 0
+        shape = (rows or matrix.shape[0], planes * width + more)
         out = torch.empty(shape, dtype=torch.bfloat16, device=matrix.device)
-        kernels.split(piece, None, None, lows, out.transpose(0, 1))
-        found.append(out.flatten(1))
+        views = out[:, : planes * width].unflatten(1, (planes, width)).transpose(0, 1)
+        needed = norms if own in (HALF_NORM, UNIT) else None
+        kernels.split(piece, None, None, needed, own, lows, views)
+        found.append(out)
     return found
 
 
-def product_blocks(kernels, query, gallery):
-    """Yield (first query, inner products with all gallery rows) over blocks of queries.
+def score_blocks(kernels, query, gallery, norms, distance):
+    """Yield (first query, scores of all gallery rows) over blocks of queries; larger is nearer.
 
-    The products are float32 (queries, gallery rows padded to ALIGNED). The same inputs give the same
-    blocks and the same bits. Where a query stands in its block changes its bits.
+    A score is q.g - |g|^2 / 2 for Euclidean distances and q.g / |g| for cosines. The scores are float32
+    (queries, gallery rows padded to ALIGNED). The same inputs give the same blocks and the same bits;
+    where a query stands in its block changes its bits.
+
+    Args:
+        kernels: The namespace of the CUDA kernels.
+        query: float32 or bfloat16 (q, d).
+        gallery: float32 or bfloat16 (m, d).
+        norms: Squared norms of the gallery, float64 (m).
+        distance: A code of `inputs.DISTANCES`.
     """
-    is_exact = query.dtype == gallery.dtype == torch.bfloat16
-    sides = (WHOLE, WHOLE) if is_exact else (LEFT, RIGHT)
+    is_cosine = distance == DISTANCES["cosine"]
+    if query.dtype == gallery.dtype == torch.bfloat16:
+        # One part is all of a bfloat16 number, but not of one that was divided.
+        left, right = ((2, 0b00), (2, 0b10)) if is_cosine else ((1, 0), (1, 0))
+    else:
+        left, right = LEFT, RIGHT
+    tails = (NO_TAIL, UNIT) if is_cosine else (ONES, HALF_NORM)
     width = padded(gallery.shape[0])
-    right = operands(kernels, gallery, sides[1], rows=width)
+    other = operands(kernels, gallery, right, rows=width, tail=tails[1], norms=norms)
     step = max(1, WORKSPACE // (4 * max(1, width)))
     step = step if step < 128 else step // 128 * 128
     for first in range(0, query.shape[0], step):
-        product = None
-        left = operands(kernels, query[first : first + step], sides[0])
-        for own, other in zip(left, right, strict=True):
-            product = multiply(own, other, product)
-        yield first, product
+        scores = None
+        own = operands(kernels, query[first : first + step], left, tail=tails[0])
+        for pair in zip(own, other, strict=True):
+            scores = multiply(*pair, scores)
+        yield first, scores
 
 
 def _panels(size):

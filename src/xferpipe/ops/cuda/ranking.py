@@ -7,10 +7,9 @@ import torch
 
 from .. import loading
 from ..inputs import DISTANCES
-from .products import product_blocks
+from .products import score_blocks
 
 LONGEST_LIST = 2048  # that the kernel keeps
-PLUS, TIMES, MINUS = range(3)  # how a score comes from a product: csrc/cuda/launch.h
 
 
 def squared_norms(kernels, features):
@@ -18,50 +17,53 @@ def squared_norms(kernels, features):
     return kernels.squared_norms(features)
 
 
-def _scoring(gallery, norms, distance):
-    """Return the bias of each gallery row, float32 (m), and how it enters the score."""
-    if norms.shape != (gallery.shape[0],) or norms.dtype != torch.float64:
-        raise ValueError(
-            f"gallery_norms is {norms.dtype} of shape {tuple(norms.shape)} but must be float64 "
-            f"({gallery.shape[0]})"
-        )
-    if distance == DISTANCES["cosine"]:
-        # A row of zeros has no direction: its cosine is taken as 0.
-        return torch.where(norms > 0, norms.rsqrt(), 0.0).float(), TIMES
-    return (-0.5 * norms).float(), PLUS
-
-
-def _same_width(query, gallery):
+def _require_galleries(query, gallery, norms):
     if query.dim() != 2 or gallery.dim() != 2 or query.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"query has shape {tuple(query.shape)} and gallery {tuple(gallery.shape)}: both must be "
             "(rows, d), from one model and layer"
         )
-
-
-def _check_pairs(kernels, offsets, index, queries, rows):
-    """Raise where pairs do not fit the queries, or name rows past the gallery; -1 allows any."""
-    if not int(kernels.wrong_pairs(offsets, index, queries, rows)):
-        return
-    bounds, found = offsets.tolist(), index.tolist()
-    if bounds[0] != 0 or bounds[-1] != len(found) or sorted(bounds) != bounds:
+    if norms.shape != (gallery.shape[0],) or norms.dtype != torch.float64:
         raise ValueError(
-            f"offsets must rise from 0 to the number of pairs, {len(found)}, but run from "
-            f"{bounds[0]} to {bounds[-1]}"
+            f"gallery_norms is {norms.dtype} of shape {tuple(norms.shape)} but must be float64 "
+            f"({gallery.shape[0]})"
         )
-    row = next(row for row in found if not 0 <= row < rows)
-    raise ValueError(f"index names gallery row {row} but the gallery has {rows} rows")
+
+
+class _PairCheck:
+    """Whether pairs fit the queries and name rows of the gallery: asked at once, answered later.
+
+    The answer waits for the device, so it is fetched when its work has been handed over. Kernels leave
+    out whatever is wrong.
+    """
+
+    def __init__(self, kernels, offsets, index, queries, rows):
+        self.offsets, self.index, self.rows = offsets, index, rows
+        self.wrong = kernels.wrong_pairs(offsets, index, queries, -1 if rows is None else rows)
+
+    def settle(self):
+        """Raise where something was wrong."""
+        if not int(self.wrong):
+            return
+        bounds, found = self.offsets.tolist(), self.index.tolist()
+        if bounds[0] != 0 or bounds[-1] != len(found) or sorted(bounds) != bounds:
+            raise ValueError(
+                f"offsets must rise from 0 to the number of pairs, {len(found)}, but run from "
+                f"{bounds[0]} to {bounds[-1]}"
+            )
+        row = next(row for row in found if not 0 <= row < self.rows)
+        raise ValueError(f"index names gallery row {row} but the gallery has {self.rows} rows")
 
 
 def _counts(kernels, query, gallery, norms, offsets, index, scores, distance, first_row):
-    _same_width(query, gallery)
-    _check_pairs(kernels, offsets, index, query.shape[0], gallery.shape[0] if scores is None else -1)
-    bias, scoring = _scoring(gallery, norms, distance)
+    _require_galleries(query, gallery, norms)
+    m = len(gallery)
+    check = _PairCheck(kernels, offsets, index, len(query), m if scores is None else None)
     nearer = torch.zeros_like(index)
-    for first, product in product_blocks(kernels, query, gallery):
-        own = offsets[first : first + len(product) + 1]
-        columns = (product, bias, scoring, len(gallery))
-        kernels.count_before(*columns, own, index, scores, first_row, nearer)
+    for first, block in score_blocks(kernels, query, gallery, norms, distance):
+        own = offsets[first : first + len(block) + 1]
+        kernels.count_before(block, m, own, index, scores, first_row, nearer)
+    check.settle()
     return nearer
 
 
@@ -80,26 +82,24 @@ def rank_metrics_counts(
 
 def rank_metrics_scores(kernels, query, gallery, gallery_norms, offsets, index, distance):
     """Return the score of each pair, float32 (pairs), with the bits that it has when counted."""
-    _same_width(query, gallery)
-    _check_pairs(kernels, offsets, index, query.shape[0], gallery.shape[0])
-    bias, scoring = _scoring(gallery, gallery_norms, distance)
+    _require_galleries(query, gallery, gallery_norms)
+    _PairCheck(kernels, offsets, index, len(query), len(gallery)).settle()
     owner = torch.repeat_interleave(offsets.diff(), output_size=len(index))
     bounds = offsets.tolist()
     out = torch.empty((len(index),), dtype=torch.float32, device=query.device)
-    for first, product in product_blocks(kernels, query, gallery):
-        own = slice(bounds[first], bounds[first + len(product)])
-        rows = index[own]
-        found = product[owner[own] - first, rows]
-        out[own] = found + bias[rows] if scoring == PLUS else found * bias[rows]
+    for first, block in score_blocks(kernels, query, gallery, gallery_norms, distance):
+        own = slice(bounds[first], bounds[first + len(block)])
+        out[own] = block[owner[own] - first, index[own]]
     return out
 
 
 def rank_metrics_dense(kernels, distances, offsets, index):
     """Count the columns that come before each pair, int64 (pairs)."""
-    _check_pairs(kernels, offsets, index, *distances.shape)
+    queries, m = distances.shape
+    check = _PairCheck(kernels, offsets, index, queries, m)
     nearer = torch.zeros_like(index)
-    columns = (distances, None, MINUS, distances.shape[1])
-    kernels.count_before(*columns, offsets, index, None, 0, nearer)
+    kernels.count_before(-distances, m, offsets, index, None, 0, nearer)
+    check.settle()
     return nearer
 
 
@@ -118,9 +118,9 @@ def rank_metrics_summary(kernels, offsets, nearer, junk, ap_kind):
     return kernels.rank_metrics_summary(offsets, nearer, junk, ap_kind)
 
 
-def _best(kernels, product, bias, scoring, k, first_row):
+def _best(kernels, block, m, k, first_row):
     """Return the k best columns: scores and rows (queries, k), and the lowest scores (queries)."""
-    scores, rows, lowest = kernels.best_of_rows(product, bias, scoring, len(bias), k, first_row)
+    scores, rows, lowest = kernels.best_of_rows(block, m, k, first_row)
     if len(scores) == 1:
         return scores[0], rows[0], lowest[0]
     # Ranges are in the order of their columns and the sort is stable: ties stay with the smaller row.
@@ -130,32 +130,30 @@ def _best(kernels, product, bias, scoring, k, first_row):
     return best[:, :k], rows, lowest.amin(0)
 
 
-def _lists(kernels, query, gallery, bias, scoring, k, first_row=0, kept=None):
+def _lists(kernels, blocks, m, k, first_row=0, kept=None):
     """Return the k best scores and rows (queries, k) and the lowest score (queries) of each query.
 
     `kept`, where given, receives the scores of the last columns for the first queries.
     """
-    shape = (query.shape[0], k)
-    scores = torch.empty(shape, dtype=torch.float32, device=query.device)
-    rows = torch.empty(shape, dtype=torch.int64, device=query.device)
-    lowest = torch.empty(shape[:1], dtype=torch.float32, device=query.device)
-    for first, product in product_blocks(kernels, query, gallery):
-        own = slice(first, first + len(product))
-        scores[own], rows[own], lowest[own] = _best(kernels, product, bias, scoring, k, first_row)
+    found = []
+    for first, block in blocks:
+        found.append(_best(kernels, block, m, k, first_row))
         if kept is not None and first < len(kept):
-            into = kept[own]
-            columns = slice(gallery.shape[0] - into.shape[1], gallery.shape[0])
-            torch.add(product[: len(into), columns], bias[columns], out=into)
-    return scores, rows, lowest
+            into = kept[first : first + len(block)]
+            into.copy_(block[: len(into), m - into.shape[1] : m])
+    return tuple(parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*found))
 
 
 def nearest_scores(kernels, query, gallery, gallery_norms, k, distance, first_row):
     """Return the k best scores, float32 (q, k), and their rows, int64; ties by row."""
-    _same_width(query, gallery)
+    _require_galleries(query, gallery, gallery_norms)
     if not 1 <= k <= gallery.shape[0]:
         raise ValueError(f"k is {k} but this block has {gallery.shape[0]} rows")
-    bias, scoring = _scoring(gallery, gallery_norms, distance)
-    return _lists(kernels, query, gallery, bias, scoring, k, first_row)[:2]
+    if not len(query):
+        empty = torch.empty((0, k), dtype=torch.float32, device=query.device)
+        return empty, empty.long()
+    blocks = score_blocks(kernels, query, gallery, gallery_norms, distance)
+    return _lists(kernels, blocks, len(gallery), k, first_row)[:2]
 
 
 def k_reciprocal_neighbours(kernels, query, gallery, norms, k, kept):
@@ -163,10 +161,10 @@ def k_reciprocal_neighbours(kernels, query, gallery, norms, k, kept):
 
     `kept`, unless empty, receives the scores of the gallery for each query (q, m).
     """
-    _same_width(query, gallery)
     items = torch.cat([query, gallery])
-    bias, scoring = _scoring(items, norms, DISTANCES["euclidean"])
-    return _lists(kernels, items, items, bias, scoring, k, kept=kept if kept.numel() else None)
+    _require_galleries(items, items, norms)
+    blocks = score_blocks(kernels, items, items, norms, DISTANCES["euclidean"])
+    return _lists(kernels, blocks, len(items), k, kept=kept if kept.numel() else None)
 
 
 def _fetched(part):

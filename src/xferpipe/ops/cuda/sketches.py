@@ -3,8 +3,8 @@
 import torch
 
 from ..philox import DENSE, LEFT_FACTOR, RIGHT_FACTOR
-from .products import DEPTH, LEFT, RIGHT, float32_products, multiply, operands, padded
-from .sums import float16_scale
+from .products import DEPTH, LEFT, NO_TAIL, RIGHT, float32_products, multiply, operands, padded
+from .sums import row_magnitudes
 
 HASHED = 1 << 22  # coordinates whose buckets are drawn at a time
 SIGNED = 8192  # coordinates whose signs are made at a time
@@ -57,8 +57,7 @@ def gradient_sketch_dense(kernels, gradients, seed, first, p_total, normal, scal
     dtype, planes = (torch.float16, 1) if half else (torch.bfloat16, 2)
     power = None
     if half:
-        low, high = gradients.aminmax(dim=1)
-        power = float16_scale(torch.maximum(-low, high))
+        power = kernels.float16_scale(row_magnitudes(gradients))
     rows = padded(n)
     signs = torch.empty((width, SIGNED), dtype=dtype, device=device)
     total = torch.zeros((planes * rows, width), dtype=torch.float32, device=device)
@@ -66,7 +65,7 @@ def gradient_sketch_dense(kernels, gradients, seed, first, p_total, normal, scal
         kernels.random_signs(seed, DENSE, base, p_total, signs)
         parts = torch.empty((planes, rows, SIGNED), dtype=dtype, device=device)
         parts[:, :, :skip] = 0
-        kernels.split(piece, None, power, (planes - 1) << 1, parts[:, :, skip:])
+        kernels.split(piece, None, power, None, NO_TAIL, (planes - 1) << 1, parts[:, :, skip:])
         multiply(parts.flatten(0, 1), signs, total)
     found = total.view(planes, rows, width).sum(0)[:n, :k]
     if half:

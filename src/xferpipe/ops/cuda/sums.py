@@ -8,6 +8,7 @@ import torch
 from .products import (
     DEPTH,
     LEFT,
+    NO_TAIL,
     RIGHT,
     WORKSPACE,
     add_symmetric,
@@ -21,22 +22,14 @@ SLABS = 64  # multiplied at a time, at most
 BUILT_BYTES = 2 << 30  # of gradients built from factors at a time
 
 
-def float16_scale(largest):
-    """Return the powers of two that bring numbers up to `largest` into float16, float32."""
-    _, exponent = torch.frexp(largest.double())
-    power = (15 - exponent).clamp(max=126)  # a float32 number too
-    scale = torch.ldexp(torch.ones_like(largest, dtype=torch.float64), power)
-    return torch.where(largest > 0, scale, 1.0).float()
-
-
 def _slabs(count, size, planes):
-    """Return how many slabs to multiply at a time, of `count`."""
-    room = WORKSPACE // max(1, sums_bytes(size, planes))
-    return max(1, min(count, room, SLABS))
+    """Return how many slabs to multiply at a time, of `count`: as often as possible alike."""
+    room = max(1, min(WORKSPACE // max(1, sums_bytes(size, planes)), SLABS))
+    return -(-count // -(-count // room))
 
 
 def _column_stacks(kernels, features, shift, scale, planes, dtype):
-    """Yield the columns of features for add_symmetric, DEPTH rows to a slab."""
+    """Yield the columns of features for add_symmetric, DEPTH rows to a slab; `scale` (1) is of all."""
     n, d = features.shape
     width, count = padded(d), -(-n // DEPTH)
     depth = padded(-(-n // count))
@@ -45,8 +38,8 @@ def _column_stacks(kernels, features, shift, scale, planes, dtype):
         rows = features[first : first + step]
         slabs = -(-len(rows) // depth)
         out = torch.empty((slabs * depth, planes, width), dtype=dtype, device=features.device)
-        own = None if scale is None else scale[first : first + step]
-        kernels.split(rows, shift, own, (planes - 1) << 1, out.transpose(0, 1))
+        lows = (planes - 1) << 1
+        kernels.split(rows, shift, scale, None, NO_TAIL, lows, out.transpose(0, 1))
         yield out.view(slabs, depth, planes * width).mT
 
 
@@ -61,13 +54,8 @@ def _row_stacks(kernels, rows, shift, scale, planes, dtype):
         slabs = -(-piece.shape[1] // depth)
         out = torch.empty((planes, size, slabs * depth), dtype=dtype, device=rows.device)
         own = None if shift is None else shift[first : first + step]
-        kernels.split(piece, own, scale, (planes - 1) << 1, out)
+        kernels.split(piece, own, scale, None, NO_TAIL, (planes - 1) << 1, out)
         yield out.view(planes * size, slabs, depth).transpose(0, 1)
-
-
-def column_sums(kernels, features, sums):
-    """Add each column's sum to `sums`, float64 (d), in place."""
-    kernels.column_sums(features, sums)
 
 
 def label_correlation_whole(kernels, features, labels, is_centered):
@@ -83,61 +71,61 @@ def label_correlation_whole(kernels, features, labels, is_centered):
     first = torch.ones(n + 1, dtype=torch.bool, device=device)  # of its class, and past the last
     torch.ne(ordered[1:], ordered[:-1], out=first[1:-1])
     starts = first.nonzero().flatten()
-    counts = starts.diff().double()
-    class_sums = torch.empty((len(counts), d), dtype=torch.float64, device=device)
+    class_sums = torch.empty((len(starts) - 1, d), dtype=torch.float64, device=device)
     is_half = features.dtype == torch.bfloat16
     largest = torch.zeros(1, dtype=torch.int32, device=device) if is_half else None
     kernels.class_sums(features, order, starts, class_sums, largest)
-    mean = class_sums.sum(0) / n
-    class_sums -= counts[:, None] * mean
+    mean, class_partial = kernels.class_moments(class_sums, starts, n)
+    power, how = None, (2, torch.bfloat16)
     if is_half:
-        # bfloat16 features have eight bits, and one float16 part of what is centred eleven.
-        power = float16_scale(largest.view(torch.float32).double() + mean.abs().max())
-        how = (mean, power.expand(n).contiguous(), 1, torch.float16)
-    else:
-        how = (mean, None, 2, torch.bfloat16)
+        # bfloat16 features have eight bits, and one float16 part of what is centred eleven. What is
+        # centred is at most twice the largest.
+        power = kernels.float16_scale(2 * largest.view(torch.float32))
+        how = (1, torch.float16)
     size, stacks = (d, _column_stacks) if n >= d else (n, _row_stacks)
     gram = torch.zeros((size, size), dtype=torch.float64, device=device)
     cross = None if is_half else torch.zeros_like(gram)
-    add_symmetric(kernels, gram, cross, stacks(kernels, features, *how))
-    moments = kernels.gram_moments(gram, cross, mean if n >= d else None).sum(0)
-    if is_half:
-        moments = moments * torch.cat([power.double() ** -4, power.double() ** -2])
-    square, along = moments
-    count_square = counts.square().sum()
-    numerator, whole, length = class_sums.square().sum(), square, mean @ mean
-    if not is_centered:
-        if n < d:
-            along = (features.double() @ mean - length).square().sum()
-        square = square + 2 * n * along
-        numerator = numerator + 2 * (counts @ (class_sums @ mean))
-        whole = square + (n * length) ** 2
-    labels_part = count_square - count_square * (count_square / n**2)
-    is_defined = (square > whole * 1e-13) & (labels_part > count_square * 1e-13)
-    value = numerator / (square.sqrt() * labels_part.sqrt())
-    return torch.where(is_defined, value, float("nan"))
+    add_symmetric(kernels, gram, cross, stacks(kernels, features, mean, power, *how))
+    gram_partial = kernels.gram_moments(gram, cross, mean if n >= d else None)
+    along = None
+    if n < d and not is_centered:
+        along = (features.double() @ mean - mean @ mean).square().sum()
+    return kernels.correlation(
+        class_partial, gram_partial, starts, n, not is_centered, power, along
+    )
 
 
-def _gram(kernels, gram, rows, half, largest=None):
+def _add_gram(kernels, gram, pieces, half, largest):
     """Add products of rows to the upper half of `gram`.
 
-    `largest`, where known, bounds the magnitudes of each row.
+    Args:
+        kernels: The namespace of the CUDA kernels.
+        gram: float64 (n, n).
+        pieces: Iterable of float32 or bfloat16 (n, columns).
+        half: Round the rows, scaled by powers of two, to float16 once.
+        largest: With `half` a bound of the magnitudes of each row, float32 (n).
     """
-    if not half:
-        cross = torch.zeros_like(gram)
-        stacks = _row_stacks(kernels, rows, None, None, 2, torch.bfloat16)
-        add_symmetric(kernels, gram, cross, stacks)
-        gram += cross
-        gram += cross.T
-        return
-    if largest is None:
-        low, high = rows.aminmax(dim=1)
-        largest = torch.maximum(-low, high)
-    scale = float16_scale(largest)
-    own = torch.zeros_like(gram)
-    stacks = _row_stacks(kernels, rows, None, scale, 1, torch.float16)
-    add_symmetric(kernels, own, None, stacks)
-    gram += own / torch.outer(scale.double(), scale.double())
+    planes, dtype = (1, torch.float16) if half else (2, torch.bfloat16)
+    scale = kernels.float16_scale(largest) if half else None
+    own, cross = torch.zeros_like(gram), None if half else torch.zeros_like(gram)
+    stacks = (
+        stack
+        for piece in pieces
+        for stack in _row_stacks(kernels, piece, None, scale, planes, dtype)
+    )
+    add_symmetric(kernels, own, cross, stacks)
+    if half:
+        own /= torch.outer(scale.double(), scale.double())
+    else:
+        own += cross
+        own += cross.T
+    gram += own
+
+
+def row_magnitudes(rows):
+    """Return the largest magnitude of each row, float32 (n)."""
+    low, high = rows.aminmax(dim=1)
+    return torch.maximum(-low, high).float()
 
 
 def gradient_gram(kernels, gradients, half, gram):
@@ -149,7 +137,7 @@ def gradient_gram(kernels, gradients, half, gram):
         half: Round the rows, scaled by powers of two, to float16 once: half of the work.
         gram: float64 (n, n).
     """
-    _gram(kernels, gram, gradients, half)
+    _add_gram(kernels, gram, [gradients], half, row_magnitudes(gradients) if half else None)
 
 
 def gradient_gram_factors(kernels, outputs, inputs, half, gram):
@@ -159,7 +147,7 @@ def gradient_gram_factors(kernels, outputs, inputs, half, gram):
     largest = None
     if half:  # an entry of D A^T is at most the product of the two norms
         norms = [kernels.squared_norms(part.flatten(1)) for part in (outputs, inputs)]
-        largest = (norms[0] * norms[1]).sqrt()
+        largest = (norms[0] * norms[1]).sqrt().float()
     # Each row of a factor is an operand: positions are the depth.
     left, right = (
         [part.view(n, -1, part.shape[1]) for part in operands(kernels, factor, order)]
@@ -169,8 +157,12 @@ def gradient_gram_factors(kernels, outputs, inputs, half, gram):
         )
     )
     step = max(1, BUILT_BYTES // max(1, 4 * n * width))
-    for row in range(0, channels, step):
-        built = None
-        for own, other in zip(left, right, strict=True):
-            built = multiply(own[:, row : row + step], other, built)
-        _gram(kernels, gram, built.flatten(1), half, largest)
+
+    def pieces():
+        for row in range(0, channels, step):
+            built = None
+            for own, other in zip(left, right, strict=True):
+                built = multiply(own[:, row : row + step], other, built)
+            yield built.flatten(1)
+
+    _add_gram(kernels, gram, pieces(), half, largest)

@@ -174,7 +174,11 @@ def check_gradient_gram(run, device):
 def check_gradient_sketch(run, device):
     """Check every kind of projection, starting inside a word of signs, and widths that take passes."""
     n, first, seed = 5, 77, -(2**62) - 5
-    for p, k, dtype in ((1700, 150, torch.float32), (1700, 150, torch.bfloat16), (300, 60_000, None)):
+    for p, k, dtype in (
+        (1700, 150, torch.float32),
+        (1700, 150, torch.bfloat16),
+        (300, 60_000, None),
+    ):
         whole = _numbers((n, p), True).to(dtype or torch.float32)
         sizes = (("gradient_sketch_sparse", k), ("gradient_sketch_fold", 256))
         for name, size in sizes:
