@@ -27,11 +27,12 @@ from xferpipe import ops
 
 from . import cases as gpu_cases
 from . import sweep as gpu_sweep
+from . import training as gpu_training
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
-PARTS = ("sweep", "timings", "sanitizers", "tests")  # the most valuable first
+PARTS = ("sweep", "timings", "sanitizers", "training", "tests")  # the most valuable first
 CASES = tuple(name for name, _ in gpu_cases.cases("quick", torch.device("cpu")))
 # The tool's exit code for its own findings; the self-check has another where it breaks off.
 FOUND = 9
@@ -307,6 +308,9 @@ def main(arguments=None):
             rows = write(path, SANITIZER_COLUMNS, rows, header)
             if device.type == "cuda":
                 bad += sum(not row["is_clean"] for row in rows)
+        elif part == "training":
+            rows = gpu_training.rows(device, options.size, options.rounds)
+            write(path, gpu_training.COLUMNS, rows, header)
         else:
             rates = limits(device, options.size)
             notes = [f"{name}: {rate / 1e12:.3f} T/s" for name, rate in rates.items()]

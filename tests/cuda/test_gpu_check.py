@@ -36,7 +36,7 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path):
         env={**os.environ, "PYTHON": sys.executable},
     )
     assert done.returncode == 0, done.stderr
-    assert "would run sweep, timings, sanitizers, tests on cuda:0, size quick" in done.stdout
+    assert "would run sweep, timings, sanitizers, training, tests on cuda:0, size quick" in done.stdout
     assert not list(tmp_path.iterdir())
 
 
