@@ -1,4 +1,4 @@
-"""A ResNet-50 at 224 px on a GPU: our training loop beside the bare step, and features of a probe."""
+"""A ResNet-50 at 224 px on a GPU: our loop beside the bare step, and features of a probe."""
 
 import statistics
 import tempfile

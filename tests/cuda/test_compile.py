@@ -13,21 +13,18 @@ HERE = Path(__file__).resolve().parent
 TARGETS = ("sm_80", "sm_90a")
 # What each file must hold. A spill in any kernel of these files is a failure.
 KERNELS = {
-    "rank_metrics": (
-        "rank_metrics_count_kernel", "rank_metrics_dense_kernel", "rank_metrics_pair_kernel",
-        "squared_norms_kernel",
+    "ranking": (
+        "count_kernel", "best_kernel", "check_kernel", "summary_kernel", "bounds_kernel",
+        "fill_kernel", "squared_norms_kernel",
     ),
-    "nearest": ("nearest_kernel",),
-    "symmetric": ("symmetric_kernel", "symmetric_combine_kernel", "gram_squares_kernel"),
-    "label_correlation": (
-        "class_sums_kernel", "column_slabs_kernel", "add_slabs_kernel", "moments_kernel",
-        "correlation_kernel",
-    ),
+    "split": ("split_kernel", "scale_kernel"),
+    "gram": ("add_panel_kernel", "moments_kernel"),
+    "label_correlation": ("class_sums_kernel", "class_moments_kernel", "correlation_kernel"),
     "gradient_sketch": (
         "sparse_hash_kernel", "sparse_kernel", "sign_words_kernel", "fold_kernel",
         "hadamard_kernel", "butterfly_kernel",
     ),
-    "projection": ("project_kernel", "outer_kernel"),
+    "random": ("signs_kernel", "normals_kernel"),
 }  # fmt: skip
 
 

@@ -36,7 +36,8 @@ def test_dry_run_says_what_it_would_do_and_writes_nothing(tmp_path):
         env={**os.environ, "PYTHON": sys.executable},
     )
     assert done.returncode == 0, done.stderr
-    assert "would run sweep, timings, sanitizers, training, tests on cuda:0, size quick" in done.stdout
+    parts = "sweep, timings, sanitizers, training, tests"
+    assert f"would run {parts} on cuda:0, size quick" in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -72,6 +73,31 @@ def test_script_builds_with_the_nvcc_it_found_whatever_cuda_home_says(stand_in, 
     built, run = stand_in("sweep", "--output", "here", **given).stdout.splitlines()
     assert built == f"CUDA_HOME={tmp_path}/toolkit setup.py --quiet build_ext --inplace"
     assert run == f"CUDA_HOME={tmp_path}/toolkit -m benchmarks.gpu sweep --output here"
+
+
+def test_build_does_not_see_the_licence_field_that_old_setuptools_refuses(stand_in, tmp_path):
+    look = tmp_path / "toolkit" / "bin" / "python9"
+    look.write_text('#!/bin/sh\n[ "$1" != setup.py ] || ls\n')
+    seen = stand_in("sweep").stdout.split()
+    assert {"setup.py", "src"} <= set(seen)
+    assert "pyproject.toml" not in seen
+
+
+def test_loops_of_a_training_are_compared_with_bare_steps(gpu, tmp_path):
+    pytest.importorskip("polars", reason="training needs the whole package")
+    arguments = ["training", "--device", "cpu", "--size", "quick", "--rounds", "1"]
+    assert gpu.main([*arguments, "--output", str(tmp_path)]) == 0
+    _, rows = table(tmp_path / "gpu_training.csv")
+    assert [row["loop"].rsplit(", ", 1)[1] for row in rows] == ["bare", "ours"] * 3
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+
+
+def test_training_without_the_package_is_a_row_that_says_so(gpu, monkeypatch):
+    from benchmarks.gpu import training
+
+    monkeypatch.setitem(sys.modules, "xferpipe.config.jobs", None)
+    (row,) = training.rows(torch.device("cpu"), "quick", 1)
+    assert row["note"].startswith("not measured: import of xferpipe.config.jobs")
 
 
 def test_script_takes_the_nvcc_of_cuda_home_first(stand_in, tmp_path):
@@ -135,7 +161,7 @@ def test_sweep_and_timings_write_tables_on_a_cpu(gpu, tmp_path, capsys):
     header, rows = table(tmp_path / "gpu_timings.csv")
     assert any("copy: " in line for line in header)
     ours = [row for row in rows if row["share_of_copy_rate"]]
-    assert len(ours) == 6
+    assert len(ours) == 7
     assert all(float(row["milliseconds"]) > 0 for row in ours)
     absent = {row["contender"]: row["note"] for row in rows if not row["milliseconds"]}
     assert all(note.startswith("not measured: ") for note in absent.values())
@@ -249,8 +275,13 @@ def test_contender_that_fails_is_a_note_and_not_the_end(gpu):
     case = GpuCase("c", "ours", {"ours": lambda: None, "peer": out_of_memory}, 1.0, 1.0)
     rates = {"copy": 1.0, "bfloat16 product": 1.0}
     device = torch.device("cpu")
-    rows = list(gpu.timings(device, "quick", 1, rates, cases=lambda size, device: [case]))
+    made = lambda size, device: [("one", lambda: [case]), ("two", lambda: [case])]  # noqa: E731
+    rows = list(gpu.timings(device, "quick", 1, rates, cases=made))
+    assert len(rows) == 4
     assert rows[1]["note"] == "not measured: out of memory"
+    assert len(list(gpu.timings(device, "quick", 1, rates, cases=made, names=["two"]))) == 2
+    (row,) = gpu.timings(device, "quick", 1, rates, cases=made, names=["two"], budget=-1.0)
+    assert row == {"case": "two", "note": "not measured: the budget of -1.0 s was spent"}
 
 
 GPU = torch.device("cuda", 0)

@@ -93,8 +93,15 @@ def test_gradient_gram_bad_input_says_what_is_wrong(backend, gradients, message)
         ops.gradient_gram(gradients)
 
 
+def test_gradient_gram_on_a_processor_is_the_same_at_either_precision(backend):
+    data = torch.randn((6, 50), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ops.gradient_gram(data), ops.gradient_gram(data, precision="float16"))
+    with pytest.raises(ValueError, match="precision is 'half' but must be one of"):
+        ops.gradient_gram(data, precision="half")
+
+
 def test_gradient_gram_ops_pass_opcheck(native):
     pair, gram = factors(4, 3, 5, 2), torch.zeros((4, 4), dtype=torch.float64)
     lib = torch.ops.xferpipe
-    torch.library.opcheck(lib.gradient_gram.default, (pair[0].flatten(1), gram))
-    torch.library.opcheck(lib.gradient_gram_factors.default, (*pair, gram))
+    torch.library.opcheck(lib.gradient_gram.default, (pair[0].flatten(1), False, gram))
+    torch.library.opcheck(lib.gradient_gram_factors.default, (*pair, False, gram))

@@ -106,7 +106,7 @@ def test_gradient_sketch_pieces_and_threads_give_same_bits(native, two_threads, 
                 lib.gradient_sketch_fold(piece, 3, first, out)
             else:
                 normal = kind == "gaussian"
-                lib.gradient_sketch_dense(piece, 3, first, p, normal, 1 / math.sqrt(k), out)
+                lib.gradient_sketch_dense(piece, 3, first, p, normal, 1 / math.sqrt(k), False, out)
         if kind == "srht":
             keys = philox.words(3, philox.HADAMARD_ROWS, torch.arange(64))[:, 0]
             chosen = keys.argsort(stable=True)[:k]
@@ -195,5 +195,6 @@ def test_gradient_sketch_ops_pass_opcheck(native):
     torch.library.opcheck(
         lib.gradient_sketch_hadamard.default, (rows(3, 8), torch.tensor([1, 4]), 0.5)
     )
-    torch.library.opcheck(lib.gradient_sketch_dense.default, (data, 1, 0, 20, False, 0.5, out))
+    arguments = (data, 1, 0, 20, False, 0.5, False, out)
+    torch.library.opcheck(lib.gradient_sketch_dense.default, arguments)
     torch.library.opcheck(lib.gradient_sketch_kronecker.default, (*pair, 2, 3, 6, 1))

@@ -52,9 +52,9 @@ def gradient_gram(gradients, *, precision="float32"):
         gradients: One tensor or memory-mapped array (n, p), floating point; or a pair of factors:
             gradients before the activation (n, output channels, positions) and input patches
             (n, input channels x kernel, positions).
-        precision: "float32", or "float16": on a GPU the gradients are rounded to float16 once, which
-            halves the time and leaves errors of 4e-5 of the largest entry. A processor computes at
-            float32 accuracy either way.
+        precision: "float32", or "float16": on a GPU the gradients are rounded to float16 once,
+            which halves the time and leaves errors of 5e-5 of the largest entry. A processor
+            computes at float32 accuracy either way.
 
     Returns:
         Inner products, float64 (n, n), symmetric.

@@ -35,13 +35,13 @@ def bucket_and_sign(seed, first, count, buckets):
     """Return the bucket (int64) and sign (float32) of coordinates first .. first + count - 1."""
     pair = torch.arange(first // 2, (first + count + 1) // 2)
     drawn = words(seed, SPARSE, pair).reshape(-1, 2)[first % 2 :][:count]
-    return (drawn[:, 0] * buckets) >> 32, 1.0 - 2.0 * (drawn[:, 1] >> 31)
+    return (drawn[:, 0] * buckets) >> 32, 1.0 - 2.0 * (drawn[:, 1] >> 31).float()
 
 
 def to_signs(drawn):
     """Turn words (..., w) into one sign per bit, lowest first, float32 (..., 32 w)."""
     bits = (drawn[..., None] >> torch.arange(32)) & 1
-    return 1.0 - 2.0 * bits.flatten(-2)
+    return 1.0 - 2.0 * bits.flatten(-2).float()
 
 
 def coordinate_signs(seed, first, count):

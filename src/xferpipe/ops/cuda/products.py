@@ -80,9 +80,9 @@ def operands(kernels, matrix, order, *, rows=None, tail=NO_TAIL, norms=None):
 def score_blocks(kernels, query, gallery, norms, distance):
     """Yield (first query, scores of all gallery rows) over blocks of queries; larger is nearer.
 
-    A score is q.g - |g|^2 / 2 for Euclidean distances and q.g / |g| for cosines. The scores are float32
-    (queries, gallery rows padded to ALIGNED). The same inputs give the same blocks and the same bits;
-    where a query stands in its block changes its bits.
+    A score is q.g - |g|^2 / 2 for Euclidean distances and q.g / |g| for cosines. The scores are
+    float32 (queries, gallery rows padded to ALIGNED). The same inputs give the same blocks and the
+    same bits; where a query stands in its block changes its bits.
 
     Args:
         kernels: The namespace of the CUDA kernels.
@@ -113,8 +113,8 @@ def score_blocks(kernels, query, gallery, norms, distance):
 def _panels(size):
     """Return the rows at which panels of a symmetric product begin, and their height.
 
-    Each panel is multiplied with the rows from its own first one on: what lies below the diagonal is
-    hardly computed.
+    Each panel is multiplied with the rows from its own first one on: what lies below the diagonal
+    is hardly computed.
     """
     step = size if size <= PANEL else padded(-(-size // 4), 128)
     return range(0, size, step), step
@@ -128,14 +128,14 @@ def sums_bytes(size, planes):
 
 
 def add_symmetric(kernels, gram, cross, stacks):
-    """Add the parts of a symmetric product: rows H + L with each other are H H^T + H L^T + (H L^T)^T.
+    """Add the parts of a symmetric product of rows H + L: H H^T, H L^T and, implied, (H L^T)^T.
 
     Args:
         kernels: The namespace of the CUDA kernels.
         gram: float64 (n, n); H H^T is added to its upper half, and something below it.
         cross: float64 (n, n), to which H L^T is added; None where the rows have one part.
-        stacks: Iterable of parts of 16 bits (slabs, planes * padded(n), depth): the rows, padded with
-            zeros, and after them with `cross` what their rounding leaves.
+        stacks: Iterable of parts of 16 bits (slabs, planes * padded(n), depth): the rows, padded
+            with zeros, and after them with `cross` what their rounding leaves.
     """
     size = padded(len(gram))
     panels, step = _panels(size)

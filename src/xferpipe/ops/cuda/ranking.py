@@ -1,4 +1,4 @@
-"""Ranking, top-k lists and re-ranking on the device: products by the library, orders by the kernels.
+"""Ranking, top-k lists and re-ranking on the device: products by the library, order by kernels.
 
 Arguments are those of the registered ops.
 """
@@ -20,8 +20,8 @@ def squared_norms(kernels, features):
 def _require_galleries(query, gallery, norms):
     if query.dim() != 2 or gallery.dim() != 2 or query.shape[1] != gallery.shape[1]:
         raise ValueError(
-            f"query has shape {tuple(query.shape)} and gallery {tuple(gallery.shape)}: both must be "
-            "(rows, d), from one model and layer"
+            f"query has shape {tuple(query.shape)} and gallery {tuple(gallery.shape)}: both must "
+            "be (rows, d), from one model and layer"
         )
     if norms.shape != (gallery.shape[0],) or norms.dtype != torch.float64:
         raise ValueError(
@@ -33,8 +33,8 @@ def _require_galleries(query, gallery, norms):
 class _PairCheck:
     """Whether pairs fit the queries and name rows of the gallery: asked at once, answered later.
 
-    The answer waits for the device, so it is fetched when its work has been handed over. Kernels leave
-    out whatever is wrong.
+    The answer waits for the device, so it is fetched when its work has been handed over. Kernels
+    leave out whatever is wrong.
     """
 
     def __init__(self, kernels, offsets, index, queries, rows):
@@ -123,7 +123,8 @@ def _best(kernels, block, m, k, first_row):
     scores, rows, lowest = kernels.best_of_rows(block, m, k, first_row)
     if len(scores) == 1:
         return scores[0], rows[0], lowest[0]
-    # Ranges are in the order of their columns and the sort is stable: ties stay with the smaller row.
+    # Ranges are in the order of their columns and the sort is stable: ties stay with the smaller
+    # row.
     flat = scores.permute(1, 0, 2).flatten(1)
     best, order = flat.sort(dim=1, descending=True, stable=True)
     rows = rows.permute(1, 0, 2).flatten(1).gather(1, order[:, :k])

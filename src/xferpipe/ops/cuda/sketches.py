@@ -29,7 +29,7 @@ def gradient_sketch_hadamard(kernels, folded, chosen, scale):
 
 
 def _slabs(gradients, first, step):
-    """Yield (first coordinate, coordinates to skip, columns) of slabs that start at a multiple of 128."""
+    """Yield (first coordinate, coordinates to skip, columns) of slabs from multiples of 128 on."""
     end = first + gradients.shape[1]
     for base in range(first - first % 128, end, step):
         skip = max(0, first - base)

@@ -29,7 +29,7 @@ def _slabs(count, size, planes):
 
 
 def _column_stacks(kernels, features, shift, scale, planes, dtype):
-    """Yield the columns of features for add_symmetric, DEPTH rows to a slab; `scale` (1) is of all."""
+    """Yield columns of features for add_symmetric, DEPTH rows to a slab; `scale` (1) is of all."""
     n, d = features.shape
     width, count = padded(d), -(-n // DEPTH)
     depth = padded(-(-n // count))

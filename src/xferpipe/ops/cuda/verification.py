@@ -8,7 +8,8 @@ import torch
 
 from .. import reference
 
-# Of the largest entry: products of two parts reach 1e-5, one float16 part 3e-4, one bfloat16 part 3e-3.
+# Of the largest entry: products of two parts reach 1e-5, one float16 part 3e-4, one bfloat16 part
+# 3e-3.
 TOLERANCE = 2e-5
 HALF_TOLERANCE = 8e-4
 
@@ -90,8 +91,18 @@ def _check_counts(run, device, query, gallery, distance, case):
     _agree("rank_metrics_counts", f"{case}, later rows", found, at_least, 0.0)
 
 
+def _check_refusal(run, device, case, offsets, index):
+    rows = _numbers((3, 4), True)
+    arguments = (rows, rows, reference.squared_norms(rows), offsets, index, 0)
+    try:
+        run("rank_metrics_nearer", *_on(device, arguments))
+    except ValueError:
+        return
+    raise Mismatch(f"rank_metrics_nearer ({case}) was not refused")
+
+
 def check_ranking(run, device):
-    """Check norms, scores, counts and metrics, with ties and with more pairs than are sorted at once."""
+    """Check norms, scores, counts and metrics, with ties and many pairs."""
     for q, m in ((131, 270), (2, 1500)):
         arguments = (_numbers((q, m), True), *_all_pairs(q, m))
         _compare(run, device, "rank_metrics_dense", f"{q} x {m}, ties", arguments)
@@ -107,6 +118,9 @@ def check_ranking(run, device):
         for distance in (0, 1):
             case = f"{q} x {m} x {d}, {dtypes[0]} and {dtypes[1]}, distance {distance}"
             _check_counts(run, device, query, gallery, distance, case)
+    rising = torch.arange(4)
+    _check_refusal(run, device, "a row past the gallery", rising, torch.tensor([0, 1, 3]))
+    _check_refusal(run, device, "falling offsets", torch.tensor([0, 2, 1, 3]), rising[:3])
     identities = torch.arange(40) % 11, torch.arange(300) % 13 % 9
     for cameras in ((torch.arange(40) % 3, torch.arange(300) % 4), [torch.arange(0)] * 2):
         arguments = (*identities, *cameras)
@@ -172,7 +186,7 @@ def check_gradient_gram(run, device):
 
 
 def check_gradient_sketch(run, device):
-    """Check every kind of projection, starting inside a word of signs, and widths that take passes."""
+    """Check every projection, from inside a word of signs on, and widths that take passes."""
     n, first, seed = 5, 77, -(2**62) - 5
     for p, k, dtype in (
         (1700, 150, torch.float32),
