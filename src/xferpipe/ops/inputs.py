@@ -89,9 +89,12 @@ def blocks(matrix, device, block_rows=None, *, source=None, progress=None):
     """
     rows = matrix.shape[0]
     if block_rows is None:
-        if is_native(matrix, device) and not mapped.is_mapped(source) and progress is None:
+        # On a GPU the blocks are the same whoever looks on: products of other shapes have other bits.
+        on_gpu = matrix.device.type != "cpu"
+        watched = progress is not None and not on_gpu
+        if is_native(matrix, device) and not mapped.is_mapped(source) and not watched:
             block_rows = max(1, rows)
-            if matrix.device.type != "cpu":
+            if on_gpu:
                 block_rows = min(block_rows, max(1024, DEVICE_BLOCK_BYTES // (4 * matrix.shape[1])))
         else:
             block_rows = max(1024, BLOCK_BYTES // max(1, 4 * matrix.shape[1]) // 1024 * 1024)

@@ -104,16 +104,17 @@ def rank_metrics(
     first_pass = inputs.blocks(gallery, device, block_rows, source=source)
     second_pass = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
     passes = (gallery.shape[0], first_pass, second_pass)
-    nearer = _count_nearer(query, *passes, pairs, distance, conditions)
+    nearer = _count_nearer(query, *passes, pairs, distance, conditions, progress)
     conditions.settle()
     return _summary(pairs, nearer, kind)
 
 
-def _count_nearer(query, rows, first_pass, second_pass, pairs, distance, conditions):
+def _count_nearer(query, rows, first_pass, second_pass, pairs, distance, conditions, progress):
     """Count the gallery rows before each pair: one pass for thresholds, one for counts.
 
-    Where the gallery is one block, they are one op.
+    Where the gallery is one block, they are one op; on a processor, unless somebody looks on.
     """
+    fused = progress is None or query.device.type != "cpu"
     scores = query.new_empty((len(pairs.index),), dtype=torch.float32)
     norms = {}
     for first, block in first_pass:
@@ -121,7 +122,15 @@ def _count_nearer(query, rows, first_pass, second_pass, pairs, distance, conditi
         conditions.require_comparable(norms[first], "gallery", distance, first)
         if block.shape[0] == rows:
             args = (query, block, norms[first], pairs.offsets, pairs.index, distance)
-            return call("rank_metrics_nearer", *args)
+            if not fused:
+                scores = call("rank_metrics_scores", *args)
+                continue
+            if progress is not None:
+                progress(0, rows)
+            nearer = call("rank_metrics_nearer", *args)
+            if progress is not None:
+                progress(rows, rows)
+            return nearer
         chosen, offsets = pairs.within(first, first + block.shape[0])
         index = pairs.index[chosen] - first
         args = (query, block, norms[first], offsets, index, distance)
