@@ -89,7 +89,7 @@ def blocks(matrix, device, block_rows=None, *, source=None, progress=None):
     """
     rows = matrix.shape[0]
     if block_rows is None:
-        # On a GPU the blocks are the same whoever looks on: products of other shapes have other bits.
+        # On a GPU the same blocks whoever looks on: products of other shapes have other bits.
         on_gpu = matrix.device.type != "cpu"
         watched = progress is not None and not on_gpu
         if is_native(matrix, device) and not mapped.is_mapped(source) and not watched:

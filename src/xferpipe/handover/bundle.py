@@ -1,0 +1,210 @@
+"""An exported model: a folder with weights, configuration and card."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydantic
+from torch import nn
+
+from xferpipe.config.augmentation import Augmentation
+from xferpipe.config.base import Block
+from xferpipe.config.jobs import FinetuneJob, ModelSpec
+from xferpipe.datasets import splits
+from xferpipe.datasets.decoding import Fit
+from xferpipe.datasets.manifest import read_manifest
+from xferpipe.handover.card import model_card
+from xferpipe.handover.onnx_file import FILE as ONNX
+from xferpipe.handover.onnx_file import require_onnx, write_onnx
+from xferpipe.handover.winner import Winner
+from xferpipe.records.stamp import read_stamp
+from xferpipe.records.tensors import copy_tensors
+from xferpipe.training.resolve import resolve
+from xferpipe.zoo.build import feature_dimension
+from xferpipe.zoo.weights import WeightsError, load_model, read_weights
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+_TIMM = "timm:"
+
+
+class Preprocessing(Block):
+    """What becomes of a photograph before the model sees it.
+
+    It is decoded to RGB, brought to a square of `decoded_px` (`crop`: the shorter side, then the
+    middle; `stretch`: both sides; bilinear), resized to `resize_px` and cut to the middle
+    `crop_px` where those are given, divided by 255, and normalised.
+    """
+
+    decoded_px: int
+    fit: Fit
+    resize_px: int | None
+    crop_px: int | None
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def px(self) -> int:
+        """Side of what the model sees."""
+        return self.crop_px or self.resize_px or self.decoded_px
+
+
+class About(Block):
+    """What an exported model is: block `xferpipe` of its `config.json`."""
+
+    task: str
+    class_names: tuple[str, ...]
+    spec: ModelSpec
+    preprocessing: Preprocessing
+    target: str
+    shots: str
+    model: str
+    recipe: str
+    seed: int
+    key: str
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """An exported model, read back.
+
+    Attributes:
+        model: In evaluation mode, on the CPU.
+        about: What it is.
+    """
+
+    model: nn.Module
+    about: About
+
+
+def write_bundle(won: Winner, output: Path, *, onnx: bool = False) -> About:
+    """Export a run: `model.safetensors`, `config.json` and `README.md`.
+
+    A model of timm without surgery is one that `timm.create_model("local-dir:...")` opens.
+
+    Args:
+        won: The run.
+        output: Folder to make.
+        onnx: Write `model.onnx` too.
+    Raises:
+        ValueError: ONNX is asked for and cannot be had.
+        FileExistsError: There is such a folder.
+        WeightsError: The weights carry no account of the run.
+    """
+    if output.exists():
+        raise FileExistsError(17, "there is such a folder; give another, or remove it", str(output))
+    if onnx:
+        require_onnx()
+    stamp = read_stamp(won.weights)
+    if stamp is None:
+        raise WeightsError(
+            f"{won.weights}: another program rewrote the file, so it no longer says how it was "
+            "trained; run the study again"
+        )
+    job = FinetuneJob.model_validate_json(stamp.slice)
+    rows = read_manifest(won.manifest)
+    drawn = {"seed": job.study_seed, "shots": job.shots, "run_seed": job.seed}
+    trained = splits.training_rows(rows, job.target, **drawn)
+    recipe = resolve(job.recipe, images=len(trained), image_px=job.dataset.image_px)
+    about = About(
+        task=job.target.task,
+        class_names=trained.class_names,
+        spec=job.spec,
+        preprocessing=_preprocessing(job, recipe),
+        target=job.target_name,
+        shots=str(job.shots),
+        model=job.model,
+        recipe=job.recipe_name,
+        seed=job.seed,
+        key=stamp.key,
+    )
+    model = load_model(job.spec, won.weights)
+    with _new_folder(output) as folder:
+        copy_tensors(won.weights, folder / WEIGHTS)
+        content = _timm_part(about, model, won.weights) | {
+            "xferpipe": about.model_dump(mode="json")
+        }
+        (folder / CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        if onnx:
+            write_onnx(model, about.preprocessing.px, folder / ONNX)
+        (folder / CARD).write_text(model_card(won, about.model_dump(), recipe, stamp.versions))
+    return about
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read an exported model.
+
+    Raises:
+        FileNotFoundError: It is no such folder.
+        ValueError: Its configuration is damaged.
+        WeightsError: Its weights are damaged, or do not fit.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(2, "no exported model: `xferpipe export` writes one", str(path))
+    try:
+        about = About.model_validate(json.loads(path.read_text())["xferpipe"])
+    except (ValueError, KeyError, TypeError, pydantic.ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{path} is damaged ({first}); export the model again") from None
+    return Bundle(load_model(about.spec, folder / WEIGHTS), about)
+
+
+@contextlib.contextmanager
+def _new_folder(output: Path) -> Iterator[Path]:
+    """Give a folder beside `output` that is renamed to it when the block succeeds."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
+        folder = Path(temporary) / "new"
+        folder.mkdir()
+        yield folder
+        folder.rename(output)
+
+
+def _preprocessing(job: FinetuneJob, recipe: Augmentation) -> Preprocessing:
+    sized = recipe.val_resize_size or recipe.val_crop_size
+    own = (
+        job.spec.image_px
+        if not (sized or recipe.train_resize_size or recipe.train_crop_size)
+        else None
+    )
+    return Preprocessing(
+        decoded_px=job.dataset.image_px,
+        fit=job.dataset.fit,
+        resize_px=own or recipe.val_resize_size,
+        crop_px=recipe.val_crop_size,
+        interpolation="bilinear" if own else recipe.interpolation,
+        mean=job.spec.mean,
+        std=job.spec.std,
+    )
+
+
+def _timm_part(about: About, model: nn.Module, weights: Path) -> dict[str, object]:
+    """Return what timm reads, for a model that timm can build as it is."""
+    _, description = read_weights(weights)
+    if not about.spec.architecture.startswith(_TIMM) or description.get("surgery"):
+        return {}
+    pre, own = about.preprocessing, model.default_cfg
+    return {
+        "architecture": about.spec.architecture.removeprefix(_TIMM),
+        "num_classes": len(about.class_names),
+        "num_features": feature_dimension(model),
+        "pretrained_cfg": {
+            "input_size": [3, pre.px, pre.px],
+            "fixed_input_size": bool(own.get("fixed_input_size")),
+            "classifier": own.get("classifier"),
+            "first_conv": own.get("first_conv"),
+            "interpolation": pre.interpolation,
+            "crop_pct": pre.px / (pre.resize_px or pre.decoded_px),
+            "crop_mode": "center" if pre.fit == "crop" else "squash",
+            "mean": list(pre.mean),
+            "std": list(pre.std),
+            "num_classes": len(about.class_names),
+            "label_names": list(about.class_names),
+        },
+    }

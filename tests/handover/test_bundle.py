@@ -1,0 +1,101 @@
+"""Exported models: read back, opened by timm, told on a card."""
+
+import json
+
+import pytest
+import torch
+
+from xferpipe.handover.bundle import read_bundle, write_bundle
+from xferpipe.handover.predict import prepared
+from xferpipe.zoo.weights import load_model, read_weights
+
+
+def test_export_holds_the_weights_the_classes_and_the_figures(digits, tmp_path):
+    about = write_bundle(digits, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md", "config.json", "model.safetensors",
+    ]  # fmt: skip
+    bundle = read_bundle(tmp_path / "out")
+    assert bundle.about == about
+    assert about.class_names == ("5", "6", "7")
+    own = load_model(about.spec, digits.weights).state_dict()
+    assert all(torch.equal(own[name], value) for name, value in bundle.model.state_dict().items())
+    assert not bundle.model.training
+    card = (tmp_path / "out" / "README.md").read_text()
+    run, answer = digits.run, digits.answer
+    assert f"| validation, which chose it | accuracy | {run['validation_accuracy']:.3f} |" in card
+    interval = f"{answer['test_low']:.3f} to {answer['test_high']:.3f} | {answer['test_images']}"
+    assert f"{answer['test']:.3f} | {interval} |" in card
+    assert "5, 6, 7" in card
+    assert about.key[:16] in card
+    assert "2 epochs of SGD at a rate of 0.0" in card
+    assert "- Weights that it started from: trained in the study." in card
+
+
+def test_export_does_not_touch_a_folder_that_is_there(digits, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FileExistsError):
+        write_bundle(digits, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_export_that_fails_leaves_nothing(digits, tmp_path, monkeypatch):
+    def broken(*given):
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr("xferpipe.handover.bundle.model_card", broken)
+    with pytest.raises(OSError, match="no space left"):
+        write_bundle(digits, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_another_program_rewrote_are_refused(digits, tmp_path):
+    from dataclasses import replace
+
+    from safetensors.torch import save_file
+
+    save_file(read_weights(digits.weights)[0], tmp_path / "weights.safetensors")
+    with pytest.raises(ValueError, match="another program rewrote the file"):
+        write_bundle(replace(digits, weights=tmp_path / "weights.safetensors"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"xferpipe": {"task": 3}}'])
+def test_damaged_configuration_is_told(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config.json is damaged .*; export the model again"):
+        read_bundle(tmp_path)
+
+
+def test_folder_without_a_model_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`xferpipe export` writes one"):
+        read_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"val_resize_size": 60, "val_crop_size": 48}])
+@pytest.mark.parametrize("name", ["timm:test_resnet", "timm:test_vit"])
+def test_timm_opens_an_export_and_gives_the_same_outputs(timm_run, tmp_path, name, sizes):
+    import timm
+
+    if "vit" in name and sizes:
+        pytest.skip("this model takes one side")
+    px = 224 if "vit" in name else 64
+    won = timm_run(name, **sizes) if px == 64 else timm_run(name, val_resize_size=px)
+    about = write_bundle(won, tmp_path / "out")
+    model = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    ready = prepared(images.to(torch.uint8), about.preprocessing)
+    assert ready.shape[-1] == sizes.get("val_crop_size", px)
+    with torch.inference_mode():
+        assert torch.equal(model(ready), read_bundle(tmp_path / "out").model(ready))
+    config = model.pretrained_cfg
+    assert config["label_names"] == ["5", "6", "7"]
+    assert tuple(config["mean"]) == about.preprocessing.mean
+    assert tuple(config["input_size"]) == (3, ready.shape[-1], ready.shape[-1])
+    data = timm.data.resolve_model_data_config(model)
+    assert data["crop_pct"] == pytest.approx(48 / 60 if sizes else 1.0)
+
+
+def test_other_architectures_are_not_called_timms(digits, tmp_path):
+    write_bundle(digits, tmp_path / "out")
+    assert set(json.loads((tmp_path / "out" / "config.json").read_text())) == {"xferpipe"}
+    assert "timm" not in (tmp_path / "out" / "README.md").read_text().split("## How it was made")[0]

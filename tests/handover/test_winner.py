@@ -1,0 +1,55 @@
+"""Which run is handed over."""
+
+import polars
+import pytest
+
+from xferpipe.handover.winner import _best, winner
+from xferpipe.records import read_table
+
+
+def test_winner_is_a_run_of_the_pair_that_the_answer_picks(tables, digits):
+    answers = read_table("answers", tables / "answers.parquet")
+    (picked,) = answers.filter("pick", target="digits").select("model", "recipe").rows()
+    assert (digits.run["model"], digits.run["recipe"]) == picked
+    assert digits.weights.is_file()
+    assert digits.manifest.is_file()
+    assert digits.answer["pick"]
+
+
+def test_options_take_the_place_of_the_pick(tables):
+    found = winner(tables, "digits", model="drawn", recipe="sgd", seed=0)
+    assert (found.run["model"], found.run["recipe"], found.run["seed"]) == ("drawn", "sgd", 0)
+    assert found.is_own
+    assert "drawn" in found.weights.parts
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "words"),
+    [
+        ("cats", {}, "nothing was fine-tuned on target 'cats'; targets of this study: digits, veh"),
+        ("digits", {"shots": "5"}, "no run has shots '5'; there are: full"),
+        ("digits", {"model": "resnet"}, "no run on 'digits' has model 'resnet'; there are: "),
+        ("digits", {"model": "drawn", "recipe": "head"}, "has recipe 'head'; there are: sgd"),
+        ("digits", {"seed": 7}, "has seed 7; there are: 0"),
+    ],
+)
+def test_what_is_not_there_is_named_with_what_is(tables, target, options, words):
+    with pytest.raises(ValueError, match=words):
+        winner(tables, target, **options)
+
+
+def test_weights_that_were_pruned_say_so(finished):
+    for path in finished.results.glob("finetune/digits/**/weights.safetensors"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="the weights are gone"):
+        winner(finished.results / "tables", "digits")
+
+
+def test_best_run_is_that_of_the_highest_validation_figure_and_the_first_seed():
+    def runs(figures):
+        return polars.DataFrame(
+            {"seed": range(len(figures)), "judged_by": "map", "validation_map": figures}
+        )
+
+    assert _best(runs([0.2, 0.9, 0.9, None]))["seed"] == 1
+    assert _best(runs([None, None]))["seed"] == 0
