@@ -5,11 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+#: A folder or file in a data set's place that gives its layout away, and the reader of it.
+LAYOUTS = {
+    "image_train": "veri776",
+    "bounding_box_train": "market1501",
+    "train_test_split": "vehicleid",
+}
+_TABLES = (".csv", ".parquet")
 #: Word that asks for models which this workflow pretrains itself, without any download.
 SMALL = "small"
 
 _SMALL_STATISTICS = {"mean": [0.3, 0.3, 0.3], "std": [0.4, 0.4, 0.4]}
 _PRETRAINING = {"epochs": 6, "batch_size": 32, "lr": 0.1, "lr_warmup_epochs": 1}
+
+
+def reader_of(images: Path) -> str:
+    """Return the reader of a folder, by its layout, or of a table.
+
+    Raises:
+        ValueError: It is another file.
+    """
+    if images.is_file():
+        if images.suffix.lower() in _TABLES:
+            return "table"
+        raise ValueError(f"{images}: expected a folder, or a table ({', '.join(_TABLES)})")
+    return next(
+        (reader for entry, reader in LAYOUTS.items() if (images / entry).is_dir()), "image_folder"
+    )
 
 
 def content(
@@ -48,7 +70,7 @@ def content(
     datasets = {name: dataset | {"image_px": px}}
     zoo: dict[str, Any] = {}
     for model in models:
-        zoo.update(_small(px) if model == SMALL else _entry(model))
+        zoo.update(_small(px) if model == SMALL else entry_of(model))
     study: dict[str, Any] = {"name": name, "seed": 0, "datasets": datasets}
     if small:
         if name in _sources(px):
@@ -106,7 +128,12 @@ def _small(px: int) -> dict[str, Any]:
     return pretrained | {"resnet8_random": random}
 
 
-def _entry(model: str) -> dict[str, Any]:
+def entry_of(model: str) -> dict[str, Any]:
+    """Return the zoo entry of a pretrained model, by its name in the zoo.
+
+    Raises:
+        ValueError: The name is unknown, or the model has no pretrained weights.
+    """
     if model.startswith("timm:"):
         import timm
 

@@ -24,13 +24,6 @@ _HEAD = """\
 # Relative paths count from the folder that snakemake is started in, where `results` is made: with
 # them, the folder can move as a whole. Neither ~ nor $HOME is expanded here.
 """
-#: A folder or file in a data set's place that gives its layout away, and the reader of it.
-_LAYOUTS = {
-    "image_train": "veri776",
-    "bounding_box_train": "market1501",
-    "train_test_split": "vehicleid",
-}
-_TABLES = (".csv", ".parquet")
 #: Fewer images than this in a class leave next to nothing to train on after the hold-outs.
 _FEW_IMAGES = 10
 
@@ -68,7 +61,7 @@ def init(
 
     Example: xferpipe init flowers.yaml --images photos/flowers --task classification --models small
     """
-    from xferpipe.cli.first_study import content
+    from xferpipe.cli.first_study import LAYOUTS, content, reader_of
     from xferpipe.config import load_study
     from xferpipe.config.commented import commented_yaml
     from xferpipe.records import atomic_path
@@ -81,8 +74,8 @@ def init(
     images = Path(os.path.expanduser(images or _ask("images", "Where are the images?")))
     if not images.exists():
         raise FileNotFoundError(2, "no such folder or table", str(images))
-    reader = _reader(images)
-    reidentification = reader in _LAYOUTS.values()
+    reader = reader_of(images)
+    reidentification = reader in LAYOUTS.values()
     if task is None:
         default = "retrieval" if reidentification else "classification"
         task = _ask("task", "classification or retrieval?", default)
@@ -90,7 +83,7 @@ def init(
         raise ValueError(f"{images} is a {reader} set: its task is retrieval, not classification")
     if task == "retrieval" and reader == "image_folder":
         raise ValueError(
-            f"{images} has no re-identification layout ({', '.join(_LAYOUTS)}); give one, or a CSV "
+            f"{images} has no re-identification layout ({', '.join(LAYOUTS)}); give one, or a CSV "
             "or Parquet table with path, identity, camera and split"
         )
     asked = models or _ask("models", "Which models?", "small")
@@ -132,16 +125,6 @@ def _ask(option: str, question: str, default: str | None = None) -> str:
     if not sys.stdin.isatty():
         raise ValueError(f"--{option} is needed where there is no terminal to ask in")
     return typer.prompt(question, default=default, err=True)
-
-
-def _reader(images: Path) -> str:
-    if images.is_file():
-        if images.suffix.lower() in _TABLES:
-            return "table"
-        raise ValueError(f"{images}: expected a folder, or a table ({', '.join(_TABLES)})")
-    return next(
-        (reader for entry, reader in _LAYOUTS.items() if (images / entry).is_dir()), "image_folder"
-    )
 
 
 def _name(images: Path) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 import polars
 import torch
+from torch import nn
 
 from xferpipe.datasets import geometry
 from xferpipe.datasets.augmentation import preprocess
@@ -18,6 +20,7 @@ from xferpipe.datasets.readers.image_folder import EXTENSIONS
 from xferpipe.datasets.walk import files_below
 from xferpipe.handover.bundle import Bundle, Preprocessing
 from xferpipe.training.memory import Pieces
+from xferpipe.zoo.build import feature_dimension, outputs_of
 from xferpipe.zoo.feature_pass import features_and_logits
 
 BATCH = 64
@@ -77,26 +80,64 @@ def predict(
         `bundle.about.class_names`; of a model for retrieval `feature`; `problem` where the file
         cannot be decoded, with the rest null.
     """
-    model, about, pieces = bundle.model.to(device).eval(), bundle.about, Pieces()
-    is_classifier, rows = about.task == "classification", []
-    for number, (some, images, problems) in enumerate(_decoded(paths, about.preprocessing)):
-        progress("predicting", number * BATCH, len(paths))
-        found: Iterator[dict[str, object]] = iter(())
+    about, rows = bundle.about, []
+    is_classifier = about.task == "classification"
+    for passed in passes(bundle.model, about.preprocessing, paths, device, progress):
+        if is_classifier:
+            found = _classes(passed.logits, about.class_names)
+        else:
+            found = ({"feature": own.tolist()} for own in passed.features)
+        for path, problem in zip(passed.paths, passed.problems, strict=True):
+            rows.append({"path": str(path), **({"problem": problem} if problem else next(found))})
+    left_out = {"feature"} if is_classifier else {"predicted", "probability", "probabilities"}
+    kept = [name for name in SCHEMA if name not in left_out]
+    return polars.DataFrame(rows, schema=SCHEMA).select(kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A few photographs through a model.
+
+    Attributes:
+        paths: The photographs.
+        problems: What is wrong with each, or None.
+        features: Of those that could be decoded, float32 (b, d), on the CPU.
+        logits: Likewise, float32 (b, c).
+    """
+
+    paths: Sequence[Path]
+    problems: list[str | None]
+    features: torch.Tensor
+    logits: torch.Tensor
+
+
+def passes(
+    model: nn.Module,
+    how: Preprocessing,
+    paths: Sequence[Path],
+    device: torch.device,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Iterator[Pass]:
+    """Pass photographs through a model, a few at a time.
+
+    Args:
+        model: A model of `build_model`.
+        how: What becomes of a photograph before.
+        paths: Photographs.
+        device: Where it computes.
+        progress: Called with what is done, photographs done and in all.
+    """
+    model.to(device).eval()
+    pieces, outputs = Pieces(), (feature_dimension(model), outputs_of(model))
+    for number, (some, images, problems) in enumerate(_decoded(paths, how)):
+        progress("computing", number * BATCH, len(paths))
+        parts = [tuple(torch.empty((0, width)) for width in outputs)]
         if len(images):
-            batch = prepared(images.to(device), about.preprocessing)
+            batch = prepared(images.to(device), how)
             with torch.inference_mode():
                 parts = list(pieces.map(lambda part: features_and_logits(model, part), batch))
-            features, logits = (torch.cat(part).float().cpu() for part in zip(*parts, strict=True))
-            found = _classes(logits, about.class_names) if is_classifier else _features(features)
-        for path, problem in zip(some, problems, strict=True):
-            row = {"problem": problem} if problem else next(found)
-            rows.append({"path": str(path), **row})
-    kept = [
-        name
-        for name in SCHEMA
-        if (name != "feature") == is_classifier or name in ("path", "problem")
-    ]
-    return polars.DataFrame(rows, schema=SCHEMA).select(kept)
+        features, logits = (torch.cat(part).float().cpu() for part in zip(*parts, strict=True))
+        yield Pass(some, problems, features, logits)
 
 
 def _classes(logits: torch.Tensor, names: Sequence[str]) -> Iterator[dict[str, object]]:
@@ -108,11 +149,6 @@ def _classes(logits: torch.Tensor, names: Sequence[str]) -> Iterator[dict[str, o
             "probability": float(own[top]),
             "probabilities": own.tolist(),
         }
-
-
-def _features(features: torch.Tensor) -> Iterator[dict[str, object]]:
-    for own in features:
-        yield {"feature": own.tolist()}
 
 
 def _decoded(

@@ -1,0 +1,79 @@
+"""`xferpipe features`: features of a folder under a model, as `score` and `retrieve` read them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from xferpipe.cli import look
+
+
+def features(
+    images: Annotated[
+        Path,
+        typer.Argument(help="Folder with one folder per class, a re-ID set, or a table."),
+    ],
+    output: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Folder of `xferpipe export`, timm:<name>, or a torchvision name such as resnet50."
+        ),
+    ],
+    image_px: Annotated[
+        int, typer.Option(min=8, max=1024, help="Side in pixels; an exported model has its own.")
+    ] = 224,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where it computes.")
+    ] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Threads that it computes with.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Write the features of labelled images under a model.
+
+    Of a re-identification set queries, gallery and training images go into files of their own.
+
+    Example: xferpipe features photos/flowers flowers.parquet --model timm:resnet18
+    """
+    from xferpipe.cli.first_study import entry_of, reader_of
+    from xferpipe.config.jobs import ManifestJob
+    from xferpipe.datasets.manifest import read_manifest
+    from xferpipe.handover.describe import described, opened
+    from xferpipe.records import atomic_path
+    from xferpipe.stages.manifest import manifest
+    from xferpipe.training.compute import prepare
+
+    if not images.exists():
+        raise FileNotFoundError(2, "no such folder or table", str(images))
+    reader = reader_of(images)
+    is_table = reader == "table"
+    place = {"path": images, "root": images.parent} if is_table else {"root": images}
+    with look.progress("reading the images", quiet=as_json) as progress:
+        dataset = {"reader": reader, "image_px": image_px, **place}
+        job = ManifestJob.model_validate({"name": "images", "dataset": dataset, "seed": 0})
+        network, how = opened(model, entry_of, px=image_px, fit=job.dataset.fit)
+        root = place["root"]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "manifest.parquet"
+            manifest(job, root=root, manifest=path)
+            rows = read_manifest(path)
+        found = described(network, how, rows, root, prepare(device, threads), progress)
+    written = {output: found}
+    if found["split"].is_in(["query", "gallery"]).any():
+        written = {
+            output.with_name(f"{output.stem}_{split}{output.suffix}"): part
+            for (split,), part in found.partition_by("split", as_dict=True).items()
+        }
+    for path, part in written.items():
+        with atomic_path(path) as temporary:
+            part.write_parquet(temporary)
+    width = len(found["feature"][0])
+    if as_json:
+        files = {str(path): part.height for path, part in written.items()}
+        look.print_json({"files": files, "width": width, "columns": found.columns})
+        return
+    for path, part in written.items():
+        typer.echo(f"{path}: {part.height} images, {width} features")

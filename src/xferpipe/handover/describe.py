@@ -1,0 +1,97 @@
+"""Features of a data set of somebody's own under any model."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars
+import torch
+from torch import nn
+
+from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.zoo import ZooEntry
+from xferpipe.datasets.checks import DatasetError
+from xferpipe.datasets.decoding import Fit
+from xferpipe.handover.bundle import CONFIG, Preprocessing, read_bundle
+from xferpipe.handover.predict import passes
+
+#: Columns of a manifest that a file of features keeps where they hold anything.
+KEPT = ("path", "split", "label", "class_name", "identity", "camera")
+
+
+def opened(
+    model: str, entry: Callable[[str], Mapping[str, Any]], *, px: int, fit: Fit
+) -> tuple[nn.Module, Preprocessing]:
+    """Open a model and say what becomes of a photograph before it sees it.
+
+    Args:
+        model: Folder of `xferpipe export`, which says so itself, or the name of a pretrained model.
+        entry: Gives the zoo entry of a name.
+        px: Side that images are decoded to for a named model.
+        fit: How they are brought to a square for it.
+    Raises:
+        ValueError: The name is unknown.
+        WeightsError: The weights are not here, or damaged.
+    """
+    if (Path(model) / CONFIG).is_file():
+        bundle = read_bundle(Path(model))
+        return bundle.model, bundle.about.preprocessing
+    (content,) = entry(model).values()
+    checked = ZooEntry.model_validate(dict(content))
+    spec = ModelSpec.of(checked)
+    origin = importlib.import_module(f"xferpipe.zoo.origins.{checked.weights}_weights")
+    network, _ = origin.load(spec, checked.name)
+    how = Preprocessing(
+        decoded_px=px,
+        fit=fit,
+        resize_px=spec.image_px,
+        crop_px=None,
+        interpolation="bilinear",
+        mean=spec.mean,
+        std=spec.std,
+    )
+    return network, how
+
+
+def described(
+    model: nn.Module,
+    how: Preprocessing,
+    rows: polars.DataFrame,
+    root: Path,
+    device: torch.device,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> polars.DataFrame:
+    """Return the images of a manifest with their features.
+
+    Args:
+        model: A model of `build_model`.
+        how: What becomes of an image before.
+        rows: Rows of table `manifest`, images that are files.
+        root: Folder that paths start from.
+        device: Where it computes.
+        progress: Called with what is done, images done and in all.
+    Returns:
+        The columns of `KEPT` that hold anything; `feature`, list of float32; `source_probability`,
+        likewise, where the model tells classes apart.
+    Raises:
+        DatasetError: An image cannot be decoded.
+    """
+    paths = [root / path for path in rows["path"]]
+    features, probabilities = [], []
+    for passed in passes(model, how, paths, device, progress):
+        for path, problem in zip(passed.paths, passed.problems, strict=True):
+            if problem:
+                raise DatasetError(f"{path}: {problem}; copy it again, or take it out")
+        features += passed.features.tolist()
+        if passed.logits.shape[1] > 1:
+            probabilities += passed.logits.double().softmax(1).float().tolist()
+    numbers = polars.List(polars.Float32)
+    kept = [name for name in KEPT if name in rows.columns and rows[name].count()]
+    found = rows.select(kept).with_columns(polars.Series("feature", features, dtype=numbers))
+    if probabilities:
+        own = polars.Series("source_probability", probabilities, dtype=numbers)
+        found = found.with_columns(own)
+    return found

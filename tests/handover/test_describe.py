@@ -1,0 +1,115 @@
+"""Features of a folder are those that the study computes, and what `score` and `retrieve` read."""
+
+import json
+
+import numpy
+import polars
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+from xferpipe.cli import main
+from xferpipe.handover.bundle import write_bundle
+from xferpipe.handover.describe import described, opened
+from xferpipe.handover.winner import winner
+from xferpipe.records import read_table
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def by_class(finished_run, tmp_path_factory):
+    """The digits of the study as an image folder; file names are rows of the manifest."""
+    folder = tmp_path_factory.mktemp("by_class")
+    packed = numpy.load(next(finished_run.results.glob("pack/digits/*.npy")))
+    rows = polars.read_parquet(finished_run.results / "manifest/digits/manifest.parquet")
+    for row, name in rows.select("row", "class_name").rows():
+        (folder / name).mkdir(exist_ok=True)
+        Image.fromarray(packed[row].transpose(1, 2, 0)).save(folder / name / f"{row:04}.png")
+    return folder
+
+
+@pytest.fixture
+def export(digits, tmp_path):
+    write_bundle(digits, tmp_path / "export")
+    return tmp_path / "export"
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    told = capsys.readouterr()
+    assert left.value.code == 0, told.err
+    return told.out
+
+
+def test_features_of_a_zoo_entry_are_those_of_the_study(finished_run, by_class):
+    results = finished_run.results
+    entry = finished_run.study["zoo"]["trained"]
+    content = {"architecture": entry["architecture"], "width": entry["width"], "weights": "file"}
+    content |= {name: entry[name] for name in ("mean", "std")}
+    content["name"] = str(results / "zoo/trained/weights.safetensors")
+    model, how = opened("trained", lambda name: {name: content}, px=16, fit="crop")
+    told = load_file(next(results.glob("features/digits/*/trained/features.safetensors")))
+    names = [next(by_class.glob(f"*/{row:04}.png")) for row in told["rows"]]
+    rows = polars.DataFrame(
+        {"path": [str(path.relative_to(by_class)) for path in names], "label": told["labels"]}
+    )
+    found = described(model, how, rows, by_class, CPU)
+    ours = numpy.array(found["feature"].to_list(), dtype=numpy.float32)
+    assert numpy.abs(ours - told["features"]).max() < 1e-5 * numpy.abs(told["features"]).max()
+    softmax = torch.from_numpy(told["logits"]).softmax(1).numpy()
+    assert numpy.abs(numpy.array(found["source_probability"].to_list()) - softmax).max() < 1e-5
+
+
+def test_features_of_a_folder_are_what_score_reads(export, by_class, tmp_path, capsys):
+    output = tmp_path / "features.parquet"
+    told = json.loads(run(capsys, "features", by_class, output, "--model", export, "--json"))
+    assert told["files"] == {str(output): len(list(by_class.glob("*/*.png")))}
+    assert told["width"] == 16
+    assert told["columns"] == [
+        "path", "split", "label", "class_name", "feature", "source_probability",
+    ]  # fmt: skip
+    scores = run(capsys, "score", "--input", output, "--methods", "lfc,leep,knn", "--json")
+    values = {row["method"]: row["value"] for row in json.loads(scores)}
+    # The model was fine-tuned on these classes.
+    assert values["knn"] > 0.5
+    assert values["lfc"] > 0.1
+    assert values["leep"] is not None
+
+
+def test_queries_and_gallery_of_a_reidentification_set_lie_apart(
+    finished_run, tables, tmp_path, capsys
+):
+    write_bundle(winner(tables, "vehicles"), tmp_path / "export")
+    folder = finished_run.results / "generate" / "vehicles"
+    root = next(path.parent for path in folder.rglob("image_train"))
+    output = tmp_path / "features.parquet"
+    told = run(capsys, "features", root, output, "--model", tmp_path / "export")
+    assert not output.exists()
+    sides = [tmp_path / f"features_{side}.parquet" for side in ("query", "gallery")]
+    assert all(f"{path}: " in told for path in sides)
+    assert polars.read_parquet(sides[0])["camera"].null_count() == 0
+    figures = run(capsys, "retrieve", "--query", sides[0], "--gallery", sides[1], "--json")
+    run_row = winner(tables, "vehicles").run
+    own = read_table("retrieval", tables / "retrieval.parquet").filter(
+        target="vehicles", model=run_row["model"]
+    )
+    assert 0 < json.loads(figures)["map"] <= 1
+    assert json.loads(figures)["queries"] in own["queries"].to_list()
+
+
+def test_image_that_cannot_be_decoded_ends_in_words(export, by_class, tmp_path, capsys):
+    for name in ("5", "6"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for path in sorted((by_class / name).glob("*.png"))[:6]:
+            (tmp_path / "set" / name / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "set" / "5" / "1.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as left:
+        main(
+            ["features", str(tmp_path / "set"), str(tmp_path / "f.parquet"), "--model", str(export)]
+        )
+    assert left.value.code == 2
+    assert "1.png" in capsys.readouterr().err
+    assert not (tmp_path / "f.parquet").exists()
