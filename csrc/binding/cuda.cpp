@@ -201,7 +201,7 @@ Tensor float16_scale(Tensor largest) {
   return scale;
 }
 
-void class_sums(Tensor features, Tensor order, Tensor starts, Tensor sums, MaybeTensor largest) {
+void class_sums(Tensor features, Tensor order, Tensor starts, Tensor sums, Tensor largest) {
   const Matrix m = matrix(features, "features");
   const int64_t classes = starts.numel() - 1;
   const OnDevice device(features);
@@ -209,8 +209,7 @@ void class_sums(Tensor features, Tensor order, Tensor starts, Tensor sums, Maybe
                m, read<int64_t>(features, order, ScalarType::Long, m.rows, "order"),
                read<int64_t>(features, starts, ScalarType::Long, classes + 1, "starts"), classes,
                write<double>(features, sums, ScalarType::Double, classes * m.columns, "sums"),
-               largest ? write<int>(features, *largest, ScalarType::Int, 1, "largest") : nullptr,
-               device.stream()),
+               write<int>(features, largest, ScalarType::Int, 1, "largest"), device.stream()),
            "class_sums");
 }
 
@@ -230,7 +229,7 @@ std::tuple<Tensor, Tensor> class_moments(Tensor sums, Tensor starts, int64_t n) 
 }
 
 Tensor correlation(Tensor class_partial, Tensor gram_partial, Tensor starts, int64_t n, bool raw,
-                   MaybeTensor power, MaybeTensor along) {
+                   Tensor power, MaybeTensor along) {
   const int64_t class_tiles = class_partial.numel() / 3, gram_tiles = gram_partial.numel() / 2;
   const OnDevice device(class_partial);
   Tensor out = make(class_partial, {}, ScalarType::Double);
@@ -407,10 +406,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(XFERPIPE_KERNELS, m) {
   m.def("class_moments(Tensor sums, Tensor starts, int n) -> (Tensor, Tensor)");
   m.def(
       "correlation(Tensor class_partial, Tensor gram_partial, Tensor starts, int n, bool raw, "
-      "Tensor? power, Tensor? along) -> Tensor");
+      "Tensor power, Tensor? along) -> Tensor");
   m.def(
       "class_sums(Tensor features, Tensor order, Tensor starts, Tensor(a!) sums, "
-      "Tensor(b!)? largest) -> ()");
+      "Tensor(b!) largest) -> ()");
   m.def(
       "add_panel(Tensor sums, int first, int padded, Tensor(a!) gram, Tensor(b!)? cross) -> ()");
   m.def("gram_moments(Tensor gram, Tensor? cross, Tensor? mean) -> Tensor");

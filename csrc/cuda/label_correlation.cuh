@@ -6,11 +6,11 @@ namespace xferpipe::cuda {
 
 constexpr int kRowsAhead = 16;  // rows in flight
 constexpr int kWarps = kThreads / 32;
-constexpr int kClassSumBytes = kThreads * 8;
+constexpr int kClassSumBytes = kThreads * 12;  // a sum and a magnitude of each thread
 
 // class_sums (classes x d) = sum of rows order[starts[c]] .. order[starts[c + 1] - 1] of class c. Block
-// (x, y): 32 columns, class y; every eighth row to a warp. `largest`, where it is not null, becomes
-// the bits of the largest magnitude.
+// (x, y): 32 columns, class y; every eighth row to a warp. `largest` becomes the bits of the largest
+// magnitude.
 template <class Context>
 XFERPIPE_HOST_DEVICE inline void class_sums_body(Context& context, const Rows& rows,
                                                  const int64_t* order, const int64_t* starts,
@@ -34,9 +34,16 @@ XFERPIPE_HOST_DEVICE inline void class_sums_body(Context& context, const Rows& r
       most = magnitude > most ? magnitude : most;
     }
   }
+  auto* magnitudes = reinterpret_cast<uint32_t*>(shared + kThreads);
   shared[context.thread()] = sum;
-  if (largest && most) context.largest(largest, static_cast<int>(most));
-  context.sync();
+  magnitudes[context.thread()] = most;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    context.sync();
+    if (context.thread() >= half) continue;
+    const uint32_t other = magnitudes[context.thread() + half];
+    if (other > magnitudes[context.thread()]) magnitudes[context.thread()] = other;
+  }
+  if (context.thread() == 0) context.largest(largest, static_cast<int>(magnitudes[0]));
   if (warp != 0 || c >= rows.columns) return;
   for (int other = 1; other < kWarps; ++other) sum += shared[other * 32 + lane];
   class_sums[y * rows.columns + c] = sum;
@@ -79,7 +86,7 @@ struct CorrelationParts {
   int64_t class_count, n;
   bool raw;
   const float* power;
-  const double* along;
+  const double* along;  // in place of the second sum of gram, where it is not null
 };
 
 // One block: the correlation; see the formula in docs/kernels.md. NaN where a side is constant.
@@ -101,7 +108,7 @@ XFERPIPE_HOST_DEVICE inline void correlation_body(Context& context, const Correl
   }
   for (int s = 0; s < 6; ++s) sum[s] = block_sum(context, sum[s], shared);
   if (thread != 0) return;
-  const double power = parts.power ? static_cast<double>(*parts.power) : 1.0;
+  const double power = static_cast<double>(*parts.power);
   const double n = static_cast<double>(parts.n), square = power * power;
   double features = sum[3] / (square * square), numerator = sum[0], whole = features;
   if (parts.raw) {
@@ -110,8 +117,8 @@ XFERPIPE_HOST_DEVICE inline void correlation_body(Context& context, const Correl
     whole = features + n * n * sum[2] * sum[2];
   }
   const double labels = sum[5] - sum[5] * (sum[5] / (n * n));
-  // What is left after cancellation below the rounding of the sums is a constant matrix.
-  const bool is_defined = features > whole * 1e-13 && labels > sum[5] * 1e-13;
+  // Rows that are all alike are centred to nothing, but for the rounding of their float64 mean.
+  const bool is_defined = features > whole * 1e-28 && labels > sum[5] * 1e-13;
   *out = is_defined ? numerator / (sqrt(features) * sqrt(labels)) : NAN;
 }
 

@@ -75,8 +75,8 @@ const char* split(const Matrix& matrix, const RowChanges& changes, const SplitTa
                   void* stream);
 const char* float16_scale(const float* largest, int64_t count, float* scale, void* stream);
 
-// sums (classes x d) = rows order[starts[c]] .. order[starts[c + 1] - 1] of class c; largest (1), where
-// it is not null, becomes the bits of the largest magnitude if those are more.
+// sums (classes x d) = rows order[starts[c]] .. order[starts[c + 1] - 1] of class c; largest (1) becomes
+// the bits of the largest magnitude if those are more.
 const char* class_sums(const Matrix& features, const int64_t* order, const int64_t* starts,
                        int64_t classes, double* sums, int* largest, void* stream);
 
@@ -90,8 +90,8 @@ const char* add_panel(const float* sums, int64_t slabs, int64_t height, int64_t 
 int64_t mean_tiles(int64_t d);
 const char* class_moments(const double* sums, const int64_t* starts, int64_t classes, int64_t d,
                           int64_t n, double* mean, double* partial, void* stream);
-// The correlation from those, from gram_moments and from `power`, by which the features were multiplied
-// (null is 1). `raw` adds what centring took; `along` (1), where it is not null, replaces m^T G m.
+// The correlation from those, from gram_moments and from `power` (1), by which the features were
+// multiplied. `raw` adds what centring took; `along` (1), where it is not null, replaces m^T G m.
 const char* correlation(const double* class_partial, int64_t class_tiles,
                         const double* gram_partial, int64_t gram_tiles, const int64_t* starts,
                         int64_t classes, int64_t n, bool raw, const float* power,

@@ -68,7 +68,9 @@ int64_t columns_each(int64_t columns, int64_t ranges) { return up(up(columns, ra
 
 int64_t column_ranges(int64_t queries, int64_t columns) {
   const int64_t wanted = std::max<int64_t>(1, kBlocks / std::max<int64_t>(1, queries));
-  return std::max<int64_t>(1, std::min(wanted, columns / kColumns));
+  const int64_t ranges = std::max<int64_t>(1, std::min(wanted, columns / kColumns));
+  // What the rounding of their width leaves without a column is none.
+  return std::max<int64_t>(1, up(columns, std::max<int64_t>(1, columns_each(columns, ranges))));
 }
 int64_t longest_list() { return kMostKept; }
 

@@ -102,11 +102,12 @@ void sums() {
   std::vector<double> gram(d * d, 0.0), cross(d * d, 0.0), partial(2 * moment_tiles(d));
   launched(add_panel(panel.data(), 2, d, 2 * d, 0, d, d, gram.data(), cross.data(), nullptr));
   launched(gram_moments(gram.data(), cross.data(), mean.data(), d, partial.data(), nullptr));
+  const float one = 1.0f;
   double square = 0.0, value = 9.0;
   for (int64_t t = 0; t < moment_tiles(d); ++t) square += partial[2 * t];
   check(square == 36.0 * d * d, 6, "moments");  // 2 slabs of 1, and 2 of each cross part
   launched(correlation(class_partial.data(), mean_tiles(d), partial.data(), moment_tiles(d),
-                       starts.data(), classes, n, true, nullptr, nullptr, &value, nullptr));
+                       starts.data(), classes, n, true, &one, nullptr, &value, nullptr));
   check(std::isfinite(value), 7, "correlation");
   float scale = 0.0f;
   const float two = 2.0f;

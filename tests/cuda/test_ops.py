@@ -149,6 +149,34 @@ def test_label_correlation_loses_nothing_to_a_large_mean_or_a_massive_channel(on
         assert abs(ours / twin - 1) < 2e-5
 
 
+@pytest.mark.parametrize("power", [-120, -80, 63, 110])
+@pytest.mark.parametrize("shape", [(20, 50), (60, 8)])
+def test_label_correlation_does_not_depend_on_the_size_of_the_features(on_the_shim, shape, power):
+    features, labels = numbers(shape), torch.arange(shape[0]) % 3
+    for is_centered in (False, True):
+        run = partial(on_the_shim.run, "label_correlation_whole")
+        expected = reference.label_correlation_whole(features, labels, is_centered)
+        found = run(features * 2.0**power, labels, is_centered)
+        assert abs(found / expected - 1) < 2e-5
+
+
+def test_label_correlation_of_few_distinct_rows_is_no_more_than_one(on_the_shim):
+    column = torch.tensor([0.1845703125, 0.1845703125, -1.9140625, -1.9140625])[:, None]
+    found = on_the_shim.run(
+        "label_correlation_whole", column.bfloat16(), torch.arange(4) // 2, True
+    )
+    assert abs(found - 1) < 2e-5
+
+
+def test_label_correlation_sees_past_a_constant_channel_of_any_size(on_the_shim):
+    features = numbers((600, 30)) + (torch.arange(600) // 200)[:, None]
+    features[:, 3] = 1e5
+    labels = torch.arange(600) // 200
+    found = on_the_shim.run("label_correlation_whole", features, labels, True)
+    features[:, 3] = 0
+    assert abs(found / reference.label_correlation_whole(features, labels, True) - 1) < 2e-5
+
+
 def test_constant_features_and_labels_have_no_correlation(on_the_shim):
     constant = torch.full((40, 5), 0.3)
     for features, labels in (
@@ -157,6 +185,29 @@ def test_constant_features_and_labels_have_no_correlation(on_the_shim):
         (numbers((40, 5)), torch.full((40,), 2)),
     ):
         assert on_the_shim.run("label_correlation_whole", features, labels, False).isnan()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_empty_gradients_have_empty_sums(both, precision):
+    for gradients in (
+        torch.zeros((0, 5)),
+        torch.zeros((3, 0)),
+        (torch.zeros((0, 2, 3)), torch.zeros((0, 4, 3))),
+    ):
+        gram = partial(ops.gradient_gram, gradients, precision=precision)
+        ours, twin = both(gram)
+        assert torch.equal(ours, twin)
+    sketch = partial(ops.gradient_sketch, torch.zeros((3, 0)), 4, kind="rademacher", seed=0)
+    ours, twin = both(partial(sketch, precision=precision))
+    assert torch.equal(ours, twin)
+
+
+def test_rank_metrics_takes_labels_that_are_columns_of_a_table(both):
+    query, gallery = numbers((9, 5), True, 1), numbers((40, 5), True, 2)
+    sides = [torch.stack([torch.arange(n) % 3, torch.arange(n) % 4], 1) for n in (9, 40)]
+    labels = [side[:, column] for column in (0, 1) for side in sides]
+    ours, twin = both(lambda: ops.rank_metrics(query, gallery, *labels))
+    assert torch.equal(ours.first_hit, twin.first_hit)
 
 
 def test_gradient_gram_and_its_factors_equal_twin(both):

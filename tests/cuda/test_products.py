@@ -170,3 +170,14 @@ def test_longest_list_of_the_dispatcher_takes_several_looks(shim):
         assert scores[0].tolist() == list(range(8999, 8999 - k, -1))
         assert torch.equal(rows[0], scores[0].long() + 5)
         assert lowest.tolist() == [0.0]
+        assert scores.is_contiguous()
+
+
+def test_ranges_of_columns_all_hold_some(shim):
+    """The width of a range is a multiple of four, so that the last of many might be left empty."""
+    for columns in (8_388_609, 8192, 8193, 4096 * 7 + 1):
+        block = torch.zeros((1, columns))
+        block[0, 5] = -1
+        _, _, lowest = shim.best_of_rows(block, columns, 1, 0)
+        assert lowest.isfinite().all()
+        assert lowest.min() == -1

@@ -53,7 +53,7 @@ def as_labels(labels, rows, name, owner, device="cpu"):
             f"{owner} has {rows} rows but {name} has shape {tuple(labels.shape)}: both come from "
             'one manifest; rebuild it with "snakemake -R manifest"'
         )
-    return labels.to(device=device, dtype=torch.int64)
+    return labels.to(device=device, dtype=torch.int64).contiguous()
 
 
 def native(block, device):
@@ -95,7 +95,9 @@ def blocks(matrix, device, block_rows=None, *, source=None, progress=None):
         if is_native(matrix, device) and not mapped.is_mapped(source) and not watched:
             block_rows = max(1, rows)
             if on_gpu:
-                block_rows = min(block_rows, max(1024, DEVICE_BLOCK_BYTES // (4 * matrix.shape[1])))
+                block_rows = min(
+                    block_rows, max(1024, DEVICE_BLOCK_BYTES // max(1, 4 * matrix.shape[1]))
+                )
         else:
             block_rows = max(1024, BLOCK_BYTES // max(1, 4 * matrix.shape[1]) // 1024 * 1024)
     if progress is not None:

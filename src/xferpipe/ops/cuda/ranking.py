@@ -23,6 +23,8 @@ def _require_galleries(query, gallery, norms):
             f"query has shape {tuple(query.shape)} and gallery {tuple(gallery.shape)}: both must "
             "be (rows, d), from one model and layer"
         )
+    if query.shape[1] < 1:
+        raise ValueError("query and gallery have no features: nothing can be ranked by them")
     if norms.shape != (gallery.shape[0],) or norms.dtype != torch.float64:
         raise ValueError(
             f"gallery_norms is {norms.dtype} of shape {tuple(norms.shape)} but must be float64 "
@@ -128,7 +130,7 @@ def _best(kernels, block, m, k, first_row):
     flat = scores.permute(1, 0, 2).flatten(1)
     best, order = flat.sort(dim=1, descending=True, stable=True)
     rows = rows.permute(1, 0, 2).flatten(1).gather(1, order[:, :k])
-    return best[:, :k], rows, lowest.amin(0)
+    return best[:, :k].contiguous(), rows, lowest.amin(0)
 
 
 def _lists(kernels, blocks, m, k, first_row=0, kept=None):

@@ -46,6 +46,8 @@ def _column_stacks(kernels, features, shift, scale, planes, dtype):
 def _row_stacks(kernels, rows, shift, scale, planes, dtype):
     """Yield the rows of a matrix for add_symmetric, DEPTH columns to a slab."""
     n, p = rows.shape
+    if not p:
+        return
     size, count = padded(n), -(-p // DEPTH)
     depth = padded(-(-p // count))
     step = _slabs(count, n, planes) * depth
@@ -72,20 +74,15 @@ def label_correlation_whole(kernels, features, labels, is_centered):
     torch.ne(ordered[1:], ordered[:-1], out=first[1:-1])
     starts = first.nonzero().flatten()
     class_sums = torch.empty((len(starts) - 1, d), dtype=torch.float64, device=device)
-    is_half = features.dtype == torch.bfloat16
-    largest = torch.zeros(1, dtype=torch.int32, device=device) if is_half else None
+    largest = torch.zeros(1, dtype=torch.int32, device=device)
     kernels.class_sums(features, order, starts, class_sums, largest)
     mean, class_partial = kernels.class_moments(class_sums, starts, n)
-    power, how = None, (2, torch.bfloat16)
-    if is_half:
-        # bfloat16 features have eight bits, and one float16 part of what is centred eleven. What is
-        # centred is at most twice the largest.
-        power = kernels.float16_scale(2 * largest.view(torch.float32))
-        how = (1, torch.float16)
+    # Features of any size: else products of tiny ones would vanish, and of large ones overflow.
+    power = kernels.float16_scale(largest.view(torch.float32))
     size, stacks = (d, _column_stacks) if n >= d else (n, _row_stacks)
     gram = torch.zeros((size, size), dtype=torch.float64, device=device)
-    cross = None if is_half else torch.zeros_like(gram)
-    add_symmetric(kernels, gram, cross, stacks(kernels, features, mean, power, *how))
+    cross = torch.zeros_like(gram)
+    add_symmetric(kernels, gram, cross, stacks(kernels, features, mean, power, 2, torch.bfloat16))
     gram_partial = kernels.gram_moments(gram, cross, mean if n >= d else None)
     along = None
     if n < d and not is_centered:
@@ -105,6 +102,8 @@ def _add_gram(kernels, gram, pieces, half, largest):
         half: Round the rows, scaled by powers of two, to float16 once.
         largest: With `half` a bound of the magnitudes of each row, float32 (n).
     """
+    if not len(gram):
+        return
     planes, dtype = (1, torch.float16) if half else (2, torch.bfloat16)
     scale = kernels.float16_scale(largest) if half else None
     own, cross = torch.zeros_like(gram), None if half else torch.zeros_like(gram)
@@ -123,7 +122,9 @@ def _add_gram(kernels, gram, pieces, half, largest):
 
 
 def row_magnitudes(rows):
-    """Return the largest magnitude of each row, float32 (n)."""
+    """Return the largest magnitude of each row, float32 (n); 0 without columns."""
+    if not rows.numel():
+        return torch.zeros(len(rows), dtype=torch.float32, device=rows.device)
     low, high = rows.aminmax(dim=1)
     return torch.maximum(-low, high).float()
 
@@ -144,6 +145,8 @@ def gradient_gram_factors(kernels, outputs, inputs, half, gram):
     """Add <D_i A_i^T, D_j A_j^T> to the upper half of `gram`, in place; gradients are not kept."""
     n, channels, positions = outputs.shape
     width = inputs.shape[1]
+    if not (n and channels and positions and width):
+        return
     largest = None
     if half:  # an entry of D A^T is at most the product of the two norms
         norms = [kernels.squared_norms(part.flatten(1)) for part in (outputs, inputs)]
