@@ -71,28 +71,31 @@ def test_folder_without_a_model_is_told(tmp_path):
         read_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("sizes", [{}, {"val_resize_size": 60, "val_crop_size": 48}])
-@pytest.mark.parametrize("name", ["timm:test_resnet", "timm:test_vit"])
-def test_timm_opens_an_export_and_gives_the_same_outputs(timm_run, tmp_path, name, sizes):
+@pytest.mark.parametrize(
+    ("name", "sizes", "px", "crop"),
+    [
+        ("timm:test_resnet", {}, 64, 1.0),
+        ("timm:test_resnet", {"val_resize_size": 60, "val_crop_size": 48}, 48, 48 / 60),
+        ("timm:test_vit", {"val_resize_size": 224}, 224, 1.0),  # takes one side
+    ],
+)
+def test_timm_opens_an_export_and_gives_the_same_outputs(timm_run, tmp_path, name, sizes, px, crop):
     import timm
 
-    if "vit" in name and sizes:
-        pytest.skip("this model takes one side")
-    px = 224 if "vit" in name else 64
-    won = timm_run(name, **sizes) if px == 64 else timm_run(name, val_resize_size=px)
+    won = timm_run(name, **sizes)
     about = write_bundle(won, tmp_path / "out")
     model = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
     images = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
     ready = prepared(images.to(torch.uint8), about.preprocessing)
-    assert ready.shape[-1] == sizes.get("val_crop_size", px)
+    assert ready.shape[-1] == px
     with torch.inference_mode():
         assert torch.equal(model(ready), read_bundle(tmp_path / "out").model(ready))
     config = model.pretrained_cfg
     assert config["label_names"] == ["5", "6", "7"]
     assert tuple(config["mean"]) == about.preprocessing.mean
-    assert tuple(config["input_size"]) == (3, ready.shape[-1], ready.shape[-1])
+    assert tuple(config["input_size"]) == (3, px, px)
     data = timm.data.resolve_model_data_config(model)
-    assert data["crop_pct"] == pytest.approx(48 / 60 if sizes else 1.0)
+    assert data["crop_pct"] == pytest.approx(crop)
 
 
 def test_other_architectures_are_not_called_timms(digits, tmp_path):
