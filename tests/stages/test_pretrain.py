@@ -52,6 +52,13 @@ def test_pretrain_from_another_entry_starts_at_its_weights(stages):
     assert after["fc.weight"].shape[0] == 3
 
 
+def test_pretrain_that_learned_nothing_says_so(stages, caplog):
+    stages.study["pretraining_recipes"]["upstream"] |= {"lr": 1e-9, "epochs": 1}
+    stages.pretrain()
+    assert "trained has learned next to nothing" in caplog.text
+    assert "guessing among 3 classes gives 0.333" in caplog.text
+
+
 def test_pretrain_that_diverges_is_an_error_and_no_zoo_entry(stages):
     stages.study["pretraining_recipes"]["upstream"] |= {"lr": 1e30, "momentum": 0.0}
     with pytest.raises(PretrainingError, match=r"lower lr .*pretraining_recipes\.upstream"):

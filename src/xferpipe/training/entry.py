@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import polars
@@ -13,6 +14,8 @@ from xferpipe.training.labelled import LabelledImages
 from xferpipe.zoo.card import class_means as means_of
 from xferpipe.zoo.card import write_card, write_class_means
 from xferpipe.zoo.weights import save_weights
+
+log = logging.getLogger(__name__)
 
 
 def write_entry(
@@ -42,6 +45,17 @@ def write_entry(
     """
     features, logits = embed(model, train)
     classes = logits.shape[1]
+    accuracy = None if test is None else evaluate(model, test).accuracy
+    if accuracy is not None and near_chance(accuracy, len(test), classes):
+        log.warning(
+            "%s has learned next to nothing: %.3f of %d test images of its source are right, and "
+            "guessing among %d classes gives %.3f; raise epochs or change lr of its recipe",
+            model_name,
+            accuracy,
+            len(test),
+            classes,
+            1 / classes,
+        )
     save_weights(model, weights)
     write_class_means(class_means, *means_of(features, train.labels, classes))
     write_card(
@@ -51,9 +65,15 @@ def write_entry(
         weights=origin,
         source_classes=classes,
         source_images=len(train),
-        source_accuracy=None if test is None else evaluate(model, test).accuracy,
+        source_accuracy=accuracy,
         **about,
     )
+
+
+def near_chance(accuracy: float, images: int, classes: int) -> bool:
+    """Tell whether guessing would do as well: within three standard errors of one class in c."""
+    chance = 1 / classes
+    return accuracy < chance + 3 * (chance * (1 - chance) / images) ** 0.5
 
 
 def test_split(rows: polars.DataFrame) -> splits.LabelledRows | None:
