@@ -5,9 +5,9 @@
 #include <numeric>
 #include <vector>
 
-#include "../core/correlation.h"
 #include "../core/parallel.h"
 #include "../core/workspace.h"
+#include "correlation.h"
 #include "gradient_gram.h"
 #include "score_tiles.h"
 #include "symmetric.h"

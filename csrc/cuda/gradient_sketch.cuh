@@ -2,7 +2,7 @@
 // the order of the coordinates, as the CPU does: the bits are the same.
 #pragma once
 #include "../core/random.h"
-#include "split.cuh"
+#include "rows.cuh"
 
 namespace xferpipe::cuda {
 

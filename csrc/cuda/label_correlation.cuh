@@ -1,6 +1,9 @@
-// Bodies of what label_correlation needs besides the Gram matrix. Every sum has one owner and one order of additions.
+// Bodies of what label_correlation needs besides the Gram matrix. Every sum has one owner and one
+// order of additions.
 #pragma once
-#include "split.cuh"
+#include <cmath>
+
+#include "rows.cuh"
 
 namespace xferpipe::cuda {
 

@@ -1,8 +1,7 @@
 // The order of a ranking as one unsigned number: smaller keys come first, by falling score and then by
 // rising place. And a sort of keys in shared memory.
 #pragma once
-#include "context.cuh"
-#include "split.cuh"
+#include "rows.cuh"
 
 namespace xferpipe::cuda {
 

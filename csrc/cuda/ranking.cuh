@@ -1,6 +1,8 @@
 // Bodies of the ranking kernels. They read scores that a library product made, a row per query, and
 // never sort a gallery: see docs/kernels.md.
 #pragma once
+#include <cmath>
+
 #include "order.cuh"
 #include "rows.cuh"
 

@@ -1,4 +1,4 @@
-// Rows of float32 or bfloat16 numbers, as every kernel reads them.
+// Rows of float32 or bfloat16 numbers, as every kernel reads them, and the bits of such numbers.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -6,6 +6,20 @@
 #include "context.cuh"
 
 namespace xferpipe::cuda {
+
+XFERPIPE_HOST_DEVICE inline uint32_t bits_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+XFERPIPE_HOST_DEVICE inline float float_of(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+XFERPIPE_HOST_DEVICE inline float from_bfloat16(uint16_t half) {
+  return float_of(static_cast<uint32_t>(half) << 16);
+}
 
 struct Rows {
   const void* data;
@@ -15,10 +29,7 @@ struct Rows {
   XFERPIPE_HOST_DEVICE float at(int64_t row, int64_t column) const {
     const int64_t where = row * stride + column;
     if (!bfloat16) return static_cast<const float*>(data)[where];
-    const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(data)[where]) << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return from_bfloat16(static_cast<const uint16_t*>(data)[where]);
   }
 };
 

@@ -8,25 +8,11 @@
 
 namespace xferpipe::cuda {
 
-XFERPIPE_HOST_DEVICE inline uint32_t bits_of(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-XFERPIPE_HOST_DEVICE inline float float_of(uint32_t bits) {
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 // To bfloat16, halves to even.
 XFERPIPE_HOST_DEVICE inline uint16_t to_bfloat16(float value) {
   const uint32_t bits = bits_of(value);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0;  // NaN stays NaN
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
-}
-XFERPIPE_HOST_DEVICE inline float from_bfloat16(uint16_t half) {
-  return float_of(static_cast<uint32_t>(half) << 16);
 }
 
 // To float16, halves to even.

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from xferpipe.cli import NOT_IN_ORDER, look
-from xferpipe.cli.snakefile import find_snakefile
-from xferpipe.cli.study_options import (
+from xferpipe.cli.options import (
     AsJson,
     ConfigFile,
     Directory,
@@ -19,6 +18,7 @@ from xferpipe.cli.study_options import (
     SnakefilePath,
     UseConda,
 )
+from xferpipe.cli.snakefile import find_snakefile
 
 
 def adopt(

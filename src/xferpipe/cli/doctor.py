@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from xferpipe.cli import NOT_IN_ORDER, look
+from xferpipe.cli.options import AsJson
 
 #: Distributions whose versions decide what a study computes or how it runs.
 _DISTRIBUTIONS = (
@@ -42,7 +43,7 @@ class Finding:
 
 def doctor(
     directory: Annotated[Path, typer.Option(help="Folder that studies run in.")] = Path("."),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check versions, devices, kernels, disk, cached weights and schedulers.
 

@@ -9,6 +9,7 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
+from xferpipe.cli.options import AsJson
 
 
 def export(
@@ -31,7 +32,7 @@ def export(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Write model.onnx too, checked for equal outputs.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Export the model that a study picks for a target: weights, configuration, card.
 

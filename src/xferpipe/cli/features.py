@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from xferpipe.cli import look
+from xferpipe.cli.options import AsJson, Device, Threads
 
 
 def features(
@@ -26,11 +26,9 @@ def features(
     image_px: Annotated[
         int, typer.Option(min=8, max=1024, help="Side in pixels; an exported model has its own.")
     ] = 224,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where it computes.")
-    ] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Threads that it computes with.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    device: Device = "auto",
+    threads: Threads = 2,
+    as_json: AsJson = False,
 ) -> None:
     """Write the features of labelled images under a model.
 
@@ -38,12 +36,10 @@ def features(
 
     Example: xferpipe features photos/flowers flowers.parquet --model timm:resnet18
     """
-    from xferpipe.cli.first_study import entry_of, reader_of
+    from xferpipe.cli.first_study import entry_of, listed, reader_of
     from xferpipe.config.jobs import ManifestJob
-    from xferpipe.datasets.manifest import read_manifest
     from xferpipe.handover.describe import described, opened
     from xferpipe.records import atomic_path
-    from xferpipe.stages.manifest import manifest
     from xferpipe.training.compute import prepare
 
     if not images.exists():
@@ -56,11 +52,7 @@ def features(
         job = ManifestJob.model_validate({"name": "images", "dataset": dataset, "seed": 0})
         network, how = opened(model, entry_of, px=image_px, fit=job.dataset.fit)
         root = place["root"]
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "manifest.parquet"
-            manifest(job, root=root, manifest=path)
-            rows = read_manifest(path)
-        found = described(network, how, rows, root, prepare(device, threads), progress)
+        found = described(network, how, listed(job, root), root, prepare(device, threads), progress)
     written = {output: found}
     if found["split"].is_in(["query", "gallery"]).any():
         written = {

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars
+
+    from xferpipe.config.jobs import ManifestJob
 
 #: A folder or file in a data set's place that gives its layout away, and the reader of it.
 LAYOUTS = {
@@ -33,6 +39,22 @@ def reader_of(images: Path) -> str:
     return next(
         (reader for entry, reader in LAYOUTS.items() if (images / entry).is_dir()), "image_folder"
     )
+
+
+def listed(job: ManifestJob, root: Path) -> polars.DataFrame:
+    """List images as the workflow does: rows of table `manifest`.
+
+    Args:
+        job: The data set and how it is split.
+        root: Folder that its paths start from.
+    """
+    from xferpipe.datasets.manifest import read_manifest
+    from xferpipe.stages.manifest import manifest
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "manifest.parquet"
+        manifest(job, root=root, manifest=path)
+        return read_manifest(path)
 
 
 def content(

@@ -9,6 +9,7 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
+from xferpipe.cli.options import AsJson
 
 #: Folder that kept histories lie in, below the one that the command is started in.
 _KEPT = Path("history")
@@ -70,7 +71,7 @@ def list_(
         list[Path] | None,
         typer.Argument(help="Files of history; unset: the package's own and those in history/."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List what is kept: targets, models, recipes, runs.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from xferpipe.cli import look
+from xferpipe.cli.options import AsJson
 
 _HEAD = """\
 # A study of your own images, written by `xferpipe init`; docs/configuration.md explains every key.
@@ -53,7 +53,7 @@ def init(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="Runs of each model.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing study.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a commented study of your own images, and check the images.
 
@@ -136,16 +136,11 @@ def _check(study, target: str) -> dict:
     """List the images as the workflow will, so that what is wrong is said now."""
     import polars
 
-    from xferpipe.datasets.manifest import read_manifest
+    from xferpipe.cli.first_study import listed
     from xferpipe.graph.stages import job_of
     from xferpipe.graph.stages.parts import root
-    from xferpipe.stages.manifest import manifest
 
-    job = job_of(study, "manifest", target)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "manifest.parquet"
-        manifest(job, root=root(study, target), manifest=path)
-        rows = read_manifest(path)
+    rows = listed(job_of(study, "manifest", target), root(study, target))
     training = rows.filter(polars.col("split") == "train")
     sizes = training["class_name"].value_counts().sort("count", "class_name")
     return {

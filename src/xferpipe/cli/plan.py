@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xferpipe.cli import WRONG_INPUT, look
+from xferpipe.cli.options import AsJson
 from xferpipe.cli.snakefile import find_snakefile
 from xferpipe.console.words import job_line, job_words, shots_words
 
@@ -28,7 +29,7 @@ def plan(
     list_jobs: Annotated[
         bool, typer.Option("--jobs", help="List every job and why it runs, as a run does.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the jobs of a run by rule, why each runs, and the time and disk they will take.
 

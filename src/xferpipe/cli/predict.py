@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from xferpipe.cli import look
+from xferpipe.cli.options import AsJson, Device, Threads
 
 #: Photographs that are shown where nothing is written.
 _SHOWN = 20
@@ -19,11 +20,9 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(help="Parquet file to write; unset: the first are shown.")
     ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where it computes.")
-    ] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Threads that it computes with.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    device: Device = "auto",
+    threads: Threads = 2,
+    as_json: AsJson = False,
 ) -> None:
     """Classify photographs with an exported model; one for retrieval gives features.
 

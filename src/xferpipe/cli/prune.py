@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from xferpipe.cli import look
-from xferpipe.cli.snakefile import find_snakefile
-from xferpipe.cli.study_options import (
+from xferpipe.cli.options import (
     AsJson,
     ConfigFile,
     Directory,
@@ -18,6 +17,7 @@ from xferpipe.cli.study_options import (
     SnakefilePath,
     UseConda,
 )
+from xferpipe.cli.snakefile import find_snakefile
 
 
 def prune(

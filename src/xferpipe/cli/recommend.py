@@ -9,6 +9,7 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
+from xferpipe.cli.options import AsJson
 
 if TYPE_CHECKING:
     import polars
@@ -56,7 +57,7 @@ def recommend(
         bool, typer.Option(help="Where it answers anew: know what comes with the package, too.")
     ] = True,
     top: Annotated[int, typer.Option(min=1, help="Pairs to show.")] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say which model and recipe to fine-tune on a target, and how sure that is.
 

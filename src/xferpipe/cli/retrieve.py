@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from xferpipe.cli import look
+from xferpipe.cli.options import AsJson
 
 
 class Distance(StrEnum):
@@ -63,7 +64,7 @@ def retrieve(
     ] = False,
     list_length: Annotated[int, typer.Option(min=1, help="Gallery images listed a query.")] = 10,
     output: Annotated[Path | None, typer.Option(help="Folder to write the tables to.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Rank a gallery for each query; print CMC, mAP and mINP and write the tables.
 

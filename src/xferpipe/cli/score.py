@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xferpipe.cli import look
+from xferpipe.cli.options import AsJson
 
 if TYPE_CHECKING:
     import numpy
@@ -31,7 +32,7 @@ def score(
         int, typer.Option(min=0, help="Bootstrap draws over images for intervals; 0: none.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn at random.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score how well a model's features fit labelled images; higher predicts better transfer.
 

@@ -11,6 +11,7 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
+from xferpipe.cli.options import AsJson
 
 if TYPE_CHECKING:
     import polars
@@ -27,7 +28,6 @@ Folder = Annotated[
         "--folder", "-f", help="Folder of the tables; unset: of the one study below `results`."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table; see `tables list`.")]
 
 #: Rows of a table that are written between two reports of progress.
@@ -35,7 +35,7 @@ _ROWS_AT_ONCE = 50_000
 
 
 @tables.command("list")
-def list_(folder: Folder = None, as_json: Json = False) -> None:
+def list_(folder: Folder = None, as_json: AsJson = False) -> None:
     """List the tables of a study: rows, size, and what each holds.
 
     Example: xferpipe tables list --folder results/digits/tables
@@ -66,7 +66,7 @@ def list_(folder: Folder = None, as_json: Json = False) -> None:
 
 
 @tables.command()
-def schema(table: Table, as_json: Json = False) -> None:
+def schema(table: Table, as_json: AsJson = False) -> None:
     """Explain the columns of a table: type, unit and meaning.
 
     Example: xferpipe tables schema selection
@@ -94,7 +94,7 @@ def head(
     columns: Annotated[
         str | None, typer.Option(help="Columns to show, with commas; unset: those that fit.")
     ] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the first rows of a table.
 

@@ -17,6 +17,7 @@ from xferpipe.config.base import Block
 from xferpipe.config.jobs import FinetuneJob, ModelSpec
 from xferpipe.datasets import splits
 from xferpipe.datasets.decoding import Fit
+from xferpipe.datasets.geometry import Interpolation
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.handover.card import model_card
 from xferpipe.handover.onnx_file import FILE as ONNX
@@ -24,9 +25,10 @@ from xferpipe.handover.onnx_file import require_onnx, write_onnx
 from xferpipe.handover.winner import Winner
 from xferpipe.records.stamp import read_stamp
 from xferpipe.records.tensors import copy_tensors
+from xferpipe.training.labelled import own_side
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.build import feature_dimension
-from xferpipe.zoo.weights import WeightsError, load_model, read_weights
+from xferpipe.zoo.weights import WeightsError, load_model
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _TIMM = "timm:"
@@ -44,7 +46,7 @@ class Preprocessing(Block):
     fit: Fit
     resize_px: int | None
     crop_px: int | None
-    interpolation: str
+    interpolation: Interpolation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -126,9 +128,7 @@ def write_bundle(won: Winner, output: Path, *, onnx: bool = False) -> About:
     model = load_model(job.spec, won.weights)
     with _new_folder(output) as folder:
         copy_tensors(won.weights, folder / WEIGHTS)
-        content = _timm_part(about, model, won.weights) | {
-            "xferpipe": about.model_dump(mode="json")
-        }
+        content = _timm_part(about, model) | {"xferpipe": about.model_dump(mode="json")}
         (folder / CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         if onnx:
             write_onnx(model, about.preprocessing.px, folder / ONNX)
@@ -167,12 +167,7 @@ def _new_folder(output: Path) -> Iterator[Path]:
 
 
 def _preprocessing(job: FinetuneJob, recipe: Augmentation) -> Preprocessing:
-    sized = recipe.val_resize_size or recipe.val_crop_size
-    own = (
-        job.spec.image_px
-        if not (sized or recipe.train_resize_size or recipe.train_crop_size)
-        else None
-    )
+    own = own_side(job.spec, recipe)
     return Preprocessing(
         decoded_px=job.dataset.image_px,
         fit=job.dataset.fit,
@@ -184,10 +179,9 @@ def _preprocessing(job: FinetuneJob, recipe: Augmentation) -> Preprocessing:
     )
 
 
-def _timm_part(about: About, model: nn.Module, weights: Path) -> dict[str, object]:
+def _timm_part(about: About, model: nn.Module) -> dict[str, object]:
     """Return what timm reads, for a model that timm can build as it is."""
-    _, description = read_weights(weights)
-    if not about.spec.architecture.startswith(_TIMM) or description.get("surgery"):
+    if not about.spec.architecture.startswith(_TIMM) or getattr(model, "surgery", {}):
         return {}
     pre, own = about.preprocessing, model.default_cfg
     return {

@@ -12,7 +12,7 @@ import polars
 import torch
 from torch import nn
 
-from xferpipe.datasets import geometry
+from xferpipe.config.augmentation import Augmentation
 from xferpipe.datasets.augmentation import preprocess
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import decode, processors
@@ -53,11 +53,10 @@ def photographs(place: Path) -> list[Path]:
 
 def prepared(images: torch.Tensor, how: Preprocessing) -> torch.Tensor:
     """Prepare decoded images, uint8 (b, 3, h, w), as in training: float32 (b, 3, px, px)."""
-    if how.resize_px is not None:
-        images = geometry.resized(images, how.resize_px, how.interpolation)
-    if how.crop_px is not None:
-        images = geometry.centre_crop(images, how.crop_px)
-    return preprocess(images, how)
+    sizes = Augmentation(
+        val_resize_size=how.resize_px, val_crop_size=how.crop_px, interpolation=how.interpolation
+    )
+    return preprocess(images, how, sizes)
 
 
 def predict(

@@ -16,6 +16,17 @@ from xferpipe.datasets.images import Images
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
+def own_side(spec: ModelSpec, recipe: Augmentation | None) -> int | None:
+    """Return the side in pixels that a model itself wants: none where the recipe gives sizes."""
+    sized = recipe is not None and (
+        recipe.train_resize_size
+        or recipe.train_crop_size
+        or recipe.val_resize_size
+        or recipe.val_crop_size
+    )
+    return None if sized else spec.image_px
+
+
 class LabelledImages:
     """Some rows of a data set with their labels.
 
@@ -40,14 +51,7 @@ class LabelledImages:
         self.images, self.spec, self.recipe, self.device = images, spec, recipe, device
         self.rows = numpy.asarray(rows)
         self.labels = torch.as_tensor(numpy.asarray(labels), dtype=torch.int64)
-        # The recipe's sizes win; without any, the model's own.
-        sized = recipe is not None and (
-            recipe.train_resize_size
-            or recipe.train_crop_size
-            or recipe.val_resize_size
-            or recipe.val_crop_size
-        )
-        self.px = None if sized else spec.image_px
+        self.px = own_side(spec, recipe)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,9 +1,9 @@
-"""Options of the commands that read a study and the keys of its results."""
+"""Options that several commands have."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,4 +14,6 @@ Directory = Annotated[Path, typer.Option(help="Folder that holds `results`.")]
 SnakefilePath = Annotated[Path | None, typer.Option(help="The workflow's Snakefile.")]
 Smoke = Annotated[bool, typer.Option(help="The study's smoke form.")]
 UseConda = Annotated[bool, typer.Option(help="The study runs with --use-conda.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where it computes.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads that it computes with.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]

@@ -1,9 +1,7 @@
 // Pearson correlation of all n^2 entries of a Gram matrix with those of the label kernel, from five
-// sums (see docs/kernels.md for the derivation). Host and device.
+// sums (see docs/kernels.md for the derivation).
 #pragma once
 #include <cmath>
-
-#include "ranking.h"
 
 namespace xferpipe {
 
@@ -16,7 +14,7 @@ struct CorrelationSums {
 };
 
 // NaN where either side is constant.
-XFERPIPE_HOST_DEVICE inline double label_correlation_value(const CorrelationSums& m) {
+inline double label_correlation_value(const CorrelationSums& m) {
   const double n2 = m.samples * m.samples;
   const double numerator = m.class_square - m.total_square * (m.class_count_square / n2);
   const double features = m.gram_square - m.total_square * (m.total_square / n2);
