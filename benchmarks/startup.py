@@ -3,11 +3,11 @@
 
     python benchmarks/startup.py --starts warm cold --output benchmarks/results/startup.json
 
-The study, by default that of `config.yaml`, is run to its end once with jobs that are forked from a
+The study, by default `studies/digits.yaml`, is run to its end once with jobs that are forked from a
 warm process and once with cold ones. `computing` is the time in the stages' functions, after their
 imports, as each job's log says; `seconds` are those of Snakemake's benchmark files. Processor time
 is that of the run with every process that it started. Goal: half of the jobs' seconds go into
-computing, and the default study takes 3 min 30 s on two cores that nothing else uses.
+computing, and that study takes 3 min 30 s on two cores that nothing else uses.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def main() -> None:
     """Measure each kind of start and write the result after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--starts", nargs="+", choices=["warm", "cold"], default=["warm", "cold"])
-    parser.add_argument("--study", type=Path, default=ROOT / "config.yaml")
+    parser.add_argument("--study", type=Path, default=ROOT / "studies" / "digits.yaml")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/startup.json")
     options = parser.parse_args()

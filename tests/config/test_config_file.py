@@ -9,6 +9,7 @@ import yaml
 
 from xferpipe.config import load_study
 from xferpipe.config.document import config_schema
+from xferpipe.datasets.readers import reader_module
 
 ROOT = Path(__file__).parents[2]
 DEFAULT, DIGITS = ROOT / "config.yaml", ROOT / "studies" / "digits.yaml"
@@ -61,7 +62,36 @@ def test_value_of_the_file_is_the_value_of_the_study(path):
     assert load_study(path).model_dump(mode="json", exclude_unset=True) == content
 
 
-@pytest.mark.parametrize("smoke", [False, True])
-def test_default_study_is_the_study_digits(smoke):
-    """config.yaml explains each key, studies/digits.yaml keeps the study under its name."""
-    assert load_study(DEFAULT, smoke=smoke) == load_study(DIGITS, smoke=smoke)
+def test_recipes_that_the_default_study_takes_from_the_history_are_those_of_the_history():
+    """A race believes what the history says of a recipe of that name."""
+    own = load_study(DEFAULT).finetuning_recipes
+    known = load_study(ROOT / "studies" / "history" / "history.yaml").finetuning_recipes
+    assert {"head", "gentle", "strong"} <= set(own)
+    for name in set(own) & set(known):
+        assert own[name] == known[name], name
+
+
+def test_no_source_of_the_default_study_has_an_image_or_a_class_of_a_target():
+    """Scores and fine-tunes of a model that has seen the test images would say nothing."""
+    study = load_study(DEFAULT)
+    sources = {entry.source for entry in study.zoo.values() if entry.source is not None}
+    targets = {target.dataset for target in study.targets.values()} - {"vehicles"}
+    assert sources
+    assert targets
+    assert not sources & targets
+    content = {name: _images_and_classes(study, name) for name in sources | targets}
+    for source in sources:
+        for target in targets:
+            for ours, theirs in zip(content[source], content[target], strict=True):
+                assert not ours & theirs, (source, target)
+
+
+def _images_and_classes(study, name):
+    """Return the different images of a data set, and its classes by what is drawn or scanned."""
+    dataset = study.datasets[name]
+    reader = reader_module(dataset.reader)
+    table = reader.read(dataset, root=None, seed=study.seed)
+    batches = list(reader.images(dataset, table, seed=study.seed))
+    images = {image.tobytes() for batch in batches for image in batch}
+    assert len(images) > 100
+    return images, {(getattr(dataset, "kind", "digits"), name) for name in table["class_name"]}

@@ -58,8 +58,8 @@ def jobs_of_dry_run(output):
     return output.partition("Job stats:")[0].splitlines()
 
 
-def test_default_study_is_told_in_few_short_lines(new_workflow, tmp_path):
-    study = yaml.safe_load((new_workflow.root / "config.yaml").read_text())
+def test_study_of_many_jobs_is_told_in_few_short_lines(new_workflow, tmp_path):
+    study = yaml.safe_load((new_workflow.root / "studies" / "digits.yaml").read_text())
     output = new_workflow(tmp_path, study).run("--dry-run").stdout
     jobs = jobs_of_dry_run(output)
     assert len(jobs) > 130
