@@ -139,8 +139,9 @@ class LoadWeightsJob(Job):
 
     model: str
     spec: ModelSpec
-    weights: Literal["random", "torchvision", "timm", "file"]
+    weights: Literal["random", "torchvision", "timm", "file", "package"]
     name: str | None
+    order: bool
     seed: int
 
     def places(self) -> frozenset[str]:
