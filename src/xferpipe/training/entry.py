@@ -46,7 +46,8 @@ def write_entry(
     features, logits = embed(model, train)
     classes = logits.shape[1]
     accuracy = None if test is None else evaluate(model, test).accuracy
-    if accuracy is not None and near_chance(accuracy, len(test), classes):
+    near = None if accuracy is None else near_chance(accuracy, len(test), classes)
+    if near:
         log.warning(
             "%s has learned next to nothing: %.3f of %d test images of its source are right, and "
             "guessing among %d classes gives %.3f; raise epochs or change lr of its recipe",
@@ -66,6 +67,7 @@ def write_entry(
         source_classes=classes,
         source_images=len(train),
         source_accuracy=accuracy,
+        near_chance=near,
         **about,
     )
 
