@@ -247,6 +247,23 @@ class ContinualJob(TuningJob):
     part_by: Literal["classes", "images"]
 
 
+class ExportJob(Job):
+    """Hand over the model that the answer picks for a target, as a folder of its own.
+
+    `architectures` are those of the study's models: any of them may be picked.
+    """
+
+    target: str
+    shots: Shots
+    architectures: tuple[str, ...]
+
+
+class ExportOnnxJob(Job):
+    """Write an exported model as ONNX."""
+
+    architectures: tuple[str, ...]
+
+
 class AggregateJob(Job):
     """Gather all rows into the result tables and judge the scores."""
 
