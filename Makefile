@@ -49,8 +49,8 @@ docs: install ## Write the generated files: the schema of a study, references
 
 lock: ## Resolve the dependencies of pyproject.toml anew into requirements.lock
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra cluster --extra onnx \
-		--no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra cluster --extra demo \
+		--extra onnx --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 bench: install ## Run every benchmark: kernels against peers, scores, training, probes, planning
 	$(BIN)/python -m benchmarks

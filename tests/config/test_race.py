@@ -54,8 +54,8 @@ def test_every_model_is_scored_where_it_races(study):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"budget": {}}, "either runs or hours"),
-        ({"budget": {"runs": 3, "hours": 1}}, "either runs or hours"),
+        ({"budget": {}}, "either runs, minutes or hours"),
+        ({"budget": {"runs": 3, "hours": 1}}, "either runs, minutes or hours"),
         ({"budget": {"runs": 0}}, "choose.0.budget.runs"),
         ({"budget": {"hours": float("inf")}}, "choose.0.budget.hours"),
         ({"targets": ["nothing"]}, "choose[0].targets: 'nothing' is not defined; allowed: digits"),

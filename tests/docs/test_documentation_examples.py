@@ -87,7 +87,7 @@ def test_tutorial_followed_word_by_word_ends_at_a_report(page):
         tutorial.do(block)
     report = (tutorial.folder / "results" / "photos" / "report.html").read_text()
     assert re.search("(Fine-tune|Leads so far:) <strong>resnet8_", report)
-    assert (tutorial.folder / "finetunes.csv").read_text().count("\n") == 21
+    assert (tutorial.folder / "finetunes.csv").read_text().count("\n") == 31
 
 
 def test_links_between_pages_lead_somewhere():

@@ -48,6 +48,7 @@ def conda_dependencies(name):
     [
         *PROJECT["dependencies"],
         *PROJECT["optional-dependencies"]["cluster"],
+        *PROJECT["optional-dependencies"]["demo"],
         *PROJECT["optional-dependencies"]["dev"],
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy
 import pytest
 from PIL import Image, PngImagePlugin
@@ -11,7 +13,7 @@ from tests.graph.rounds import PLACE, Written
 from xferpipe.graph.prune import losers
 from xferpipe.graph.stages import STAGES
 from xferpipe.records import empty, write_table
-from xferpipe.records.stamp import stamping
+from xferpipe.records.stamp import stamped_text, stamping
 
 DRAWN_SGD, DRAWN_HEAD, TRAINED_SGD = ("drawn", "sgd"), ("drawn", "head"), ("trained", "sgd")
 #: How a round of a finished race may end: pairs of the top group, and the one that is named.
@@ -21,6 +23,7 @@ ENDS = {"top": [DRAWN_SGD, TRAINED_SGD], "named": TRAINED_SGD}
 @pytest.fixture
 def study(tiny_study):
     tiny_study["finetunes"] = []
+    tiny_study["export"] = {"targets": "none"}
     tiny_study["choose"] = [{"targets": ["digits"], "budget": {"runs": 4}, "keep": "winner"}]
     return tiny_study
 
@@ -88,6 +91,21 @@ def test_weights_stay_until_every_job_that_reads_them_is_done(study, tmp_path):
     path = tmp_path / STAGES["reference"].path(PLACE, "reference")
     path.parent.mkdir(parents=True)
     save_file({"features": numpy.zeros(3)}, path, written.keys(*job).stamp.metadata())
+    assert lost(written, study, tmp_path) == {DRAWN_SGD, DRAWN_HEAD}
+
+
+def test_weights_stay_until_the_picked_model_is_exported(study, tmp_path):
+    study["export"] = {"targets": ["digits"]}
+    written = finished(study, tmp_path, **ENDS)
+    assert lost(written, study, tmp_path) == set()
+    stage, stamp = STAGES["export"], written.keys("export", *PLACE).stamp
+    folder = tmp_path / "export" / "/".join(PLACE)
+    folder.mkdir(parents=True)
+    with stamping(stamp):
+        save_file({"a": numpy.zeros(3)}, folder / stage.files["weights"], stamp.metadata())
+        (folder / stage.files["configuration"]).write_text(json.dumps(stamp.metadata()))
+        assert lost(written, study, tmp_path) == set()
+        (folder / stage.files["card"]).write_text(stamped_text("# A model"))
     assert lost(written, study, tmp_path) == {DRAWN_SGD, DRAWN_HEAD}
 
 

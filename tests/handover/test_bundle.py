@@ -32,6 +32,26 @@ def test_export_holds_the_weights_the_classes_and_the_figures(digits, tmp_path):
     assert "- Weights that it started from: trained in the study." in card
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"named": True}, "The study names it as the best. Probability of being the best"),
+        ({"settled": True}, "The study picks it: no other is better by a difference that matters"),
+        ({"pick": True}, "It leads, and the question is open"),
+        ({}, "It is not the pick of the study. Probability"),
+    ],
+)
+def test_card_says_how_sure_the_answer_is(digits, flags, words, tmp_path):
+    from dataclasses import replace
+
+    none = dict.fromkeys(("pick", "named", "settled"), False)
+    own = digits.answer | none | flags | {"probability_best": 0.421}
+    write_bundle(replace(digits, answer=own), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert words in card
+    assert "of all that were compared: 0.42; of being within 0.01 of it: " in card
+
+
 def test_export_does_not_touch_a_folder_that_is_there(digits, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError):

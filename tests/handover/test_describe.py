@@ -81,6 +81,18 @@ def test_features_of_a_folder_are_what_score_reads(export, by_class, tmp_path, c
     assert values["leep"] is not None
 
 
+def test_folder_with_one_image_a_class_has_features_though_none_is_left_to_test_on(
+    export, by_class, tmp_path, capsys
+):
+    for name in ("5", "6"):
+        (tmp_path / "few" / name).mkdir(parents=True)
+        (first,) = sorted((by_class / name).glob("*.png"))[:1]
+        (tmp_path / "few" / name / first.name).write_bytes(first.read_bytes())
+    run(capsys, "features", tmp_path / "few", tmp_path / "f.parquet", "--model", export)
+    found = polars.read_parquet(tmp_path / "f.parquet")
+    assert found.select("split", "class_name").rows() == [("train", "5"), ("train", "6")]
+
+
 def test_queries_and_gallery_of_a_reidentification_set_lie_apart(
     finished_run, tables, tmp_path, capsys
 ):

@@ -4,7 +4,7 @@ import polars
 import pytest
 
 from xferpipe.handover.winner import _best, winner
-from xferpipe.records import read_table
+from xferpipe.records import read_table, write_table
 
 
 def test_winner_is_a_run_of_the_pair_that_the_answer_picks(tables, digits):
@@ -36,6 +36,27 @@ def test_options_take_the_place_of_the_pick(tables):
 def test_what_is_not_there_is_named_with_what_is(tables, target, options, words):
     with pytest.raises(ValueError, match=words):
         winner(tables, target, **options)
+
+
+def test_without_a_pick_that_was_run_here_the_first_in_the_order_that_was_is_taken(
+    finished, tables
+):
+    folder = finished.results / "tables"
+    answers = read_table("answers", tables / "answers.parquet")
+    # As where own results of somebody pick a pair that this study never ran.
+    runs = read_table("finetunes", tables / "finetunes.parquet")
+    picked = answers.filter("pick", target="digits").row(0, named=True)
+    pair = {"model": picked["model"], "recipe": picked["recipe"], "target": "digits"}
+    kept = runs.join(polars.DataFrame([pair]), on=list(pair), how="anti")
+    write_table("finetunes", kept, folder / "finetunes.parquet")
+    others = answers.filter(~polars.col("pick"), polars.col("runs") > 0, target="digits")
+    found = winner(folder, "digits")
+    assert (found.run["model"], found.run["recipe"]) == others.select("model", "recipe").row(0)
+    assert not found.answer["pick"]
+    failed = runs.with_columns(status=polars.lit("diverged"), reason=polars.lit("loss is nan"))
+    write_table("finetunes", failed, folder / "finetunes.parquet")
+    with pytest.raises(ValueError, match="no run on 'digits' finished: seed 0: loss is nan"):
+        winner(folder, "digits")
 
 
 def test_weights_that_were_pruned_say_so(finished):

@@ -15,7 +15,7 @@ from xferpipe.records import read_table
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("races")]
 
-END = {"aggregate", "report", "figures"}
+END = {"aggregate", "report", "figures", "export"}
 #: What a round decides, as against what it measured.
 CHOICE = ["target", "shots", "round", "model", "recipe", "runs", "first_seed", "chosen", "stopped"]
 CANDIDATES = [("trained", "sgd"), ("trained", "head"), ("drawn", "sgd"), ("drawn", "head")]
@@ -91,6 +91,29 @@ def test_race_ends_with_all_rounds_in_the_tables_and_a_report(raced_run):
     assert decisions.filter(target="digits", round=0, model="drawn", recipe="sgd")["runs"][0] == 1
     assert (raced_run.results / "report.html").stat().st_size > 100_000
     assert len(list(raced_run.results.glob("retrieval/**/retrieval.parquet"))) == 2
+
+
+def test_model_that_the_answer_picks_is_exported_for_each_race(raced_run, tmp_path):
+    import torch
+
+    from xferpipe.handover.bundle import read_bundle, write_bundle
+    from xferpipe.handover.winner import winner
+    from xferpipe.records.stamp import read_stamp
+
+    answers = table(raced_run, "answers")
+    for target in ("digits", "vehicles"):
+        folder = raced_run.results / "export" / target / "full"
+        bundle = read_bundle(folder)
+        picked = answers.filter("pick", target=target).select("model", "recipe").rows()
+        assert [(bundle.about.model, bundle.about.recipe)] == picked
+        stamps = {read_stamp(path) for path in folder.iterdir()}
+        assert {stamp.job for stamp in stamps} == {f"export {target}/full"}
+        chosen = winner(raced_run.results / "tables", target)
+        write_bundle(chosen, tmp_path / target)
+        by_command = read_bundle(tmp_path / target)
+        assert by_command.about == bundle.about
+        pairs = zip(by_command.model.parameters(), bundle.model.parameters(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
 
 
 def test_finished_race_has_nothing_to_do(raced):

@@ -36,10 +36,12 @@ def features(
 
     Example: xferpipe features photos/flowers flowers.parquet --model timm:resnet18
     """
-    from xferpipe.cli.first_study import entry_of, listed, reader_of
+    from xferpipe.cli.first_study import reader_of
+    from xferpipe.cli.named_models import entry_of
     from xferpipe.config.jobs import ManifestJob
     from xferpipe.handover.describe import described, opened
     from xferpipe.records import atomic_path
+    from xferpipe.stages.manifest import rows_of
     from xferpipe.training.compute import prepare
 
     if not images.exists():
@@ -52,7 +54,8 @@ def features(
         job = ManifestJob.model_validate({"name": "images", "dataset": dataset, "seed": 0})
         network, how = opened(model, entry_of, px=image_px, fit=job.dataset.fit)
         root = place["root"]
-        found = described(network, how, listed(job, root), root, prepare(device, threads), progress)
+        rows = rows_of(job, root, tested=False)
+        found = described(network, how, rows, root, prepare(device, threads), progress)
     written = {output: found}
     if found["split"].is_in(["query", "gallery"]).any():
         written = {

@@ -1,15 +1,13 @@
-"""The first study of somebody's own images: which models, which recipes, and why these."""
+"""The first study of somebody's own images: which recipes, how long, and why these."""
 
 from __future__ import annotations
 
-import tempfile
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import polars
-
-    from xferpipe.config.jobs import ManifestJob
+from xferpipe.cli.named_models import LITE, PACKAGES, SMALL, entries_of
 
 #: A folder or file in a data set's place that gives its layout away, and the reader of it.
 LAYOUTS = {
@@ -17,13 +15,59 @@ LAYOUTS = {
     "bounding_box_train": "market1501",
     "train_test_split": "vehicleid",
 }
+#: Fine-tuning time of a race where nobody says how much.
+BUDGET = "30m"
+#: Runs of each pair: without two, nobody knows how sure an answer is. A race asks for fewer.
+SEEDS, MOST_SEEDS = 2, 3
 _TABLES = (".csv", ".parquet")
-#: Word that asks for models which this workflow pretrains itself, without any download.
-SMALL = "small"
+#: Sides in pixels: of small models; of images for them and the lite ones; for all others.
+_SMALL_PX, _LITE_PX, _PX = 32, 96, 224
+#: Images that a choice should rest on, and the part of the training images that it may take.
+_CHOSEN_ON, _MOST_HELD_OUT, _HELD_OUT = 100, 0.4, 0.2
 
 _SMALL_STATISTICS = {"mean": [0.3, 0.3, 0.3], "std": [0.4, 0.4, 0.4]}
 #: As in the default study: plain SGD at 0.1 leaves 26 letters at chance.
 _PRETRAINING = {"epochs": 8, "batch_size": 32, "opt": "adam", "lr": 0.003}
+#: Recipes of the history of transfer that comes with xferpipe, under their names there: what is
+#: known of them counts from the first round on (studies/history/history.yaml).
+_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "classification": {
+        "head": {
+            "epochs": 30,
+            "batch_size": 32,
+            "lr": 0.05,
+            "train_layers": "head",
+            "cache_features": True,
+        },
+        "gentle": {
+            "epochs": 5,
+            "batch_size": 16,
+            "opt": "adamw",
+            "lr": 0.0005,
+            "freeze_bn": "all",
+        },
+        "strong": {"epochs": 5, "batch_size": 16, "opt": "adamw", "lr": 0.003},
+    },
+    "retrieval": {
+        "identities": {
+            "epochs": 20,
+            "batch_size": 32,
+            "opt": "adam",
+            "lr": 0.001,
+            "loss": "cross_entropy_triplet",
+            "sampler": "pk",
+        },
+        "identities_gentle": {
+            "epochs": 20,
+            "batch_size": 32,
+            "opt": "adam",
+            "lr": 0.0003,
+            "freeze_bn": "all",
+            "loss": "cross_entropy_triplet",
+            "sampler": "pk",
+        },
+    },
+}
 
 
 def reader_of(images: Path) -> str:
@@ -41,90 +85,143 @@ def reader_of(images: Path) -> str:
     )
 
 
-def listed(job: ManifestJob, root: Path) -> polars.DataFrame:
-    """List images as the workflow does: rows of table `manifest`.
+def usual_task(images: Path, reader: str) -> str:
+    """Return what a folder or table is for: retrieval where there are identities."""
+    if reader == "table":
+        import polars
+
+        read = polars.scan_parquet if images.suffix.lower() == ".parquet" else polars.scan_csv
+        return "retrieval" if "identity" in read(images).collect_schema() else "classification"
+    return "retrieval" if reader in LAYOUTS.values() else "classification"
+
+
+def study_name(images: Path) -> str:
+    """Return the name that a study of a folder or table gets."""
+    words = re.sub(r"[^A-Za-z0-9_.-]+", "_", images.resolve().stem).strip("_.-")
+    return words or "study"
+
+
+def words_of(text: str) -> list[str]:
+    """Take words apart that stand between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def budget_of(text: str) -> dict[str, Any] | None:
+    """Read a budget: a time of fine-tuning, a number of runs, or `all`.
 
     Args:
-        job: The data set and how it is split.
-        root: Folder that its paths start from.
+        text: `90s`, `5m`, `1.5h`, `12` or `all`.
+    Returns:
+        Block `budget` of a race; None for everything.
+    Raises:
+        ValueError: It is none of these, or nothing can be run within it.
     """
-    from xferpipe.datasets.manifest import read_manifest
-    from xferpipe.stages.manifest import manifest
+    if text == "all":
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    amount = float(found[1]) if found else 0.0
+    if not found or amount <= 0 or (not found[2] and amount != int(amount)):
+        raise ValueError(
+            f"--budget: {text!r} is no budget; expected a time of fine-tuning as 90s, 5m or 2h, a "
+            "number of runs as 12, or all"
+        )
+    if not found[2]:
+        return {"runs": int(amount)}
+    if found[2] == "s":
+        return {"minutes": amount / 60}
+    return {"minutes" if found[2] == "m" else "hours": int(amount) if amount % 1 == 0 else amount}
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "manifest.parquet"
-        manifest(job, root=root, manifest=path)
-        return read_manifest(path)
+
+def recipes_of(task: str, wanted: Sequence[str] | None) -> dict[str, Any]:
+    """Return the recipes of a task, all or those that are named.
+
+    Raises:
+        ValueError: One is unknown.
+    """
+    known = _RECIPES[task]
+    for name in wanted or ():
+        if name not in known:
+            raise ValueError(
+                f"--recipes: {name!r} is unknown; allowed for {task}: {', '.join(known)}. Others "
+                "are written into the study, below finetuning_recipes"
+            )
+    return {name: dict(recipe) for name, recipe in known.items() if not wanted or name in wanted}
+
+
+def dataset_of(images: Path, reader: str, models: Sequence[str], px: int | None) -> dict[str, Any]:
+    """Return the block of a data set.
+
+    Args:
+        images: Folder of the images, or the table that lists them; written as it is, so that a
+            relative one stays relative.
+        reader: Reader of the data set, see `xferpipe.config.datasets`.
+        models: Words for the models.
+        px: Side in pixels that images are decoded to; None: 32 for small models alone, 96 with
+            lite ones, else 224.
+    """
+    if px is None:
+        lite = {SMALL, LITE, *PACKAGES}
+        px = _SMALL_PX if set(models) == {SMALL} else _LITE_PX if set(models) <= lite else _PX
+    if reader == "table":
+        place = {"path": str(images), "root": str(images.parent)}
+    else:
+        place = {"root": str(images)}
+    return {"reader": reader, **place, "image_px": px}
 
 
 def content(
     *,
     name: str,
-    images: Path,
-    reader: str,
+    dataset: dict[str, Any],
     task: str,
-    models: list[str],
-    image_px: int | None,
-    seeds: int,
+    training_images: int,
+    models: Sequence[str],
+    recipes: Sequence[str] | None,
+    budget: dict[str, Any] | None,
+    seeds: int | None,
 ) -> dict[str, Any]:
     """Return a study of one target.
 
     Args:
         name: Name of the study and of its target.
-        images: Folder of the images, or the table that lists them; written as it is, so that a
-            relative one stays relative.
-        reader: Reader of the data set, see `xferpipe.config.datasets`.
+        dataset: Its images, see `dataset_of`.
         task: classification or retrieval.
-        models: `small`, torchvision names, or `timm:<name>`.
-        image_px: Side in pixels that images are decoded to; None: 32 for small models, else 224.
-        seeds: Runs of each model: without two, nobody knows how sure an answer is.
+        training_images: How many of the images are no test images.
+        models: Words for the models, see `named_models`.
+        recipes: Names of the recipes; None: all of the task.
+        budget: What the race may cost; None: everything is run.
+        seeds: Runs of each model and recipe; None: as many as the race needs, up to 3, or 2.
     Returns:
         What `config.yaml` holds.
     Raises:
-        ValueError: A model has an unknown name or no pretrained weights.
+        ValueError: A model or recipe is unknown, or the name is that of a source.
     """
-    small = SMALL in models
-    px = image_px or (32 if set(models) == {SMALL} else 224)
-    if reader == "table":
-        dataset: dict[str, Any] = {"reader": "table", "path": str(images)}
-        dataset["root"] = str(images.parent)
-    else:
-        dataset = {"reader": reader, "root": str(images)}
-    datasets = {name: dataset | {"image_px": px}}
-    zoo: dict[str, Any] = {}
-    for model in models:
-        zoo.update(_small(px) if model == SMALL else entry_of(model))
+    small, px = SMALL in models, dataset["image_px"]
+    # Beside others the small models see small images: they are what is cheap.
+    small_px = px if set(models) == {SMALL} else min(px, _SMALL_PX)
+    datasets = {name: dataset}
+    zoo = entries_of(models)
     study: dict[str, Any] = {"name": name, "seed": 0, "datasets": datasets}
     if small:
         if name in _sources(px):
             raise ValueError(f"--name: {name!r} is a source of the small models; give another name")
-        datasets.update(_sources(px))
-    study["targets"] = {name: {"dataset": name, "task": task}}
+        datasets.update(_sources(small_px))
+        zoo |= _small(small_px, side=None if small_px == px else small_px)
+    target = {"dataset": name, "task": task}
+    if task == "classification" and training_images * _HELD_OUT < _CHOSEN_ON:
+        target["validation_fraction"] = round(min(_MOST_HELD_OUT, _CHOSEN_ON / training_images), 2)
+    study["targets"] = {name: target}
     if small:
         study["pretraining_recipes"] = {"upstream": dict(_PRETRAINING)}
-    study["finetuning_recipes"] = _recipes(task)
+    study["finetuning_recipes"] = recipes_of(task, recipes)
     study["zoo"] = zoo
-    runs = list(range(seeds))
-    study["finetunes"] = [{"recipes": list(study["finetuning_recipes"]), "seeds": runs}]
+    if budget is None:
+        grid = {"recipes": list(study["finetuning_recipes"]), "seeds": list(range(seeds or SEEDS))}
+        study["finetunes"] = [grid]
+        study["export"] = {"targets": "all"}
+    else:
+        study["choose"] = [{"budget": budget, "seeds": seeds or MOST_SEEDS}]
     return study
-
-
-def _recipes(task: str) -> dict[str, Any]:
-    if task == "retrieval":
-        return {
-            "identities": {
-                "epochs": 20,
-                "batch_size": 32,
-                "opt": "adam",
-                "lr": 0.001,
-                "loss": "cross_entropy_triplet",
-                "sampler": "pk",
-            }
-        }
-    return {
-        "whole_model": {"epochs": 10, "batch_size": 32, "lr": 0.01},
-        "head_only": {"epochs": 10, "batch_size": 32, "lr": 0.1, "train_layers": "head"},
-    }
 
 
 def _sources(px: int) -> dict[str, Any]:
@@ -136,50 +233,24 @@ def _sources(px: int) -> dict[str, Any]:
     }
 
 
-def _small(px: int) -> dict[str, Any]:
+def small_models() -> list[str]:
+    """Return the names of the models that `small` stands for."""
+    return list(_small(_SMALL_PX, side=None))
+
+
+def _small(px: int, side: int | None) -> dict[str, Any]:
+    """Return the small models' entries; `side` is what they resize images to."""
+    fed = _SMALL_STATISTICS | ({} if side is None else {"image_px": side})
     pretrained = {
         f"resnet8_{source}": {
             "architecture": "cifar_resnet8",
             "weights": "pretrain",
             "source": source,
             "recipe": "upstream",
-            **_SMALL_STATISTICS,
+            **fed,
         }
         for source in _sources(px)
     }
-    random = {"architecture": "cifar_resnet8", "weights": "random", **_SMALL_STATISTICS}
-    return pretrained | {"resnet8_random": random}
-
-
-def entry_of(model: str) -> dict[str, Any]:
-    """Return the zoo entry of a pretrained model, by its name in the zoo.
-
-    Raises:
-        ValueError: The name is unknown, or the model has no pretrained weights.
-    """
-    if model.startswith("timm:"):
-        import timm
-
-        architecture, _, tag = model.removeprefix("timm:").partition(".")
-        if not timm.is_model(architecture):
-            raise ValueError(
-                f"--models: timm has no model {architecture!r}; see timm.list_models()"
-            )
-        config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
-        tag = tag or (config.tag if config is not None else "")
-        if not tag:
-            raise ValueError(f"--models: timm has no pretrained weights for {architecture!r}")
-        statistics = {"mean": list(config.mean), "std": list(config.std)}
-        entry = {"architecture": f"timm:{architecture}", "weights": "timm", "name": tag}
-        return {f"{architecture}.{tag}": entry | statistics}
-    from torchvision import models
-
-    known = models.list_models(module=models)
-    if model not in known:
-        near = [name for name in known if name[:3] == model[:3]]
-        raise ValueError(
-            f"--models: {model!r} is unknown; allowed: {SMALL}, timm:<name>, and torchvision's "
-            f"{', '.join(near or known)}"
-        )
-    weights = models.get_model_weights(model).DEFAULT.name
-    return {model: {"architecture": model, "weights": "torchvision", "name": weights}}
+    return pretrained | {
+        "resnet8_random": {"architecture": "cifar_resnet8", "weights": "random", **fed}
+    }

@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 import os
-import re
+import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.options import AsJson
+from xferpipe.console.words import program
+
+if TYPE_CHECKING:
+    import polars
+
+Task = Annotated[
+    Literal["classification", "retrieval"] | None,
+    typer.Option(help="Classes to tell apart, or identities to find again."),
+]
+Models = Annotated[
+    str | None,
+    typer.Option(
+        help="Models with commas: small (pretrained here), lite (ImageNet, as Python packages), "
+        "names of torchvision, timm:<name>, or FILE@<name of its architecture>."
+    ),
+]
+Recipes = Annotated[
+    str | None, typer.Option(help="Recipes with commas: head, gentle, strong; unset: all.")
+]
+BudgetText = Annotated[
+    str | None,
+    typer.Option(help="Fine-tuning at most: a time (5m, 2h), a number of runs (12), or all."),
+]
+ImagePx = Annotated[
+    int | None,
+    typer.Option(min=8, max=1024, help="Side in pixels; unset: 32 (small), 96 (lite), 224."),
+]
 
 _HEAD = """\
 # A study of your own images, written by `xferpipe init`; docs/configuration.md explains every key.
 #
-#   xferpipe plan --configfile {path}                     what would run, and how long
-#   {run}             run it
+#   {plan}     what would run, and how long
+#   {run}     run it
+#   {snakemake}     the same
 #
-# The report is then results/{name}/report.html.
+# The report is then results/{name}/report.html, and the model that it picks results/{name}/export.
 #
-# Relative paths count from the folder that snakemake is started in, where `results` is made: with
-# them, the folder can move as a whole. Neither ~ nor $HOME is expanded here.
+# Relative paths count from the folder that it is started in, where `results` is made: with them,
+# the folder can move as a whole. Neither ~ nor $HOME is expanded here.
 """
 #: Fewer images than this in a class leave next to nothing to train on after the hold-outs.
 _FEW_IMAGES = 10
@@ -34,90 +63,167 @@ def init(
         Path | None,
         typer.Option(help="Folder with one folder per class, a re-ID set, or a CSV/Parquet table."),
     ] = None,
-    task: Annotated[
-        Literal["classification", "retrieval"] | None,
-        typer.Option(help="Classes to tell apart, or identities to find again."),
-    ] = None,
-    models: Annotated[
-        str | None,
-        typer.Option(
-            help="Models with commas: small (pretrained here, no download), torchvision names such "
-            "as resnet50, timm:<name>."
-        ),
-    ] = None,
+    task: Task = None,
+    models: Models = None,
+    recipes: Recipes = None,
+    budget: BudgetText = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the study; unset: the folder's.")
     ] = None,
-    image_px: Annotated[
-        int | None, typer.Option(min=8, max=1024, help="Side in pixels; unset: 32 or 224.")
+    image_px: ImagePx = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=20, help="Runs of each model and recipe; unset: as many as needed."
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=20, help="Runs of each model.")] = 2,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing study.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a commented study of your own images, and check the images.
 
-    Asks for what no option says when it runs in a terminal.
+    Asks for what no option says when it runs in a terminal. `xferpipe run` does it all in one.
 
     Example: xferpipe init flowers.yaml --images photos/flowers --task classification --models small
     """
-    from xferpipe.cli.first_study import LAYOUTS, content, reader_of
-    from xferpipe.config import load_study
-    from xferpipe.config.commented import commented_yaml
-    from xferpipe.records import atomic_path
+    from xferpipe.cli.first_study import reader_of, usual_task
+    from xferpipe.cli.named_models import usual_models
 
     if output.is_dir():
         raise ValueError(f"{output} is a folder; give the study a name in it")
     if output.exists() and not force:
         raise ValueError(f"{output} is there already; give another name, or --force to replace it")
-    # A shell expands `~` only where nothing quotes it, and a study does not expand it at all.
-    images = Path(os.path.expanduser(images or _ask("images", "Where are the images?")))
-    if not images.exists():
-        raise FileNotFoundError(2, "no such folder or table", str(images))
-    reader = reader_of(images)
-    reidentification = reader in LAYOUTS.values()
+    images = found_images(images or _ask("images", "Where are the images?"))
     if task is None:
-        default = "retrieval" if reidentification else "classification"
-        task = _ask("task", "classification or retrieval?", default)
-    if reidentification and task == "classification":
-        raise ValueError(f"{images} is a {reader} set: its task is retrieval, not classification")
-    if task == "retrieval" and reader == "image_folder":
-        raise ValueError(
-            f"{images} has no re-identification layout ({', '.join(LAYOUTS)}); give one, or a CSV "
-            "or Parquet table with path, identity, camera and split"
-        )
-    asked = models or _ask("models", "Which models?", "small")
-    wanted = [word.strip() for word in asked.split(",") if word.strip()]
-    with look.progress("looking up models", quiet=as_json):
-        study = content(
-            name=name or _name(images),
-            images=images,
-            reader=reader,
-            task=task,
-            models=wanted,
-            image_px=image_px,
-            seeds=seeds,
-        )
-    checked = load_study(study)
-    with look.progress("reading the images", quiet=as_json):
-        found = _check(checked, study["name"])
-    run = f"snakemake --cores all --configfile {output}"
-    if not Path("Snakefile").exists():
-        run += ' --snakefile "$(xferpipe snakefile)"'
-    head = _HEAD.format(path=output, name=study["name"], run=run)
-    with atomic_path(output) as temporary:
-        temporary.write_text(commented_yaml(study, head))
-    facts = {
-        "study": str(output),
-        "task": task,
-        "models": list(study["zoo"]),
-        "finetunes": len(checked.runs()),
-        **found,
-    }
+        usual = usual_task(images, reader_of(images))
+        task = _ask("task", "classification or retrieval?", usual)
+    models = models or _ask("models", "Which models?", ",".join(usual_models()))
+    options = Options(task, models, recipes, budget, name, image_px, seeds)
+    study, facts = first_study(images, options, quiet=as_json)
+    write(study, images, output)
+    facts = {"study": str(output), **facts}
     if as_json:
         look.print_json(facts)
         return
-    _tell(facts, run)
+    tell(facts)
+    next_ = _commands(program("xferpipe"), images, output)[:2]
+    look.say("\nNext:\n" + "\n".join(f"  {line}" for line in next_))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person says of a first study; None where nothing is said.
+
+    Attributes:
+        task: classification or retrieval.
+        models: Words with commas.
+        recipes: Names with commas.
+        budget: As `budget_of` reads it.
+        name: Name of the study.
+        image_px: Side in pixels.
+        seeds: Runs of each model and recipe.
+    """
+
+    task: str | None = None
+    models: str | None = None
+    recipes: str | None = None
+    budget: str | None = None
+    name: str | None = None
+    image_px: int | None = None
+    seeds: int | None = None
+
+
+def found_images(given: Path | str) -> Path:
+    """Return the folder or table of the images.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    # A shell expands `~` only where nothing quotes it, and a study does not expand it at all.
+    images = Path(os.path.expanduser(given))
+    if not images.exists():
+        raise FileNotFoundError(2, "no such folder or table", str(images))
+    return images
+
+
+def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, dict]:
+    """Return the study of a folder of images, and what is in it; the images are checked.
+
+    Args:
+        images: Folder or table.
+        options: What is said of it; what is not said is the usual.
+        quiet: Show no progress.
+    Raises:
+        ValueError: Options do not go together, or a model, recipe or budget is unknown.
+        DatasetError: The images cannot be used.
+    """
+    from xferpipe.cli import first_study as first
+    from xferpipe.cli.named_models import usual_models
+    from xferpipe.config import load_study
+    from xferpipe.config.jobs import ManifestJob
+    from xferpipe.stages.manifest import rows_of
+
+    reader = first.reader_of(images)
+    task = options.task or first.usual_task(images, reader)
+    if reader in first.LAYOUTS.values() and task == "classification":
+        raise ValueError(f"{images} is a {reader} set: its task is retrieval, not classification")
+    if task == "retrieval" and reader == "image_folder":
+        raise ValueError(
+            f"{images} has no re-identification layout ({', '.join(first.LAYOUTS)}); give one, or "
+            "a CSV or Parquet table with path, identity, camera and split"
+        )
+    name = options.name or first.study_name(images)
+    budget = first.budget_of(options.budget or first.BUDGET)
+    recipes = None if options.recipes is None else first.words_of(options.recipes)
+    first.recipes_of(task, recipes)
+    models = first.words_of(options.models) if options.models else usual_models()
+    dataset = first.dataset_of(images, reader, models, options.image_px)
+    with look.progress("reading the images", quiet=quiet):
+        job = ManifestJob.model_validate({"name": name, "dataset": dataset, "seed": 0})
+        found = _facts(rows_of(job, Path(dataset["root"])))
+    with look.progress("looking up models", quiet=quiet):
+        study = first.content(
+            name=name,
+            dataset=dataset,
+            task=task,
+            training_images=found["splits"].get("train", 0),
+            models=models,
+            recipes=recipes,
+            budget=budget,
+            seeds=options.seeds,
+        )
+    checked = load_study(study)
+    facts = {
+        "task": task,
+        "models": list(study["zoo"]),
+        "recipes": list(study["finetuning_recipes"]),
+        "budget": None if budget is None else checked.choose[0].budget.words,
+        "finetunes": len(checked.possible_runs()),
+        **found,
+    }
+    return study, facts
+
+
+def write(study: dict, images: Path, output: Path) -> None:
+    """Write a study with a comment above every key."""
+    from xferpipe.config.commented import commented_yaml
+    from xferpipe.records import atomic_path
+
+    # Without the place of this installation: a study is handed on.
+    plan, run, snakemake = _commands("xferpipe", images, output)
+    head = _HEAD.format(plan=plan, run=run, snakemake=snakemake, name=study["name"])
+    with atomic_path(output) as temporary:
+        temporary.write_text(commented_yaml(study, head))
+
+
+def _commands(xferpipe: str, images: Path, output: Path) -> list[str]:
+    """Return the commands that plan and run a study, as they work in the present folder."""
+    file = shlex.quote(str(output))
+    return [
+        f"{xferpipe} plan --configfile {file}",
+        f"{xferpipe} run {shlex.quote(str(images))} --study {file}",
+        f'snakemake --cores all --configfile {file} --snakefile "$({xferpipe} snakefile)"',
+    ]
 
 
 def _ask(option: str, question: str, default: str | None = None) -> str:
@@ -127,20 +233,10 @@ def _ask(option: str, question: str, default: str | None = None) -> str:
     return typer.prompt(question, default=default, err=True)
 
 
-def _name(images: Path) -> str:
-    words = re.sub(r"[^A-Za-z0-9_.-]+", "_", images.resolve().stem).strip("_.-")
-    return words or "study"
-
-
-def _check(study, target: str) -> dict:
-    """List the images as the workflow will, so that what is wrong is said now."""
+def _facts(rows: polars.DataFrame) -> dict:
+    """Count the images of a manifest."""
     import polars
 
-    from xferpipe.cli.first_study import listed
-    from xferpipe.graph.stages import job_of
-    from xferpipe.graph.stages.parts import root
-
-    rows = listed(job_of(study, "manifest", target), root(study, target))
     training = rows.filter(polars.col("split") == "train")
     sizes = training["class_name"].value_counts().sort("count", "class_name")
     return {
@@ -152,16 +248,20 @@ def _check(study, target: str) -> dict:
     }
 
 
-def _tell(facts: dict, run: str) -> None:
+def tell(facts: dict) -> None:
+    """Print what is in a study that was written."""
     splits = ", ".join(f"{count} {split}" for split, count in facts["splits"].items())
     kind = "identities" if facts["task"] == "retrieval" else "classes"
+    runs = f"{facts['finetunes']} fine-tunes"
+    if facts["budget"] is not None:
+        runs = f"a race of at most {facts['budget']} of fine-tuning, among {runs}"
     typer.echo(f"images     {facts['images']} ({splits})")
     typer.echo(f"{kind:<10} {facts['classes']}")
     typer.echo(f"models     {len(facts['models'])}: {', '.join(facts['models'])}")
-    typer.echo(f"runs       {facts['finetunes']} fine-tunes")
+    typer.echo(f"recipes    {len(facts['recipes'])}: {', '.join(facts['recipes'])}")
+    typer.echo(f"runs       {runs}")
     typer.echo(f"written    {facts['study']}")
     few = facts["smallest_class_images"]
     if facts["task"] == "classification" and few < _FEW_IMAGES:
         smallest = f"class {facts['smallest_class']!r} has {few} training images"
         look.say(f"note: {smallest}, so answers will be unsure")
-    look.say(f"\nNext:\n  xferpipe plan --configfile {facts['study']}\n  {run}")

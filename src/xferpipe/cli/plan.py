@@ -34,12 +34,14 @@ def plan(
     """Show the jobs of a run by rule, why each runs, and the time and disk they will take.
 
     Time and disk are the means of earlier jobs of the same rule; a rule that never ran has none.
-    Of a race, the jobs are those that are certain; below stands what it may cost at most.
+    Of a race, the jobs are those that are certain; below stands what it may cost at most. Models
+    that were pretrained before and learned next to nothing are named.
 
     Example: xferpipe plan --configfile studies/s000.yaml --cores 2
     """
     from xferpipe.graph.plan import PlanError, earlier_seconds, planned_jobs, summarise
     from xferpipe.graph.race_costs import race_states
+    from xferpipe.graph.weak_models import weak_models
 
     if configfile is not None and not configfile.is_file():
         raise ValueError(f"--configfile {configfile}: no such file; `xferpipe init` writes one")
@@ -64,11 +66,13 @@ def plan(
     results = directory / planned.results
     rules = summarise(jobs, results)
     races = race_states(planned.study, results, earlier_seconds(results).get("finetune"))
+    weak = weak_models(planned.study, results)
     if as_json:
         columns = ("rule", "jobs", "reasons", "seconds", "disk_bytes")
         found = {
             "rules": [{name: getattr(rule, name) for name in columns} for rule in rules],
             "races": [race._asdict() for race in races],
+            "warnings": weak,
         }
         look.print_json(found | ({"jobs": [*map(_as_dict, jobs)]} if list_jobs else {}))
         return
@@ -78,6 +82,8 @@ def plan(
     _tell(rules, cores)
     for race in races:
         typer.echo(_race_words(race))
+    for words in weak:
+        look.say(f"warning: {words}")
 
 
 def _as_dict(job: PlannedJob) -> dict[str, Any]:

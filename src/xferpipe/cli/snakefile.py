@@ -21,16 +21,30 @@ def snakefile() -> None:
     typer.echo(find_snakefile())
 
 
+def own_snakefile() -> Path:
+    """Return the Snakefile of the checkout or wheel that runs, whatever the present folder holds.
+
+    Raises:
+        ValueError: There is none.
+    """
+    return _first(_PLACES)
+
+
 def find_snakefile() -> Path:
     """Return the Snakefile of the working directory, or of the checkout or wheel that runs.
 
     Raises:
         ValueError: There is none.
     """
-    for folder in (Path.cwd(), *_PLACES):
+    return _first((Path.cwd(), *_PLACES))
+
+
+def _first(folders: tuple[Path, ...]) -> Path:
+    for folder in folders:
         if (folder / "Snakefile").is_file():
             return folder / "Snakefile"
+    places = " or ".join([", ".join(map(str, folders[:-1])), str(folders[-1])])
     raise ValueError(
-        f"no Snakefile in {Path.cwd()}, {_PLACES[0]} or {_PLACES[1]}: run this in a checkout of "
-        "xferpipe, install a wheel of it, or give --snakefile to `plan` and `adopt`"
+        f"no Snakefile in {places}: run this in a checkout of xferpipe, install a wheel of it, or "
+        "give --snakefile to `plan` and `adopt`"
     )

@@ -37,6 +37,7 @@ def check(study: Study) -> None:
     _zoo_is_whole(study)
     _finetunes_fit(study)
     _races_fit(study)
+    _exports_fit(study)
     _runs_fit(study)
     _crops_fit(study)
     if (reference := study.scores.reference) is not None:
@@ -151,6 +152,17 @@ def _races_fit(study: Study) -> None:
                     f"{seen[place]}; one race each: join the two, or name other targets or shots"
                 )
             seen[place] = where
+
+
+def _exports_fit(study: Study) -> None:
+    asked = study.export.targets
+    for name in asked if isinstance(asked, tuple) else ():
+        _known("export.targets", name, study.targets)
+        if not any(target == name for target, _ in study.exported()):
+            raise ValueError(
+                f"export.targets: nothing is fine-tuned on {name!r}; name it in `finetunes` or "
+                "`choose`, or leave it out"
+            )
 
 
 def _runs_fit(study: Study) -> None:

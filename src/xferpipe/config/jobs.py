@@ -139,8 +139,9 @@ class LoadWeightsJob(Job):
 
     model: str
     spec: ModelSpec
-    weights: Literal["random", "torchvision", "timm", "file"]
+    weights: Literal["random", "torchvision", "timm", "file", "package"]
     name: str | None
+    order: bool
     seed: int
 
     def places(self) -> frozenset[str]:
@@ -244,6 +245,23 @@ class ContinualJob(TuningJob):
     target: Target
     parts: int
     part_by: Literal["classes", "images"]
+
+
+class ExportJob(Job):
+    """Hand over the model that the answer picks for a target, as a folder of its own.
+
+    `architectures` are those of the study's models: any of them may be picked.
+    """
+
+    target: str
+    shots: Shots
+    architectures: tuple[str, ...]
+
+
+class ExportOnnxJob(Job):
+    """Write an exported model as ONNX."""
+
+    architectures: tuple[str, ...]
 
 
 class AggregateJob(Job):

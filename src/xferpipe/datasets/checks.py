@@ -25,12 +25,13 @@ def listed(names: Iterable[object], limit: int = 5) -> str:
     return ", ".join(names[:limit]) + rest
 
 
-def check_rows(rows: polars.DataFrame, *, where: str) -> None:
+def check_rows(rows: polars.DataFrame, *, where: str, tested: bool = True) -> None:
     """Check the rows of a manifest against each other.
 
     Args:
         rows: Table `manifest`.
         where: Path or name for the messages.
+        tested: Whether there must be images to test on.
     Raises:
         DatasetError: No rows, an unknown split, duplicate rows, rows out of order, labels outside
             their range, a class without training images, or no split to test on.
@@ -45,7 +46,7 @@ def check_rows(rows: polars.DataFrame, *, where: str) -> None:
     _check_places(rows, where)
     _check_duplicates(rows, where)
     _check_labels(rows, where)
-    if not set(rows["split"].unique()) & {"test", "query"}:
+    if tested and not set(rows["split"].unique()) & {"test", "query"}:
         raise DatasetError(
             f"{where}: no test split (splits: {listed(sorted(rows['split'].unique()))}); mark some "
             "images as test, or leave every split empty and set 'test_fraction'"

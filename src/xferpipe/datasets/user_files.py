@@ -11,6 +11,7 @@ from pathlib import Path
 
 from xferpipe.config.load import StudyError
 from xferpipe.config.study import Study
+from xferpipe.datasets.package_files import is_installed
 
 
 def check_user_files(study: Study) -> None:
@@ -30,11 +31,28 @@ def check_user_files(study: Study) -> None:
 
 
 def missing_files(study: Study) -> list[str]:
-    """Return one line for each missing folder or file: key, path, where it was looked for, cure."""
-    return [
+    """Return one line for each missing folder or file: key, path, where it was looked for, cure.
+
+    Packages of weights that are not installed have one line together.
+    """
+    lines = [
         line
         for key, path, folder in _named(study)
         if (line := _fault(key, path, folder=folder)) is not None
+    ]
+    return lines + _missing_packages(study)
+
+
+def _missing_packages(study: Study) -> list[str]:
+    wanted = {name: one.name for name, one in study.zoo.items() if one.weights == "package"}
+    missing = {name: package for name, package in wanted.items() if not is_installed(package)}
+    if not missing:
+        return []
+    keys = ", ".join(f"zoo.{name}.name" for name in missing)
+    packages = " ".join(dict.fromkeys(missing.values()))
+    return [
+        f"{keys}: not installed for this Python; run: pip install {packages} (those of the default "
+        "study come with: pip install 'xferpipe[demo]')"
     ]
 
 

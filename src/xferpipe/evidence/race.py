@@ -108,7 +108,7 @@ def decide(
         stopped = "the best pair is known"
     elif found.settled:
         stopped = "no other pair is better by more than the indifference"
-    elif left <= 0 or (budget.hours is not None and spent >= budget.hours * 3600):
+    elif left <= 0 or (budget.seconds is not None and spent >= budget.seconds):
         stopped = f"the budget of {budget.words} is spent"
     elif not any(map(len, free)):
         stopped = f"every pair has had its {options.seeds} runs"

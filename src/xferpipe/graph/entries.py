@@ -14,9 +14,10 @@ def entries_of(job: Job) -> tuple[str, ...]:
     if hasattr(job, "dataset"):
         datasets.append(job.dataset)
     entries.update(f"xferpipe.datasets.readers.{dataset.reader}" for dataset in datasets)
-    spec = getattr(job, "spec", None)
-    if spec is not None:
-        entries.add(f"xferpipe.zoo.architectures.{architecture_family(spec.architecture)}")
+    architectures = list(getattr(job, "architectures", ()))
+    if (spec := getattr(job, "spec", None)) is not None:
+        architectures.append(spec.architecture)
+    entries.update(f"xferpipe.zoo.architectures.{architecture_family(a)}" for a in architectures)
     recipe = getattr(job, "recipe", None)
     if recipe is not None:
         entries.add(f"xferpipe.training.algorithms.{recipe.algorithm}")

@@ -83,9 +83,10 @@ def _kept_pairs(decision: Path, keep: str) -> set[tuple[str, str]]:
 def _needed(keys: Keys, results: Path) -> Iterator[Artifact]:
     """Yield the fine-tuned weights that a job still to be done reads."""
     for job in all_jobs(keys.study):
+        opened = STAGES[job[0]].opens(keys.study, *job[1:])
         read = [
             need
-            for need in artifacts(needs_of(keys.study, job))
+            for need in (*artifacts(needs_of(keys.study, job)), *opened)
             if need.stage == "finetune" and need.name == "weights"
         ]
         if read and not _is_done(keys, results, job):

@@ -63,8 +63,9 @@ def _state(
     if race.budget.runs is not None:
         more = min(more, max(0, race.budget.runs - len(known)))
     hours = None if run_seconds is None else more * run_seconds / 3600
-    if race.budget.hours is not None:
-        left = max(0.0, race.budget.hours - _spent(results, target, shots, decided) / 3600)
+    if race.budget.seconds is not None:
+        spent = _spent(results, target, shots, decided)
+        left = max(0.0, race.budget.seconds - spent) / 3600
         # Runs of one round begin together, before the budget is spent.
         over = 0.0 if run_seconds is None else race.slots * run_seconds / 3600
         hours = left if hours is None else min(hours, left + over)

@@ -104,6 +104,10 @@ class Stage:
         """Return the data sets and files of the user that a job itself opens."""
         return []
 
+    def opens(self, study: Study, *wildcards: str) -> list[Artifact]:
+        """Return files of other jobs of which a job opens some, where they are: no inputs."""
+        return []
+
     def rows(self, study: Study) -> dict[str, list[Artifact]]:
         """Return the files of all jobs whose rows are gathered, by table."""
         jobs = self.jobs(study)

@@ -23,7 +23,8 @@ from xferpipe.handover.card import model_card
 from xferpipe.handover.onnx_file import FILE as ONNX
 from xferpipe.handover.onnx_file import require_onnx, write_onnx
 from xferpipe.handover.winner import Winner
-from xferpipe.records.stamp import read_stamp
+from xferpipe.records import atomic_path
+from xferpipe.records.stamp import metadata_of_job, read_stamp, stamped_text
 from xferpipe.records.tensors import copy_tensors
 from xferpipe.training.labelled import own_side
 from xferpipe.training.resolve import resolve
@@ -102,6 +103,31 @@ def write_bundle(won: Winner, output: Path, *, onnx: bool = False) -> About:
         raise FileExistsError(17, "there is such a folder; give another, or remove it", str(output))
     if onnx:
         require_onnx()
+    with _new_folder(output) as folder:
+        files = {"weights": WEIGHTS, "configuration": CONFIG, "card": CARD}
+        about = write_files(
+            won, won.manifest, **{name: folder / file for name, file in files.items()}
+        )
+        if onnx:
+            bundle = read_bundle(folder)
+            write_onnx(bundle.model, about.preprocessing.px, folder / ONNX)
+    return about
+
+
+def write_files(
+    won: Winner, manifest: Path, *, weights: Path, configuration: Path, card: Path
+) -> About:
+    """Write the files of an exported run.
+
+    Args:
+        won: The run.
+        manifest: Table `manifest` of its target's images.
+        weights: safetensors to write.
+        configuration: JSON to write.
+        card: Markdown to write.
+    Raises:
+        WeightsError: The weights carry no account of the run.
+    """
     stamp = read_stamp(won.weights)
     if stamp is None:
         raise WeightsError(
@@ -109,7 +135,7 @@ def write_bundle(won: Winner, output: Path, *, onnx: bool = False) -> About:
             "trained; run the study again"
         )
     job = FinetuneJob.model_validate_json(stamp.slice)
-    rows = read_manifest(won.manifest)
+    rows = read_manifest(manifest)
     drawn = {"seed": job.study_seed, "shots": job.shots, "run_seed": job.seed}
     trained = splits.training_rows(rows, job.target, **drawn)
     recipe = resolve(job.recipe, images=len(trained), image_px=job.dataset.image_px)
@@ -125,14 +151,14 @@ def write_bundle(won: Winner, output: Path, *, onnx: bool = False) -> About:
         seed=job.seed,
         key=stamp.key,
     )
-    model = load_model(job.spec, won.weights)
-    with _new_folder(output) as folder:
-        copy_tensors(won.weights, folder / WEIGHTS)
-        content = _timm_part(about, model) | {"xferpipe": about.model_dump(mode="json")}
-        (folder / CONFIG).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        if onnx:
-            write_onnx(model, about.preprocessing.px, folder / ONNX)
-        (folder / CARD).write_text(model_card(won, about.model_dump(), recipe, stamp.versions))
+    content = _timm_part(about, load_model(job.spec, won.weights))
+    content |= {"xferpipe": about.model_dump(mode="json")} | metadata_of_job()
+    copy_tensors(won.weights, weights)
+    with atomic_path(configuration) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    with atomic_path(card) as temporary:
+        words = model_card(won, about.model_dump(), recipe, stamp.versions)
+        temporary.write_text(stamped_text(words))
     return about
 
 
@@ -144,7 +170,18 @@ def read_bundle(folder: Path) -> Bundle:
         ValueError: Its configuration is damaged.
         WeightsError: Its weights are damaged, or do not fit.
     """
-    path = folder / CONFIG
+    return read_files(folder / WEIGHTS, folder / CONFIG)
+
+
+def read_files(weights: Path, configuration: Path) -> Bundle:
+    """Read an exported model from its files.
+
+    Raises:
+        FileNotFoundError: There is no configuration.
+        ValueError: It is damaged.
+        WeightsError: The weights are damaged, or do not fit.
+    """
+    path = configuration
     if not path.is_file():
         raise FileNotFoundError(2, "no exported model: `xferpipe export` writes one", str(path))
     try:
@@ -152,7 +189,7 @@ def read_bundle(folder: Path) -> Bundle:
     except (ValueError, KeyError, TypeError, pydantic.ValidationError) as error:
         first = str(error).splitlines()[0]
         raise ValueError(f"{path} is damaged ({first}); export the model again") from None
-    return Bundle(load_model(about.spec, folder / WEIGHTS), about)
+    return Bundle(load_model(about.spec, weights), about)
 
 
 @contextlib.contextmanager

@@ -30,6 +30,8 @@ def model_card(won: Winner, about: dict[str, Any], recipe: Recipe, versions: str
         f"It {what}. Exported by xferpipe.",
         "## Figures",
         _figures(won),
+        "## How sure that is",
+        _how_sure(won.answer),
     ]
     if not is_retrieval:
         more = "" if len(classes) <= _SHOWN_CLASSES else ", ..."
@@ -104,6 +106,27 @@ def _figures(won: Winner) -> str:
     if len(rows) == 2:
         return "None: the study held no images out."
     return "\n".join(rows)
+
+
+def _how_sure(answer: dict[str, Any] | None) -> str:
+    """Say what the study's answer says of the pair: that it is the best, near it, or leads."""
+    if answer is None:
+        return "The study has no answer for it."
+    best, near = (
+        "unknown" if answer[name] is None else f"{answer[name]:.2f}"
+        for name in ("probability_best", "probability_near_best")
+    )
+    chances = (
+        f"Probability of being the best of all that were compared: {best}; of being within "
+        f"{answer['indifference']:g} of it: {near}."
+    )
+    if answer["named"]:
+        return f"The study names it as the best. {chances}"
+    if answer["settled"]:
+        return f"The study picks it: no other is better by a difference that matters. {chances}"
+    if answer["pick"]:
+        return f"It leads, and the question is open: another may be better. {chances}"
+    return f"It is not the pick of the study. {chances}"
 
 
 def _use(about: dict[str, Any]) -> str:

@@ -50,7 +50,8 @@ def winner(
     """Choose the run of a target that is handed over.
 
     The model and recipe that the study's answer picks, and of their runs the one that is best on
-    the validation images; options narrow the choice.
+    the validation images; options narrow the choice. Where the answer picks none that was run here,
+    the first in its order that was.
 
     Args:
         tables: Folder of the study's tables.
@@ -75,12 +76,7 @@ def winner(
     runs = runs.filter(shots=shots)
     answers = read_table("answers", tables / "answers.parquet").filter(target=target, shots=shots)
     if model is None and recipe is None:
-        picked = answers.filter("pick")
-        if picked.is_empty():
-            raise ValueError(
-                f"the study picks no model for {target!r}; name one: --model and --recipe"
-            )
-        model, recipe = picked.select("model", "recipe").row(0)
+        model, recipe = _picked(answers, runs, target)
     for column, value in (("model", model), ("recipe", recipe), ("seed", seed)):
         if value is not None:
             known = runs[column].unique(maintain_order=True).to_list()
@@ -102,7 +98,8 @@ def winner(
     if not weights.exists():
         raise FileNotFoundError(
             2,
-            "the weights are gone (`xferpipe prune` removes losers'); run the study",
+            "the weights are gone (`xferpipe prune` removes losers'); `snakemake` with this path "
+            "as its target trains them again",
             str(weights),
         )
     cards = read_table("zoo", tables / "zoo.parquet")
@@ -117,6 +114,16 @@ def winner(
         weights=weights,
         manifest=folder / "manifest" / about["dataset"] / "manifest.parquet",
     )
+
+
+def _picked(answers: polars.DataFrame, runs: polars.DataFrame, target: str) -> tuple[str, str]:
+    """Return the model and recipe of the answer's first pair that finished: its pick, if it did."""
+    finished = runs.filter(status="finished").select("model", "recipe").unique()
+    if finished.is_empty():
+        raise ValueError(f"no run on {target!r} finished: {_reasons(runs)}")
+    ordered = answers.sort("pick", descending=True, maintain_order=True, nulls_last=True)
+    found = ordered.join(finished, on=["model", "recipe"], how="semi", maintain_order="left")
+    return found.select("model", "recipe").row(0)
 
 
 def _best(runs: polars.DataFrame) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What an output says of itself: the key of the job that wrote it, and what that key is made of.
 
 A stamp lies in the file: in the footer of Parquet, in the header of safetensors, in a text chunk of
-PNG, in a comment that ends HTML and SVG. Formats without a place for it (NPY, folders) have a file
-beside or inside them. Whoever rewrites a file with another program loses the stamp, so what was
-edited is not taken for a result.
+PNG, among the keys of JSON, in a comment that ends HTML, SVG and Markdown. Formats without a place
+for it (NPY, ONNX, folders) have a file beside or inside them. Whoever rewrites a file with
+another program loses the stamp, so what was edited is not taken for a result.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def stamping(stamp: Stamp | None) -> Iterator[None]:
 
 
 def stamped_text(text: str) -> str:
-    """Return HTML or SVG with the running job's stamp as its last line."""
+    """Return HTML, SVG or Markdown with the running job's stamp as its last line."""
     metadata = metadata_of_job()
     if not metadata:
         return text
@@ -78,14 +78,14 @@ def stamped_text(text: str) -> str:
 
 
 def sidecar_of(path: Path) -> Path | None:
-    """Return the file that holds the stamp of a folder or NPY file; None where it holds its own."""
+    """Return the file that holds the stamp of a folder, NPY or ONNX file; None where it does."""
     if path.is_dir():
         return path / _IN_FOLDER
-    return path.with_name(f"{path.name}.json") if path.suffix == ".npy" else None
+    return path.with_name(f"{path.name}.json") if path.suffix in (".npy", ".onnx") else None
 
 
 def write_sidecar(path: Path, stamp: Stamp) -> None:
-    """Write the stamp of a folder or NPY file; nothing for files that hold their own."""
+    """Write the stamp of a folder, NPY or ONNX file; nothing for files that hold their own."""
     sidecar = sidecar_of(path)
     if sidecar is not None:
         sidecar.write_text(json.dumps(stamp.metadata(), sort_keys=True))
@@ -121,7 +121,7 @@ def _metadata(path: Path) -> dict[str, str]:
         return {key.decode(): value.decode() for key, value in found.items()}
     if path.suffix == ".safetensors":
         return _safetensors_metadata(path)
-    if path.suffix in (".html", ".svg"):
+    if path.suffix in (".html", ".svg", ".md"):
         return _comment(path)
     if path.suffix == ".png":
         from PIL import Image

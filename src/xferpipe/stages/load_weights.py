@@ -29,7 +29,9 @@ def load_weights(job: LoadWeightsJob, *, weights: Path, card: Path, class_means:
         model = build_model(job.spec, 0, seed=job.seed)
     else:
         origin = importlib.import_module(f"xferpipe.zoo.origins.{job.weights}_weights")
-        model, about = origin.load(job.spec, job.name)
+        # Only files have tensors in an order of their own.
+        options = {"order": True} if job.order else {}
+        model, about = origin.load(job.spec, job.name, **options)
     save_weights(model, weights)
     empty = torch.zeros(0, feature_dimension(model)), torch.zeros(0, dtype=torch.int64)
     write_class_means(class_means, *empty)

@@ -23,6 +23,26 @@ def manifest(job: ManifestJob, *, root: Path | None, manifest: Path) -> None:
     Raises:
         DatasetError: The data set cannot be used; the message names the path and the cure.
     """
+    rows = rows_of(job, root)
+    paths = rows["path"].drop_nulls().to_list()
+    if paths and not job.dataset.pack:
+        # Packing would decode every file; without it, a broken one would stop some later epoch.
+        decoding.check_whole([Path(root) / path for path in paths])
+    write_table("manifest", rows, manifest)
+
+
+def rows_of(job: ManifestJob, root: Path | None, *, tested: bool = True) -> polars.DataFrame:
+    """List a data set and check it.
+
+    Args:
+        job: Name, data set and seed.
+        root: Folder that paths start from; None where images are no files.
+        tested: Whether there must be images to test on.
+    Returns:
+        Rows of table `manifest`.
+    Raises:
+        DatasetError: As `manifest`.
+    """
     dataset, where = job.dataset, f"data set {job.name!r}"
     found = reader_module(dataset.reader).read(dataset, root=root, seed=job.seed)
     rows = polars.concat([empty("manifest").drop("row"), found], how="diagonal")
@@ -32,16 +52,13 @@ def manifest(job: ManifestJob, *, root: Path | None, manifest: Path) -> None:
         rows = splits.with_test_split(rows, dataset.test_fraction, job.seed)
         rows = splits.at_most(rows, dataset.maximum_images_per_class, job.seed)
     rows = _numbered(rows)
-    checks.check_rows(rows, where=where)
+    checks.check_rows(rows, where=where, tested=tested)
     paths = rows["path"].drop_nulls().to_list()
     if paths:
         if root is None:
             raise checks.DatasetError(f"{where}: its images are files, but no root folder is given")
         checks.check_files(paths, Path(root), where=where)
-        if not dataset.pack:
-            # Packing would decode every file; without it, a broken one would stop some later epoch.
-            decoding.check_whole([Path(root) / path for path in paths])
-    write_table("manifest", rows, manifest)
+    return rows
 
 
 def _numbered(rows: polars.DataFrame) -> polars.DataFrame:

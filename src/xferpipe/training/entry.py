@@ -13,6 +13,7 @@ from xferpipe.training.evaluate import embed, evaluate
 from xferpipe.training.labelled import LabelledImages
 from xferpipe.zoo.card import class_means as means_of
 from xferpipe.zoo.card import write_card, write_class_means
+from xferpipe.zoo.chance import chance_words, near_chance
 from xferpipe.zoo.weights import save_weights
 
 log = logging.getLogger(__name__)
@@ -47,15 +48,7 @@ def write_entry(
     classes = logits.shape[1]
     accuracy = None if test is None else evaluate(model, test).accuracy
     if accuracy is not None and near_chance(accuracy, len(test), classes):
-        log.warning(
-            "%s has learned next to nothing: %.3f of %d test images of its source are right, and "
-            "guessing among %d classes gives %.3f; raise epochs or change lr of its recipe",
-            model_name,
-            accuracy,
-            len(test),
-            classes,
-            1 / classes,
-        )
+        log.warning("%s", chance_words(model_name, accuracy, len(test), classes))
     save_weights(model, weights)
     write_class_means(class_means, *means_of(features, train.labels, classes))
     write_card(
@@ -68,12 +61,6 @@ def write_entry(
         source_accuracy=accuracy,
         **about,
     )
-
-
-def near_chance(accuracy: float, images: int, classes: int) -> bool:
-    """Tell whether guessing would do as well: within three standard errors of one class in c."""
-    chance = 1 / classes
-    return accuracy < chance + 3 * (chance * (1 - chance) / images) ** 0.5
 
 
 def test_split(rows: polars.DataFrame) -> splits.LabelledRows | None:

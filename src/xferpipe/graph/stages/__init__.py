@@ -10,6 +10,7 @@ from xferpipe.config.study import Study
 from xferpipe.graph.stage import Artifact, Stage
 from xferpipe.graph.stages.choose import Choose
 from xferpipe.graph.stages.data import Generate, Manifest, Pack
+from xferpipe.graph.stages.export import Export, ExportOnnx
 from xferpipe.graph.stages.finetune import Finetune, Retrieval
 from xferpipe.graph.stages.minimisers import Continual, Paths, Probe, ProbeFinetuned
 from xferpipe.graph.stages.scores import Features, Gradients, Reference, Scores
@@ -25,6 +26,7 @@ STAGES: dict[str, Stage] = {
         *(Choose, Finetune, Retrieval),
         *(Probe, Paths, ProbeFinetuned, Continual),
         *(Aggregate, Report, Figures),
+        *(Export, ExportOnnx),
     )
 }
 

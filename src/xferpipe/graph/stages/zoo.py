@@ -8,6 +8,7 @@ from xferpipe.config import jobs
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.study import Study
+from xferpipe.datasets.package_files import package_weights
 from xferpipe.graph.stage import Artifact, Needs, Stage
 from xferpipe.graph.stages.parts import (
     ImageStage,
@@ -134,9 +135,12 @@ class LoadWeights(ZooStage):
             spec=ModelSpec.of(loaded),
             weights=loaded.weights,
             name=loaded.name,
+            order=loaded.order,
             seed=study.seed,
         )
 
     def user_files(self, study: Study, model: str) -> list[Dataset | Path]:
         loaded = study.zoo[model]
+        if loaded.weights == "package":
+            return [package_weights(loaded.name)]
         return [Path(loaded.name)] if loaded.weights == "file" else []

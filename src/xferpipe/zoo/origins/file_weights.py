@@ -10,6 +10,7 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.zoo.build import anatomy_of, build_model, replace_classifier
+from xferpipe.zoo.order import named_in_order, same_order
 from xferpipe.zoo.weights import WeightsError, describe, load_state, read_weights
 
 #: Keys under which training programs put the weights, in the order they are looked for.
@@ -18,15 +19,16 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema")
 BEGINNINGS = ("module.", "_orig_mod.")
 
 
-def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
+def load(spec: ModelSpec, name: str, *, order: bool = False) -> tuple[nn.Module, dict[str, object]]:
     """Return a model with the weights of a file, its classifier as wide as the file's.
 
     Args:
         spec: The architecture that the weights belong to.
         name: Path of the file.
+        order: Where its names are not the architecture's, match its tensors by their order.
     Raises:
         WeightsError: The file is missing, holds more than tensors, or does not fit; every tensor
-            that does not fit is listed.
+            that does not fit is listed, by order the first five.
     """
     path = Path(name)
     if not path.is_file():
@@ -39,11 +41,33 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
     state = {_own_name(name): value for name, value in state.items()}
     model = build_model(spec, 1)
     describe(model, description, origin=str(path))
+    state = _named(state, model, order=order, origin=str(path))
     classifier = state.get(f"{anatomy_of(model).classifier}.weight")
     outputs = 0 if classifier is None else len(classifier)
     replace_classifier(model, outputs)
     load_state(model, state, origin=str(path), classifier=classifier is not None)
     return model, {"source_classes": outputs or None}
+
+
+def _named(
+    state: dict[str, torch.Tensor], model: nn.Module, *, order: bool, origin: str
+) -> dict[str, torch.Tensor]:
+    """Return the tensors by the model's own names, where the file has others and `order` is set."""
+    if state.keys() <= model.state_dict().keys():
+        return state
+    if order:
+        try:
+            return named_in_order(state, model)
+        except ValueError as error:
+            raise WeightsError(
+                f"{origin}: {error}\nCorrect 'architecture', or take the weights of another file"
+            ) from None
+    if same_order(state, model):
+        raise WeightsError(
+            f"{origin}: same shapes in the same order as {type(model).__name__}, names differ: add "
+            "`order: true` to the zoo entry"
+        )
+    return state
 
 
 def _torch_file(path: Path) -> dict[str, torch.Tensor]:

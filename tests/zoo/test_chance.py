@@ -2,7 +2,7 @@
 
 import pytest
 
-from xferpipe.training.entry import near_chance
+from xferpipe.zoo.chance import near_chance
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""The first study of somebody's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from xferpipe.cli.first_study import (
+    budget_of,
+    content,
+    dataset_of,
+    recipes_of,
+    small_models,
+    study_name,
+    usual_task,
+    words_of,
+)
+from xferpipe.config import load_study
+from xferpipe.config.race import Budget
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def study(**options):
+    usual = {
+        "name": "photos",
+        "dataset": {"reader": "image_folder", "root": "photos", "image_px": 96},
+        "task": "classification",
+        "training_images": 1000,
+        "models": ["small"],
+        "recipes": None,
+        "budget": {"minutes": 5},
+        "seeds": None,
+    }
+    return content(**{**usual, **options})
+
+
+@pytest.mark.parametrize(
+    ("text", "block", "seconds"),
+    [
+        ("90s", {"minutes": 1.5}, 90),
+        ("5m", {"minutes": 5}, 300),
+        ("2h", {"hours": 2}, 7200),
+        ("1.5h", {"hours": 1.5}, 5400),
+        ("12", {"runs": 12}, None),
+        ("all", None, None),
+    ],
+)
+def test_budget_is_a_time_a_number_of_runs_or_all(text, block, seconds):
+    found = budget_of(text)
+    assert found == block
+    if block is not None:
+        assert Budget.model_validate(found).seconds == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5 minutes", "0", "0m", "-3", "1.5", "m", "5d", "nan", "1e3"])
+def test_budget_that_is_none_is_refused_with_what_is_expected(text):
+    with pytest.raises(ValueError, match="is no budget; expected a time of fine-tuning as 90s"):
+        budget_of(text)
+
+
+def test_recipes_are_those_of_the_history_that_ships():
+    known = yaml.safe_load((ROOT / "studies/history/history.yaml").read_text())
+    assert recipes_of("classification", None) == known["finetuning_recipes"]
+
+
+def test_recipes_are_picked_by_name_and_others_refused():
+    assert list(recipes_of("classification", ["strong", "head"])) == ["head", "strong"]
+    with pytest.raises(ValueError, match="'tiny' is unknown; allowed for classification: head, ge"):
+        recipes_of("classification", ["tiny"])
+    with pytest.raises(ValueError, match="'head' is unknown; allowed for retrieval: identities"):
+        recipes_of("retrieval", ["head"])
+
+
+def test_lite_models_have_the_names_and_builds_of_the_history_that_ships():
+    known = yaml.safe_load((ROOT / "studies/history/history.yaml").read_text())["zoo"]
+    ours = study(models=["lite"])["zoo"]
+    for name, entry in ours.items():
+        for key in ("architecture", "mean", "std"):
+            assert entry[key] == known[name][key]
+
+
+@pytest.mark.parametrize(
+    ("models", "px"),
+    [
+        (["small"], 32),
+        (["lite"], 96),
+        (["small", "efficientnet_lite1"], 96),
+        (["small", "resnet50"], 224),
+    ],
+)
+def test_side_of_images_follows_from_the_models(models, px):
+    assert dataset_of(Path("photos"), "image_folder", models, None)["image_px"] == px
+    assert dataset_of(Path("photos"), "image_folder", models, 64)["image_px"] == 64
+
+
+def test_a_race_over_all_models_and_recipes_is_written_with_its_budget():
+    loaded = load_study(study())
+    ((place, race),) = loaded.races().items()
+    assert place == ("photos", "full")
+    assert race.budget.words == "5 min"
+    assert len(race.candidates()) == 5 * 3
+    assert loaded.exported() == [place]
+    assert loaded.runs() == []
+
+
+def test_everything_is_run_twice_where_there_is_no_budget():
+    loaded = load_study(study(budget=None))
+    assert len(loaded.runs()) == 5 * 3 * 2
+    assert loaded.races() == {}
+    assert loaded.exported() == [("photos", "full")]
+
+
+def test_identities_race_too():
+    dataset = {"reader": "veri776", "root": "cars", "image_px": 32}
+    loaded = load_study(study(task="retrieval", dataset=dataset))
+    (race,) = loaded.races().values()
+    assert race.recipes == ("identities", "identities_gentle")
+
+
+@pytest.mark.parametrize(
+    ("images", "fraction"), [(100, 0.4), (192, 0.4), (400, 0.25), (500, None), (9000, None)]
+)
+def test_a_choice_rests_on_a_hundred_images_where_so_many_can_be_spared(images, fraction):
+    target = study(training_images=images)["targets"]["photos"]
+    assert target.get("validation_fraction") == fraction
+
+
+def test_small_models_see_small_images_beside_others_and_whole_ones_alone():
+    alone = study()
+    assert "image_px" not in alone["zoo"]["resnet8_digits"]
+    assert alone["datasets"]["digits"]["image_px"] == 96
+    beside = study(models=["small", "resnet50"])
+    assert beside["zoo"]["resnet8_random"]["image_px"] == 32
+    assert beside["datasets"]["digits"]["image_px"] == 32
+    assert [name for name in beside["zoo"] if name != "resnet50"] == small_models()
+
+
+def test_name_of_a_source_is_refused():
+    with pytest.raises(ValueError, match="'digits' is a source of the small models"):
+        study(name="digits")
+
+
+@pytest.mark.parametrize(
+    ("columns", "task"), [("path,label", "classification"), ("path,identity,camera", "retrieval")]
+)
+def test_table_of_identities_is_for_retrieval(tmp_path, columns, task):
+    (tmp_path / "list.csv").write_text(columns + "\n")
+    assert usual_task(tmp_path / "list.csv", "table") == task
+
+
+def test_names_and_words_are_cleaned(tmp_path):
+    assert study_name(tmp_path / "my photos!") == "my_photos"
+    assert words_of(" small, ,lite") == ["small", "lite"]
