@@ -56,7 +56,7 @@ def test_best_model_leads_and_gains_over_the_reference(tables: Path) -> None:
 
 
 def test_recommend_shows_the_table_and_says_what_the_report_says(tables: Path) -> None:
-    found = recommend("t", "--tables", str(tables))
+    found = recommend("t", "--results", str(tables))
     assert found.exit_code == 0, found.output
     for words in (
         "with recipe",
@@ -65,11 +65,11 @@ def test_recommend_shows_the_table_and_says_what_the_report_says(tables: Path) -
     ):
         assert words in found.output
     assert "check it" in found.output
-    assert "Licence of the images of u: -" in recommend("u", "--tables", str(tables)).output
+    assert "Licence of the images of u: -" in recommend("u", "--results", str(tables)).output
 
 
 def test_recommend_as_json_has_the_rows_of_the_table(tables: Path) -> None:
-    found = told("t", "--tables", str(tables))
+    found = told("t", "--results", str(tables))
     table = load_table("answers", tables).filter(target="t")
     assert found["pick"] == table.filter("pick").select("model", "recipe").to_dicts()[0]
     assert [row["mean"] for row in found["pairs"]] == pytest.approx(table["mean"].to_list())
@@ -78,7 +78,7 @@ def test_recommend_as_json_has_the_rows_of_the_table(tables: Path) -> None:
 
 
 def test_recommend_of_an_unknown_target_names_those_there_are(tables: Path) -> None:
-    found = recommend("x", "--tables", str(tables))
+    found = recommend("x", "--results", str(tables))
     assert str(found.exception).endswith("there are: t (full), u (full)")
 
 
@@ -93,8 +93,8 @@ def test_own_results_enter_the_order(tables: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.csv"
     rows = [f"t,a,own,{seed},0.99,0.99" for seed in range(3)]
     own.write_text("\n".join(["target,model,recipe,seed,accuracy,validation", *rows]))
-    assert told("t", "--tables", str(tables))["pick"]["model"] == "e"
-    found = told("t", "--tables", str(tables), "--own-results", str(own))
+    assert told("t", "--results", str(tables))["pick"]["model"] == "e"
+    found = told("t", "--results", str(tables), "--own-results", str(own))
     assert found["pick"] == {"model": "a", "recipe": "own"}
     assert found["pairs"][0]["test"] == pytest.approx(0.99)
 
@@ -104,11 +104,11 @@ def test_own_results_of_the_test_split_alone_are_shown_and_choose_nothing(
 ) -> None:
     own = tmp_path / "own.csv"
     own.write_text("target,model,accuracy\nt,a,0.99\n")
-    found = told("t", "--tables", str(tables), "--own-results", str(own))
+    found = told("t", "--results", str(tables), "--own-results", str(own))
     assert found["pick"]["model"] == "e"
     (row,) = [row for row in found["pairs"] if (row["model"], row["recipe"]) == ("a", "own")]
     assert (row["test"], row["runs"], row["compared"]) == (0.99, 0, False)
-    printed = recommend("t", "--tables", str(tables), "--own-results", str(own)).output
+    printed = recommend("t", "--results", str(tables), "--own-results", str(own)).output
     assert "1 pairs have test figures alone" in printed
 
 
@@ -124,11 +124,11 @@ def only_scored(folder: Path, targets: tuple[str, ...] = ("u",)) -> Path:
 
 def test_recommend_without_any_run_says_that_nothing_is_known(tmp_path: Path) -> None:
     folder = only_scored(tmp_path, ("t", "u"))
-    found = told("u", "--tables", str(folder))
+    found = told("u", "--results", str(folder))
     assert found["basis"] == "nothing"
     assert (found["pick"], found["top"], found["next"]) == (None, [], None)
     assert [row["model"] for row in found["pairs"]] == list(MODELS)
-    printed = recommend("u", "--tables", str(folder))
+    printed = recommend("u", "--results", str(folder))
     assert "nothing is known" in printed.output
     assert "stand in no order" in printed.output
 
@@ -151,7 +151,7 @@ def test_recommend_with_a_history_gives_an_order_and_says_what_it_is(tmp_path: P
     order = "caebd"
     levels = {m: [0.9 - 0.05 * k - 0.01 * i for i in range(4)] for k, m in enumerate(order)}
     path = history(tmp_path, levels)
-    alone = ("--tables", str(folder), "--history", str(path), "--no-shipped-history")
+    alone = ("--results", str(folder), "--history", str(path), "--no-shipped-history")
     found = told("u", *alone)
     assert found["basis"] == "history"
     assert found["pick"] is None

@@ -125,17 +125,17 @@ COMMANDS = {
     "score": (
         "slowed('xferpipe.scores.score_table', '_rows', 0.4)",
         r"scoring .*2/3 .*left 0:00:0\d",
-        ["score", "--input", "{}/query.parquet", "--methods", "lfc,h_score,knn"],
+        ["score", "{}/query.parquet", "--methods", "lfc,h_score,knn"],
     ),
     "export": (
         "slowed('xferpipe.records', 'load_table', 0.4)",
         r"reading scores",
-        ["tables", "export", "scores", "--folder", "{}", "--output", "{}/scores.csv"],
+        ["tables", "export", "scores", "--results", "{}", "--output", "{}/scores.csv"],
     ),
     "recommend": (
         "slowed('xferpipe.records', 'read_table', 0.4)",
         r"reading the tables",
-        ["recommend", "a", "--tables", "{}"],
+        ["recommend", "a", "--results", "{}"],
     ),
 }
 

@@ -71,8 +71,10 @@ def test_features_of_a_folder_are_what_score_reads(export, by_class, tmp_path, c
     assert told["columns"] == [
         "path", "split", "label", "class_name", "feature", "source_probability",
     ]  # fmt: skip
-    scores = run(capsys, "score", "--input", output, "--methods", "lfc,leep,knn", "--json")
-    values = {row["method"]: row["value"] for row in json.loads(scores) if not row["variant"]}
+    scores = run(capsys, "score", output, "--methods", "lfc,leep,knn", "--json")
+    values = {
+        row["method"]: row["value"] for row in json.loads(scores)["scores"] if not row["variant"]
+    }
     # The model was fine-tuned on these classes.
     assert values["knn"] > 0.5
     assert values["lfc"] > 0.03

@@ -132,7 +132,7 @@ def test_report_and_recommend_and_console_agree(job, study_tables, tmp_path):
     stored = load_table("answers", tables)
     assert len(words) == len(articles) == 2
     for ((target, shots), spoken), article in zip(words.items(), articles, strict=True):
-        command = ["recommend", target, "--shots", shots, "--tables", str(tables)]
+        command = ["recommend", target, "--shots", shots, "--results", str(tables)]
         found = json.loads(CliRunner().invoke(application(), [*command, "--json"]).stdout)
         (pick,) = stored.filter("pick", target=target, shots=shots).rows(named=True)
         assert found["pick"] == {"model": pick["model"], "recipe": pick["recipe"]}

@@ -7,6 +7,7 @@ one changes no list. Commands import what they compute with when they run: help 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import pkgutil
 import sys
@@ -30,6 +31,8 @@ def application() -> typer.Typer:
         epilog="Exit codes: 0 done, 1 something is not in order, 2 wrong input, 130 interrupted. "
         "XFERPIPE_TRACEBACK=1 shows where an error comes from.",
         no_args_is_help=True,
+        # Plain text: columns and frames would cut long names of options off at 80 columns.
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -40,7 +43,18 @@ def application() -> typer.Typer:
             found.add_typer(command, name=module.name)
         elif callable(command):
             found.command(module.name)(command)
+    _say_whole_sentences(found)
     return found
+
+
+def _say_whole_sentences(application: typer.Typer) -> None:
+    """Let lists of commands wrap what a command does; without a short help, click cuts it off."""
+    for group in application.registered_groups:
+        group.short_help = group.typer_instance.info.help
+        _say_whole_sentences(group.typer_instance)
+    for command in application.registered_commands:
+        text = inspect.getdoc(command.callback) or ""
+        command.short_help = " ".join(text.partition("\n\n")[0].split())
 
 
 def _version(wanted: bool) -> None:

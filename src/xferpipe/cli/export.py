@@ -9,16 +9,13 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
-from xferpipe.cli.options import AsJson
+from xferpipe.cli.options import AsJson, Results
 
 
 def export(
     target: Annotated[str, typer.Argument(help="Target of the study.")],
     output: Annotated[Path, typer.Argument(help="Folder to make.")],
-    tables: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the study's tables; unset: of the one study below `results`."),
-    ] = None,
+    results: Results = None,
     shots: Annotated[
         str | None, typer.Option(help="Training images per class, or full; unset: the only ones.")
     ] = None,
@@ -45,7 +42,7 @@ def export(
     from xferpipe.handover.winner import winner
 
     chosen = winner(
-        tables_folder(tables, "--tables"),
+        tables_folder(results),
         target,
         shots=shots,
         model=model,

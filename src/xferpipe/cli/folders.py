@@ -1,4 +1,4 @@
-"""Where the commands find the tables of a study that no option names."""
+"""Where the commands find the tables of a study."""
 
 from __future__ import annotations
 
@@ -6,27 +6,50 @@ from pathlib import Path
 
 #: Folder that the workflow writes to, below the one that it is started in.
 _RESULTS = Path("results")
+_MAKE_THEM = "`xferpipe run FOLDER` or `snakemake --cores all` makes them"
 
 
-def tables_folder(given: Path | None, option: str) -> Path:
-    """Return the folder of result tables: the given one, or that of the only study there is.
+def tables_folder(given: Path | None) -> Path:
+    """Return the folder of result tables that `--results` means.
 
     Args:
-        given: What the command's option says.
-        option: Name of that option, for the error.
+        given: Folder of tables, results of a study, or a folder that holds the results of one
+            study; None: `results`.
     Raises:
-        FileNotFoundError: No study below `results` has tables.
-        ValueError: Several have.
+        FileNotFoundError: There is no such folder, or no table in it.
+        ValueError: It is a file, or holds the results of several studies.
     """
-    if given is not None:
-        return given
-    found = sorted(path for path in _RESULTS.glob("*/tables") if path.is_dir())
+    folder = _RESULTS if given is None else given
+    if folder.is_file():
+        raise ValueError(f"--results {folder} is a file; give the folder of a study's results")
+    if given is not None and not folder.exists():
+        raise FileNotFoundError(2, _without(folder), str(folder))
+    if any(folder.glob("*.parquet")):
+        return folder
+    if _has_tables(folder / "tables"):
+        return folder / "tables"
+    found = sorted(path for path in folder.glob("*/tables") if _has_tables(path))
     if not found:
-        raise FileNotFoundError(2, "no tables here; run `snakemake --cores all`", str(_RESULTS))
+        raise FileNotFoundError(2, f"no tables here; {_MAKE_THEM}", str(folder))
     if len(found) > 1:
         names = ", ".join(path.parent.name for path in found)
         raise ValueError(
-            f"{_RESULTS} holds the tables of several studies: {names}; "
-            f"give {option} {_RESULTS}/<study>/tables"
+            f"{folder} holds the tables of several studies: {names}; name one, as --results "
+            f"{found[0].parent}"
         )
     return found[0]
+
+
+def _has_tables(folder: Path) -> bool:
+    return any(folder.glob("*.parquet"))
+
+
+def _without(folder: Path) -> str:
+    """Say what lies where a missing folder was looked for."""
+    from xferpipe.config.nearest import suggestion
+
+    siblings = [path.parent for path in folder.parent.glob("*/tables") if _has_tables(path)]
+    if not siblings:
+        return f"no such folder; give the results of a study: {_MAKE_THEM}"
+    near = suggestion(str(folder), map(str, siblings))
+    return f"no such folder{near}; there are: {', '.join(sorted(map(str, siblings)))}"

@@ -9,7 +9,7 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
-from xferpipe.cli.options import AsJson
+from xferpipe.cli.options import AsJson, Results
 
 #: Folder that kept histories lie in, below the one that the command is started in.
 _KEPT = Path("history")
@@ -19,10 +19,7 @@ history = typer.Typer(help="Keep what studies found, for later ones to learn fro
 
 @history.command()
 def add(
-    tables: Annotated[
-        Path | None,
-        typer.Argument(help="Folder of a study's tables; unset: of the one study below `results`."),
-    ] = None,
+    results: Results = None,
     sources: Annotated[
         Path | None,
         typer.Option(
@@ -40,12 +37,12 @@ def add(
 ) -> None:
     """Keep a finished study as history: its fine-tunes, scores and models.
 
-    Example: xferpipe history add results/digits/tables
+    Example: xferpipe history add --results results/digits
     """
     from xferpipe.evidence.compiled import history_of
     from xferpipe.records import write_table
 
-    folder = tables_folder(tables, "the argument").absolute()
+    folder = tables_folder(results).absolute()
     study = folder.parent.name
     found = history_of(
         folder, study, {} if sources is None else _sources(sources), outcomes=outcomes
@@ -69,7 +66,10 @@ def add(
 def list_(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files of history; unset: the package's own and those in history/."),
+        typer.Argument(
+            metavar="FILES",
+            help="Files of history; unset: the package's own and those in history/.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

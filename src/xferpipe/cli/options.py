@@ -10,6 +10,15 @@ import typer
 ConfigFile = Annotated[
     Path | None, typer.Option(help="Study; unset: config.yaml beside the Snakefile.")
 ]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        "-r",
+        help="Results of a study: results/<study>, or its folder of tables; unset: those of the "
+        "one study below `results`.",
+    ),
+]
 Directory = Annotated[Path, typer.Option(help="Folder that holds `results`.")]
 SnakefilePath = Annotated[Path | None, typer.Option(help="The workflow's Snakefile.")]
 Smoke = Annotated[bool, typer.Option(help="The study's smoke form.")]

@@ -9,7 +9,8 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
-from xferpipe.cli.options import AsJson
+from xferpipe.cli.options import AsJson, Results
+from xferpipe.config.nearest import suggestion
 
 if TYPE_CHECKING:
     import polars
@@ -37,10 +38,7 @@ _CARD = ("licence", "source", "source_licence")
 
 def recommend(
     target: Annotated[str, typer.Argument(help="Target of the study.")],
-    tables: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the study's tables; unset: of the one study below `results`."),
-    ] = None,
+    results: Results = None,
     shots: Annotated[str, typer.Option(help="Training images per class, or full.")] = "full",
     own_results: Annotated[
         Path | None,
@@ -51,7 +49,10 @@ def recommend(
     ] = None,
     history: Annotated[
         list[Path] | None,
-        typer.Option(help="Parquet file of earlier results, in place of the study's; repeatable."),
+        typer.Option(
+            metavar="FILE",
+            help="Parquet file of earlier results, in place of the study's; repeatable.",
+        ),
     ] = None,
     shipped_history: Annotated[
         bool, typer.Option(help="Where it answers anew: know what comes with the package, too.")
@@ -70,16 +71,17 @@ def recommend(
     from xferpipe.report.answer_words import words_of
     from xferpipe.report.evidence import place_label
 
-    tables = tables_folder(tables, "--tables")
+    tables = tables_folder(results)
     with look.progress("reading the tables", quiet=as_json) as progress:
         stored = read_table("answers", tables / "answers.parquet")
         rows = stored.filter(target=target, shots=shots)
         if rows.is_empty():
             places = stored.select("target", "shots").unique(maintain_order=True).rows()
             known = ", ".join(f"{name} ({number})" for name, number in places) or "none"
+            near = suggestion(target, {name for name, _ in places})
             raise ValueError(
-                f"target {target!r} with shots {shots} was neither scored nor fine-tuned; there "
-                f"are: {known}"
+                f"target {target!r} with shots {shots} was neither scored nor fine-tuned{near}; "
+                f"there are: {known}"
             )
         if own_results is not None or history:
             progress("answering anew", 0, 0)

@@ -11,7 +11,8 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
-from xferpipe.cli.options import AsJson
+from xferpipe.cli.options import AsJson, Results
+from xferpipe.config.nearest import suggestion
 
 if TYPE_CHECKING:
     import polars
@@ -22,12 +23,6 @@ tables = typer.Typer(
     epilog="Example: xferpipe tables head selection --rows 5",
 )
 
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--folder", "-f", help="Folder of the tables; unset: of the one study below `results`."
-    ),
-]
 Table = Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table; see `tables list`.")]
 
 #: Rows of a table that are written between two reports of progress.
@@ -35,16 +30,16 @@ _ROWS_AT_ONCE = 50_000
 
 
 @tables.command("list")
-def list_(folder: Folder = None, as_json: AsJson = False) -> None:
+def list_(results: Results = None, as_json: AsJson = False) -> None:
     """List the tables of a study: rows, size, and what each holds.
 
-    Example: xferpipe tables list --folder results/digits/tables
+    Example: xferpipe tables list --results results/digits
     """
     import pyarrow.parquet
 
     from xferpipe.records import TABLES
 
-    folder = tables_folder(folder, "--folder")
+    folder = tables_folder(results)
     found = []
     for name, columns in TABLES.items():
         path = folder / f"{name}.parquet"
@@ -58,7 +53,7 @@ def list_(folder: Folder = None, as_json: AsJson = False) -> None:
             {"table": name, "rows": rows, "columns": len(columns), "bytes": path.stat().st_size}
         )
     if not found:
-        raise FileNotFoundError(2, "no tables here; run `snakemake --cores all`", str(folder))
+        raise ValueError(f"{folder} holds Parquet files, but no table of a study by its name")
     if as_json:
         look.print_json(found)
     else:
@@ -89,7 +84,7 @@ def schema(table: Table, as_json: AsJson = False) -> None:
 @tables.command()
 def head(
     table: Table,
-    folder: Folder = None,
+    results: Results = None,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="Rows to show.")] = 10,
     columns: Annotated[
         str | None, typer.Option(help="Columns to show, with commas; unset: those that fit.")
@@ -101,7 +96,7 @@ def head(
     Example: xferpipe tables head selection --columns target,method,spearman --rows 5
     """
     with look.progress(f"reading {table}", quiet=as_json):
-        data = _read(table, folder)
+        data = _read(table, results)
     names = _chosen(data.columns, columns)
     part = data.select(names).head(rows)
     if as_json:
@@ -119,7 +114,7 @@ def head(
 @tables.command()
 def export(
     table: Table,
-    folder: Folder = None,
+    results: Results = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV file; unset: standard output.")
     ] = None,
@@ -136,7 +131,7 @@ def export(
         raise ValueError(f"--output {output} is a folder; give a file")
     # On a screen that the rows themselves fill, a bar would be in their way.
     with look.progress(f"reading {table}", quiet=output is None and sys.stdout.isatty()) as report:
-        data = _read(table, folder)
+        data = _read(table, results)
         data = data.drop(name for name, kind in data.schema.items() if kind == polars.Binary)
         if output is None:
             for part in _csv(data, report):
@@ -159,15 +154,16 @@ def _columns(table: str) -> tuple:
     from xferpipe.records import TABLES
 
     if table not in TABLES:
-        raise ValueError(f"there is no table {table!r}; allowed: {', '.join(TABLES)}")
+        near = suggestion(table, TABLES)
+        raise ValueError(f"there is no table {table!r}{near}; allowed: {', '.join(TABLES)}")
     return TABLES[table]
 
 
-def _read(table: str, folder: Path | None) -> polars.DataFrame:
+def _read(table: str, results: Path | None) -> polars.DataFrame:
     from xferpipe.records import load_table
 
     _columns(table)  # A name that no study has is said first.
-    return load_table(table, tables_folder(folder, "--folder"))
+    return load_table(table, tables_folder(results))
 
 
 def _chosen(known: list[str], columns: str | None) -> list[str]:
@@ -175,7 +171,8 @@ def _chosen(known: list[str], columns: str | None) -> list[str]:
         return known
     names = [name.strip() for name in columns.split(",") if name.strip()]
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"no column {', '.join(unknown)}; allowed: {', '.join(known)}")
+        near = suggestion(unknown[0], known)
+        raise ValueError(f"no column {', '.join(unknown)}{near}; allowed: {', '.join(known)}")
     return names
 
 

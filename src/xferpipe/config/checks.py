@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS
+from xferpipe.config.nearest import suggestion
 
 if TYPE_CHECKING:
     from xferpipe.config.experts import Expert
@@ -268,5 +269,6 @@ def _asks_for(study: Study, target: str, shots: str) -> str:
 def _known(where: str, name: str, table: Mapping[str, Any]) -> None:
     if name not in table:
         raise ValueError(
-            f"{where}: {name!r} is not defined; allowed: {', '.join(table) or '(none)'}"
+            f"{where}: {name!r} is not defined{suggestion(name, table)}; allowed: "
+            f"{', '.join(table) or '(none)'}"
         )

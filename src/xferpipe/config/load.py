@@ -88,7 +88,7 @@ def _checked(content: dict[str, Any], nodes: list[Node | None], origin: str) -> 
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
-        raise _refusal(origin, explain(error, content, as_written)) from None
+        raise _refusal(origin, explain(error, content, as_written, Study)) from None
     if faults := [
         boolean_for_a_number(place, value, as_written)
         for place, value in booleans_for_numbers(content, study)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 
 from xferpipe.config.base import Block
+from xferpipe.config.nearest import keys_at, suggestion
 
 #: How a value is written in the file: (place, value) -> text, None where no file says so.
 Written = Callable[[tuple[str | int, ...], object], str | None]
@@ -32,13 +33,16 @@ _NAME = (
 )
 
 
-def explain(error: ValidationError, content: dict[Any, Any], written: Written) -> list[str]:
+def explain(
+    error: ValidationError, content: dict[Any, Any], written: Written, study: type[Block]
+) -> list[str]:
     """Return one line for each key that is wrong.
 
     Args:
         error: What was found.
         content: The study as it was read.
         written: Tells how a value is written in its file.
+        study: What was expected.
     """
     found: dict[tuple, list[dict[str, Any]]] = {}
     choices = set()
@@ -50,7 +54,7 @@ def explain(error: ValidationError, content: dict[Any, Any], written: Written) -
     # Of a value that may be a list or a word, only the kind that it is nearest to is spoken of.
     deeper = {place[:i] for place in found for i in range(len(place))}
     return [
-        _line(place, items, written)
+        _line(place, items, written, keys_at(study, items[0]["loc"][:-1]))
         for place, items in found.items()
         if not (place in choices and place in deeper)
     ]
@@ -112,10 +116,10 @@ def _leads_on(value: Any, part: str | int) -> bool:
     return isinstance(value, dict) and part in value
 
 
-def _line(place: tuple, items: list[dict[str, Any]], written: Written) -> str:
+def _line(place: tuple, items: list[dict[str, Any]], written: Written, keys: Iterable[str]) -> str:
     item = items[0]
     where = f"{_dotted(place)}: " if place else ""
-    if (text := _about_a_key(item)) is not None:
+    if (text := _about_a_key(item, keys)) is not None:
         return where + text
     value = item["input"]
     expected = [_expected(one) for one in items]
@@ -131,13 +135,13 @@ def _line(place: tuple, items: list[dict[str, Any]], written: Written) -> str:
     return f"{where}{text} (given: {given})" + (f"; {hint}" if hint else "")
 
 
-def _about_a_key(item: dict[str, Any]) -> str | None:
+def _about_a_key(item: dict[str, Any], keys: Iterable[str]) -> str | None:
     """Say which key is missing or wrong; None where a value is."""
     kind, details = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         if (removed := _REMOVED.get(tuple(item["loc"][-2:]))) is not None:
             return removed
-        return "unknown key; correct its name or remove it"
+        return f"unknown key{suggestion(item['loc'][-1], keys)}; correct its name or remove it"
     if kind == "missing":
         return "this key is missing; add it"
     if kind == "union_tag_not_found":

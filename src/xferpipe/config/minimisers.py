@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from xferpipe.config.base import Block, Name
+from xferpipe.config.nearest import suggestion
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.zoo import ZooEntry
 
@@ -155,7 +156,8 @@ class Minimisers(Block):
             if name not in pretrained:
                 raise ValueError(
                     f"minimisers.models: {name!r} is no zoo entry with weights: pretrain, so there "
-                    f"are no source images to probe it on; allowed: {listed}"
+                    f"are no source images to probe it on{suggestion(name, pretrained)}; "
+                    f"allowed: {listed}"
                 )
         for first, second in () if self.paths is None else self.pairs(zoo, pretraining):
             for name in (first, second):
@@ -177,8 +179,8 @@ class Minimisers(Block):
         for key, name in named:
             if name not in finetuning:
                 raise ValueError(
-                    f"minimisers.{key}: {name!r} is not defined in finetuning_recipes; "
-                    f"allowed: {', '.join(finetuning) or '(none)'}"
+                    f"minimisers.{key}: {name!r} is not defined in finetuning_recipes"
+                    f"{suggestion(name, finetuning)}; allowed: {', '.join(finetuning) or '(none)'}"
                 )
         if self.continual is not None and self.continual.models != "all":
             for name in self.continual.models:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.base import Block
+from xferpipe.config.nearest import suggestion
 from xferpipe.config.presets import PRESETS
 from xferpipe.config.surgery import Surgery
 
@@ -166,7 +167,10 @@ class Recipe(Augmentation):
         data = dict(data)
         if (name := data.pop("preset", None)) is not None:
             if name not in PRESETS:
-                raise ValueError(f"unknown preset {name!r}; allowed: {', '.join(sorted(PRESETS))}")
+                near = suggestion(name, PRESETS)
+                raise ValueError(
+                    f"unknown preset {name!r}{near}; allowed: {', '.join(sorted(PRESETS))}"
+                )
             data = PRESETS[name] | data
         # An algorithm's options are part of the slice exactly when it is used.
         if (algorithm := data.get("algorithm")) in ("swa", "rsgd"):

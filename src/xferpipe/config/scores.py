@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from xferpipe.config.base import Block, Name
+from xferpipe.config.nearest import suggestion
 
 #: Method name -> module in `xferpipe.scores`. The table is here, and not beside the scores, so that
 #: Snakemake knows the names without importing torch and adding one leaves the others' keys alone.
@@ -77,9 +78,10 @@ def module_of(method: str) -> str:
         return f"xferpipe.scores.{METHODS[method]}"
     own = own_methods()
     if method not in own:
+        known = sorted({*METHODS, *own})
         raise ValueError(
-            f"unknown score {method!r}; allowed: {', '.join(sorted({*METHODS, *own}))}; a score of "
-            f"your own joins by the entry-point group {ENTRY_POINT_GROUP!r}"
+            f"unknown score {method!r}{suggestion(method, known)}; allowed: {', '.join(known)}; "
+            f"a score of your own joins by the entry-point group {ENTRY_POINT_GROUP!r}"
         )
     return own[method].partition(":")[0]
 
@@ -184,8 +186,8 @@ class Scores(Block):
         for method in self.bootstrap_methods or ():
             if method not in self.methods:
                 raise ValueError(
-                    f"bootstrap_methods: {method!r} is not computed; allowed: "
-                    f"{', '.join(self.methods)}"
+                    f"bootstrap_methods: {method!r} is not computed"
+                    f"{suggestion(method, self.methods)}; allowed: {', '.join(self.methods)}"
                 )
         if "lgc" in self.methods and not self.gradients.scalars:
             raise ValueError("gradients.scalars: lgc needs at least one")

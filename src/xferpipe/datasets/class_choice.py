@@ -7,6 +7,7 @@ import sys
 import polars
 
 from xferpipe.config.datasets import RandomClasses
+from xferpipe.config.nearest import suggestion
 from xferpipe.datasets.checks import DatasetError, listed
 from xferpipe.seeding import numpy_generator
 
@@ -41,8 +42,8 @@ def of_classes(
     else:
         if unknown := sorted(set(classes) - set(known)):
             raise DatasetError(
-                f"{where}: 'classes' names {listed(unknown)}, which it does not have; "
-                f"its classes: {listed(known, 20)}"
+                f"{where}: 'classes' names {listed(unknown)}, which it does not have"
+                f"{suggestion(unknown[0], known)}; its classes: {listed(known, 20)}"
             )
         chosen = list(classes)
     labels = {name: label for label, name in enumerate(chosen)}

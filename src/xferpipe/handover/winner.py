@@ -8,6 +8,7 @@ from typing import Any
 
 import polars
 
+from xferpipe.config.nearest import suggestion
 from xferpipe.records import read_table
 
 
@@ -68,7 +69,8 @@ def winner(
     if runs.is_empty():
         known = read_table("targets", tables / "targets.parquet")["target"].to_list()
         raise ValueError(
-            f"nothing was fine-tuned on target {target!r}; targets of this study: {_words(known)}"
+            f"nothing was fine-tuned on target {target!r}{suggestion(target, known)}; targets of "
+            f"this study: {_words(known)}"
         )
     shots = _only(runs, "shots", shots, f"target {target!r} was fine-tuned with several shots")
     runs = runs.filter(shots=shots)
@@ -81,7 +83,8 @@ def winner(
             runs = runs.filter(polars.col(column) == value)
             if runs.is_empty():
                 raise ValueError(
-                    f"no run on {target!r} has {column} {value!r}; there are: {_words(known)}"
+                    f"no run on {target!r} has {column} {value!r}{suggestion(value, known)}; there "
+                    f"are: {_words(known)}"
                 )
     finished = runs.filter(status="finished")
     if finished.is_empty():

@@ -84,7 +84,7 @@ class Inputs:
 
 #: Why an input that a score needs may be missing.
 MISSING = {
-    "source_probabilities": "the model has no source head",
+    "source_probabilities": "the model has no source head, or its probabilities are not given",
     "class_means": "the zoo entry has no class means of its source",
     "class_counts": "the zoo entry has no class counts of its source",
     "source_accuracy": "the zoo entry has no accuracy on its source",
@@ -113,18 +113,28 @@ def matrix(values: Any, name: str) -> numpy.ndarray:
     return array
 
 
+def class_numbers(labels: Any) -> numpy.ndarray:
+    """Return labels as an array; names of classes become their numbers in alphabetical order."""
+    array = numpy.asarray(labels)
+    if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
+        array = array.astype(str)
+    if array.dtype.kind == "U" and array.ndim == 1:
+        return numpy.unique(array, return_inverse=True)[1]
+    return array
+
+
 def label_vector(labels: Any, rows: int, name: str = "features") -> numpy.ndarray:
     """Return `labels` renumbered 0, 1, ... in their order.
 
     Raises:
-        ValueError: No vector of integers from 0 on, or not one for each of `rows`.
+        ValueError: No vector of integers from 0 on or of names, or not one for each of `rows`.
         Undefined: Fewer than two images or two classes.
     """
-    array = numpy.asarray(labels)
+    array = class_numbers(labels)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
             f"labels have shape {array.shape} and type {array.dtype}; expected a vector of "
-            f"integers: are the arguments in the order ({name}, labels)?"
+            f"integers or names: are the arguments in the order ({name}, labels)?"
         )
     if array.size != rows:
         raise ValueError(f"{name} has {rows} rows but there are {array.size} labels; one a row")
@@ -143,7 +153,7 @@ def checked(features: Any, labels: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
 
     Args:
         features: Real numbers (n, d).
-        labels: Integers from 0 on (n).
+        labels: Integers from 0 on, or names (n).
     Returns:
         The features as float64 (n, d); the labels renumbered 0, 1, ... in their order (n).
     Raises:

@@ -12,7 +12,7 @@ import polars
 from xferpipe.config.scores import METHODS
 from xferpipe.records.schemas import TABLES
 from xferpipe.scores.bootstrap import counts_of, drawn, interval
-from xferpipe.scores.inputs import MISSING, Inputs, Undefined, label_vector, matrix
+from xferpipe.scores.inputs import MISSING, Inputs, Undefined, class_numbers, label_vector, matrix
 from xferpipe.scores.measure import measured
 from xferpipe.scores.registry import Score, arguments_of, draws_of, interval_of, resolve
 
@@ -41,7 +41,7 @@ def compute(
 
     Args:
         features: Features before the classifier, float (n, d).
-        labels: Class labels from 0 on, integer (n).
+        labels: Class labels: integers from 0 on, or names (n).
         methods: Scores by name; unset: all that xferpipe has.
         source_probabilities: Softmax of the source head, fractions (n, z), for LEEP and its kin.
         bootstrap_samples: Draws over probe images behind `low` and `high`; 0: no intervals.
@@ -60,7 +60,7 @@ def compute(
     functions = {name: resolve(name) for name in names}
     inputs = Inputs(
         features=numpy.asarray(features),
-        labels=numpy.asarray(labels),
+        labels=class_numbers(labels),
         source_probabilities=_optional(source_probabilities),
         **further,
     )

@@ -17,6 +17,7 @@ import polars
 from PIL import Image
 
 from xferpipe.config.datasets import TorchvisionData
+from xferpipe.config.nearest import suggestion
 from xferpipe.datasets.checks import SPLITS, DatasetError
 from xferpipe.datasets.decoding import fitted
 from xferpipe.datasets.walk import files_below
@@ -129,9 +130,10 @@ def _parts(dataset: TorchvisionData) -> list[tuple[str | None, Any]]:
 
     kind = getattr(datasets, dataset.name, None)
     if dataset.name not in datasets.__all__ or not inspect.isclass(kind):
-        names = ", ".join(name for name in datasets.__all__ if name[0].isupper())
+        names = [name for name in datasets.__all__ if name[0].isupper()]
         raise DatasetError(
-            f"datasets: torchvision has no data set {dataset.name!r}; allowed: {names}"
+            f"datasets: torchvision has no data set {dataset.name!r}"
+            f"{suggestion(dataset.name, names)}; allowed: {', '.join(names)}"
         )
     parameters = inspect.signature(kind.__init__).parameters
     common = dict(dataset.options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.nearest import suggestion
 from xferpipe.config.zoo import options_misfit
 from xferpipe.zoo.anatomy import Anatomy, last_named
 
@@ -21,10 +22,8 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
         raise ValueError(misfit)
     name = spec.architecture.removeprefix("timm:")
     if not timm.is_model(name):
-        near = timm.list_models(f"{name[:6]}*")[:8]
-        raise ValueError(
-            f"unknown architecture 'timm:{name}'; near it: {', '.join(near) or 'nothing'}"
-        )
+        near = suggestion(name, timm.list_models())
+        raise ValueError(f"unknown architecture 'timm:{name}'{near}; see timm.list_models()")
     return timm.create_model(name, pretrained=False, num_classes=outputs)
 
 

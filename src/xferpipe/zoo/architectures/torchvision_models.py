@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.nearest import suggestion
 from xferpipe.config.zoo import options_misfit
 from xferpipe.zoo.anatomy import Anatomy, last_named
 from xferpipe.zoo.normalisation import StandardisedConvolution, group_norm
@@ -20,10 +21,11 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     from torchvision import models
 
     name = spec.architecture
-    if name not in models.list_models(module=models):
-        near = [known for known in models.list_models(module=models) if known[:4] == name[:4]]
+    known = models.list_models(module=models)
+    if name not in known:
+        near = [one for one in known if one[:4] == name[:4]]
         raise ValueError(
-            f"unknown architecture {name!r}: torchvision has "
+            f"unknown architecture {name!r}{suggestion(name, known)}: torchvision has "
             f"{', '.join(near) or 'none that begins so'}; cifar_resnet<depth> and timm:<name> are "
             "allowed too"
         )
