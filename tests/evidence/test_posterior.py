@@ -5,7 +5,6 @@ import importlib
 import numpy
 import polars
 import pytest
-from scipy import stats
 from simulated import NEW, Score, Setting, generate
 
 from xferpipe.evidence import posterior as posterior_function
@@ -46,24 +45,6 @@ def test_posterior_of_one_grid_point_equals_the_information_form(monkeypatch) ->
     covariance = numpy.linalg.inv(precision)
     assert held.covariance == pytest.approx(covariance, abs=1e-8)
     assert held.mean == pytest.approx(covariance @ weighted, abs=1e-7)
-
-
-def test_grid_weights_are_the_likelihoods_of_the_runs() -> None:
-    ((runs, _, truth),) = studies(Setting(models=5), 1)
-    seen = observe(runs, truth)
-    ones = numpy.ones(len(seen.value))
-    points = [
-        (numpy.full(5, 1.5), 0.5 + 0.1 * numpy.eye(5)),
-        (numpy.zeros(5), 1.0 + numpy.eye(5)),
-    ]
-    found = module._log_likelihoods(seen, points, numpy.outer([0.02**2, 0.1**2], ones))
-    for p, (mean, covariance) in enumerate(points):
-        for s, seeds in enumerate((0.02, 0.1)):
-            total = covariance[numpy.ix_(seen.pair, seen.pair)] + seen.image_noise
-            total = total + (seeds**2 + 1e-9) * numpy.eye(len(seen.value))
-            expected = stats.multivariate_normal(mean[seen.pair], total).logpdf(seen.value)
-            constant = len(seen.value) / 2 * numpy.log(2 * numpy.pi)
-            assert found[p, s] == pytest.approx(expected + constant, rel=1e-6)
 
 
 def test_every_argument_may_be_empty() -> None:
