@@ -126,6 +126,36 @@ def test_run_without_validation_is_reported_and_chooses_nothing():
     assert (last["compared"], last["runs"], last["test"]) == (False, 0, 0.99)
 
 
+def diverging(figure, *names):
+    """Return runs of model a with a figure, beside models whose only run diverged."""
+    runs = runs_of({"a": figure, **dict.fromkeys(names, 0.5)}, seeds=1)
+    finished = polars.col("model") == "a"
+    figures = {name: polars.when(finished).then(name) for name in ("validation", "test")}
+    return runs.with_columns(
+        **figures, status=polars.when(finished).then("status").otherwise(polars.lit("diverged"))
+    )
+
+
+def test_pair_whose_runs_diverged_may_be_the_best_and_is_not_taken():
+    """A figure as low as chance: the one that diverged is expected to reach more."""
+    found = answer_to(diverging(0.02, "b"))
+    assert found["model"][0] == "b"
+    assert found["top"].all()
+    for flag in ("pick", "cheapest"):
+        assert found.filter(flag)["model"].to_list() == ["a"]
+
+
+def test_nothing_is_taken_where_every_run_diverged():
+    found = answer_to(diverging(0.02, "b", "c").filter(status="diverged"))
+    assert found["basis"].unique().to_list() == ["runs"]
+    assert (
+        not found.select(polars.any_horizontal("pick", "named", "settled", "cheapest"))
+        .to_series()
+        .any()
+    )
+    assert found["next"].any()
+
+
 def test_pairs_not_run_are_foretold_and_stand_outside_the_comparison():
     runs = runs_of({"a": 0.6, "b": 0.9}, images=2000)
     with_others = answer_to(runs, candidates=[("c", "r", False), ("d", "r", False)])

@@ -60,6 +60,15 @@ def test_every_argument_may_be_empty() -> None:
     assert posterior_function(runs, **NOTHING).is_empty()
 
 
+@pytest.mark.parametrize("figure", [80.0, -0.1, float("nan")])
+def test_figure_that_is_no_fraction_is_refused(figure: float) -> None:
+    runs = polars.DataFrame(
+        {"model": ["a", "b"], "recipe": "r", "seed": 0, "validation": [0.5, figure]}
+    )
+    with pytest.raises(ValueError, match=r"b with r has the validation figure .*a fraction"):
+        posterior_function(runs, **NOTHING)
+
+
 def test_two_models_with_equal_outcomes_are_a_tie() -> None:
     outcomes = [1.0] * 80 + [0.0] * 20
     runs = polars.DataFrame(

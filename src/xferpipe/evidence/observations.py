@@ -62,9 +62,17 @@ def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observation
         candidates: The pairs: model, recipe.
     Returns:
         The observations, in the order of the runs.
+    Raises:
+        ValueError: A figure is no fraction.
     """
     index = {pair: i for i, pair in enumerate(candidates.select("model", "recipe").rows())}
     rows = [row for row in runs.iter_rows(named=True) if (row["model"], row["recipe"]) in index]
+    for row in rows:
+        if row["validation"] is not None and not 0 <= row["validation"] <= 1:
+            raise ValueError(
+                f"{row['model']} with {row['recipe']} has the validation figure "
+                f"{row['validation']}; expected a fraction from 0 to 1, or null where it diverged"
+            )
     lowest = chance(row["validation"] for row in rows if row["validation"] is not None)
     kept, diverged = [], []
     for row in rows:

@@ -120,6 +120,8 @@ def posterior(
         One row a candidate in their order: mean, low, high (fractions), probability_best,
         probability_near_best (within the indifference of the best), expected_regret (of taking it
         in place of the best, fraction), runs (count), seconds (spent, s).
+    Raises:
+        ValueError: A validation figure is no fraction.
     """
     if candidates is None:
         candidates = runs.select("model", "recipe").unique(maintain_order=True)
