@@ -82,6 +82,18 @@ def test_two_models_with_equal_outcomes_are_a_tie() -> None:
     assert found["probability_best"].to_list() == pytest.approx([0.5, 0.5], abs=0.03)
 
 
+def test_draws_that_tie_share_the_first_place() -> None:
+    """Figures clipped at 1 or 0 are equal; by hand, the third pair outside of the comparison."""
+    draws = numpy.array([[1.0, 1.0, 0.2], [0.3, 0.3, 0.3], [0.1, 0.5, 0.2], [0.1, 0.2, 0.3]])
+    compared = numpy.array([True, True, False])
+    found = module.standing(draws, compared, indifference=0.05, level=0.9)
+    best = [(0.5 + 0.5) / 4, (0.5 + 0.5 + 1 + 1) / 4, (1 / 3 + 1) / 4]
+    assert found["probability_best"].to_list() == pytest.approx(best)
+    assert found["probability_near_best"].to_list() == pytest.approx([0.5, 1.0, 0.5])
+    regret = [(0.4 + 0.1) / 4, 0.0, (0.8 + 0.3) / 4]
+    assert found["expected_regret"].to_list() == pytest.approx(regret)
+
+
 def test_few_images_make_the_interval_as_wide_as_they_are() -> None:
     """48 images: their standard error is 0.06, whatever two seeds agree on."""
     outcomes = [1.0] * 37 + [0.0] * 11
