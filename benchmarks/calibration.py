@@ -32,7 +32,7 @@ from tests.evidence.simulated import NEW, generate
 from xferpipe.config.race import Budget, Race
 from xferpipe.evidence.history import earlier_targets
 from xferpipe.evidence.posterior import belief, table
-from xferpipe.evidence.race import LEVEL, answer
+from xferpipe.evidence.race import LEVEL, answer, measured_pairs
 from xferpipe.seeding import stream
 
 from .replays.measures import BINS
@@ -71,7 +71,7 @@ def study_of(kind: Kind, index: int, seed: int) -> Found:
         runs = runs.filter(polars.col("seed") < kind.seeds)
     held = belief(runs, scores, polars.DataFrame(), earlier_targets(history), truth, seed=index)
     known = table(held, runs, indifference=INDIFFERENCE, level=LEVEL)
-    found = answer(known, CONFIDENCE)
+    found = answer(known, measured_pairs(truth, runs), CONFIDENCE)
     true = truth["accuracy"].to_numpy()
     pick = int(known["mean"].arg_max()) if found.pick is None else found.pick
     covered = (known["low"].to_numpy() <= true) & (true <= known["high"].to_numpy())

@@ -9,7 +9,7 @@ import numpy
 import polars
 
 from xferpipe.config.race import Race
-from xferpipe.evidence.race import decide
+from xferpipe.evidence.race import decide, measured_pairs
 from xferpipe.seeding import stream
 
 
@@ -26,9 +26,9 @@ class Round(NamedTuple):
 
     @property
     def pick(self) -> int | None:
-        """The pair to take: that of `race.answer`, the highest mean of those that were run."""
-        runs, mean = self.decided["runs"].to_numpy(), self.decided["mean"].to_numpy()
-        return int(numpy.where(runs > 0, mean, -numpy.inf).argmax()) if runs.any() else None
+        """The pair to take: that of `race.answer`, the highest mean of those with a figure."""
+        measured, mean = measured_pairs(self.decided, self.seen), self.decided["mean"].to_numpy()
+        return int(numpy.where(measured, mean, -numpy.inf).argmax()) if measured.any() else None
 
 
 def rounds(

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from xferpipe.config.race import Budget, Race
 from xferpipe.evidence.posterior import belief, table
-from xferpipe.evidence.race import LEVEL, answer
+from xferpipe.evidence.race import LEVEL, answer, measured_pairs
 from xferpipe.seeding import stream
 
 from .rounds import Round, rounds
@@ -158,7 +158,7 @@ def top_two_sampling(target: BruteForced, generator: numpy.random.Generator) -> 
             seed=stream(0, target.name, number),
         )
         known = table(held, runs, indifference=INDIFFERENCE, level=LEVEL)
-        found = answer(known, CONFIDENCE)
+        found = answer(known, measured_pairs(target.pairs, runs), CONFIDENCE)
         if asked:
             seconds.append(spent)
             picks.append(found.pick)

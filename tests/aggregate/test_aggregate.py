@@ -330,6 +330,15 @@ def test_own_results_of_no_table_are_named(tmp_path: Path) -> None:
         ("target,accuracy\nt,0.5\n", "expected target, model"),
         ("target,model,map\nt,a,83\n", "83"),
         ("target,model,map\nt,a,good\n", "column 'map'.*expected a number"),
+        ("target,model,accuracy\nt,a,nan\n", "accuracy nan is no fraction"),
+        ("target,model,accuracy,validation\nt,a,0.8,80\n", "validation 80.0 is no fraction"),
+        ("target,model,accuracy,seconds\nt,a,0.8,-5\n", "seconds -5.0; expected 0 or more"),
+        ("target,model,accuracy\nt,,0.8\n", "a row has no model"),
+        ("target,model,accuracy\n ,a,0.8\n", "a row has no target"),
+        (
+            "target,model,accuracy\nt,a,0.8\nt,a,0.9\n",
+            "target t, shots full, model a, recipe own, seed 0 is there twice; give each run a",
+        ),
         (
             "target,model,accuracy,map\nt,a,0.9,\nt,b,,0.8\n",
             "target 't' has accuracy and map; expected one",

@@ -5,7 +5,6 @@ import importlib
 import numpy
 import polars
 import pytest
-from scipy import stats
 from simulated import NEW, Score, Setting, generate
 
 from xferpipe.evidence import posterior as posterior_function
@@ -48,24 +47,6 @@ def test_posterior_of_one_grid_point_equals_the_information_form(monkeypatch) ->
     assert held.mean == pytest.approx(covariance @ weighted, abs=1e-7)
 
 
-def test_grid_weights_are_the_likelihoods_of_the_runs() -> None:
-    ((runs, _, truth),) = studies(Setting(models=5), 1)
-    seen = observe(runs, truth)
-    ones = numpy.ones(len(seen.value))
-    points = [
-        (numpy.full(5, 1.5), 0.5 + 0.1 * numpy.eye(5)),
-        (numpy.zeros(5), 1.0 + numpy.eye(5)),
-    ]
-    found = module._log_likelihoods(seen, points, numpy.outer([0.02**2, 0.1**2], ones))
-    for p, (mean, covariance) in enumerate(points):
-        for s, seeds in enumerate((0.02, 0.1)):
-            total = covariance[numpy.ix_(seen.pair, seen.pair)] + seen.image_noise
-            total = total + (seeds**2 + 1e-9) * numpy.eye(len(seen.value))
-            expected = stats.multivariate_normal(mean[seen.pair], total).logpdf(seen.value)
-            constant = len(seen.value) / 2 * numpy.log(2 * numpy.pi)
-            assert found[p, s] == pytest.approx(expected + constant, rel=1e-6)
-
-
 def test_every_argument_may_be_empty() -> None:
     candidates = polars.DataFrame({"model": ["a", "b"], "recipe": ["r", "r"]})
     runs = empty("finetunes").select(
@@ -79,6 +60,15 @@ def test_every_argument_may_be_empty() -> None:
     assert posterior_function(runs, **NOTHING).is_empty()
 
 
+@pytest.mark.parametrize("figure", [80.0, -0.1, float("nan")])
+def test_figure_that_is_no_fraction_is_refused(figure: float) -> None:
+    runs = polars.DataFrame(
+        {"model": ["a", "b"], "recipe": "r", "seed": 0, "validation": [0.5, figure]}
+    )
+    with pytest.raises(ValueError, match=r"b with r has the validation figure .*a fraction"):
+        posterior_function(runs, **NOTHING)
+
+
 def test_two_models_with_equal_outcomes_are_a_tie() -> None:
     outcomes = [1.0] * 80 + [0.0] * 20
     runs = polars.DataFrame(
@@ -90,6 +80,18 @@ def test_two_models_with_equal_outcomes_are_a_tie() -> None:
     )
     found = posterior_function(runs, **NOTHING)
     assert found["probability_best"].to_list() == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+def test_draws_that_tie_share_the_first_place() -> None:
+    """Figures clipped at 1 or 0 are equal; by hand, the third pair outside of the comparison."""
+    draws = numpy.array([[1.0, 1.0, 0.2], [0.3, 0.3, 0.3], [0.1, 0.5, 0.2], [0.1, 0.2, 0.3]])
+    compared = numpy.array([True, True, False])
+    found = module.standing(draws, compared, indifference=0.05, level=0.9)
+    best = [(0.5 + 0.5) / 4, (0.5 + 0.5 + 1 + 1) / 4, (1 / 3 + 1) / 4]
+    assert found["probability_best"].to_list() == pytest.approx(best)
+    assert found["probability_near_best"].to_list() == pytest.approx([0.5, 1.0, 0.5])
+    regret = [(0.4 + 0.1) / 4, 0.0, (0.8 + 0.3) / 4]
+    assert found["expected_regret"].to_list() == pytest.approx(regret)
 
 
 def test_few_images_make_the_interval_as_wide_as_they_are() -> None:

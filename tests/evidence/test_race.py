@@ -54,6 +54,20 @@ def test_run_that_diverged_costs_budget():
     assert decided(race(budget={"hours": 0.34}), spent)["stopped"][0] is None
 
 
+def test_race_takes_and_names_no_pair_whose_runs_diverged():
+    spent = runs_of(*((m, r, 0, None) for m in "ab" for r in "rs"))
+    options = race(confidence=0.01, budget={"runs": 4})
+    spent = spent.with_columns(status=polars.lit("diverged"))
+    found = decided(options, spent)
+    assert not found["named"].any()
+    # Even so little confidence settles nothing.
+    assert found["stopped"][0] == "the budget of 4 runs is spent"
+    first = runs_of(("a", "r", 0, 0.02))
+    assert decided(options, polars.concat([first, spent[1:]])).filter("named")[
+        "model"
+    ].to_list() == ["a"]
+
+
 def test_last_round_asks_for_no_more_than_the_budget_leaves():
     assert decided(race(budget={"runs": 1}), runs_of(), slots=3)["chosen"].sum() == 1
 

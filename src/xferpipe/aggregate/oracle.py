@@ -85,8 +85,8 @@ def own_results(path: Path) -> polars.DataFrame:
     Returns:
         Rows as `oracle` returns them.
     Raises:
-        ValueError: It cannot be read, a column is missing, a value is no fraction, or a target has
-            several metrics.
+        ValueError: It cannot be read, a column is missing, a name is empty, a value is no
+            fraction, seconds are below 0, a run is there twice, or a target has several metrics.
     """
     read = polars.read_csv if path.suffix == ".csv" else polars.read_parquet
     try:
@@ -125,9 +125,7 @@ def own_results(path: Path) -> polars.DataFrame:
         )
     except polars.exceptions.InvalidOperationError as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}; expected a number") from None
-    wrong = long.filter(~polars.col("value").is_between(0, 1))
-    if wrong.height:
-        raise ValueError(f"{path}: {wrong['metric'][0]} {wrong['value'][0]} is no fraction in 0..1")
+    _refuse_impossible(path, long)
     mixed = long.filter(polars.col("metric").n_unique().over("target") > 1)
     if mixed.height:
         target = mixed["target"][0]
@@ -137,3 +135,25 @@ def own_results(path: Path) -> polars.DataFrame:
             "target: split the rows over two targets, or remove one"
         )
     return long
+
+
+def _refuse_impossible(path: Path, rows: polars.DataFrame) -> None:
+    """Refuse rows without a name, with figures that are none, and runs that are there twice."""
+    for name in ("target", "model", "recipe"):
+        if rows[name].null_count() or (rows[name].str.strip_chars() == "").any():
+            raise ValueError(f"{path}: a row has no {name}; give it, or remove the row")
+    for name in ("value", "validation"):
+        wrong = rows.filter(~polars.col(name).is_between(0, 1))
+        if wrong.height:
+            called = wrong["metric"][0] if name == "value" else name
+            raise ValueError(f"{path}: {called} {wrong[name][0]} is no fraction in 0..1")
+    wrong = rows.filter(~((polars.col("seconds") >= 0) & polars.col("seconds").is_finite()))
+    if wrong.height:
+        raise ValueError(f"{path}: seconds {wrong['seconds'][0]}; expected 0 or more, or nothing")
+    twice = rows.filter(polars.struct(*_RUN, "metric").is_duplicated())
+    if twice.height:
+        run = ", ".join(f"{name} {twice[name][0]}" for name in _RUN)
+        raise ValueError(
+            f"{path}: {run} is there twice; give each run a seed of its own (column seed), or "
+            "remove a row"
+        )

@@ -16,7 +16,7 @@ from xferpipe.evidence.cost import expected_seconds
 from xferpipe.evidence.gain import run_gain, run_noise
 from xferpipe.evidence.history import EarlierTarget
 from xferpipe.evidence.posterior import Belief, belief, standing
-from xferpipe.evidence.race import answer
+from xferpipe.evidence.race import answer, measured_pairs
 from xferpipe.evidence.reported import gains, test_split_figures
 from xferpipe.records import empty
 
@@ -123,7 +123,7 @@ def answer_for(
         )
     )
     known = known.with_columns(
-        **_verdict(known, asked),
+        **_verdict(known, measured_pairs(pairs, seen), asked),
         **gains(known, held.draws, zoo, asked.reference, asked.level),
         **_next(held, cost),
     )
@@ -148,17 +148,19 @@ def _totals(seen: polars.DataFrame) -> polars.DataFrame:
     )
 
 
-def _verdict(known: polars.DataFrame, asked: Asked) -> dict[str, polars.Series]:
+def _verdict(
+    known: polars.DataFrame, measured: numpy.ndarray, asked: Asked
+) -> dict[str, polars.Series]:
     """Say which pairs are in the top group, which is its cheapest, and whether one is named."""
     compared = numpy.flatnonzero(known["compared"])
-    found = answer(known.filter("compared"), asked.confidence)
+    found = answer(known.filter("compared"), measured[compared], asked.confidence)
     top = numpy.zeros(known.height, dtype=bool)
     top[compared] = found.top
     pick, cheapest = (numpy.zeros(known.height, dtype=bool) for _ in range(2))
     if found.pick is not None:
         pick[compared[found.pick]] = True
     cost = known["cost"].to_numpy()
-    ready = numpy.flatnonzero(top & (known["runs"].to_numpy() > 0) & numpy.isfinite(cost))
+    ready = numpy.flatnonzero(top & measured & numpy.isfinite(cost))
     if len(ready):
         cheapest[ready[cost[ready].argmin()]] = True
     # A name needs a rival.

@@ -36,6 +36,8 @@ class Observations(NamedTuple):
         value: Figure as an angle, float64 (n).
         image_noise: Covariance of the figures over redraws of the images, float64 (n, n).
         images: Images behind each figure, float64 (n).
+        alike: Number of each run's group, int64 (n): runs of one pair whose noise of the images is
+            the same, with each other and with all other runs.
         repeats: What repeated runs of a pair say of the noise of seeds.
     """
 
@@ -43,6 +45,7 @@ class Observations(NamedTuple):
     value: numpy.ndarray
     image_noise: numpy.ndarray
     images: numpy.ndarray
+    alike: numpy.ndarray
     repeats: Repeats
 
 
@@ -59,9 +62,17 @@ def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observation
         candidates: The pairs: model, recipe.
     Returns:
         The observations, in the order of the runs.
+    Raises:
+        ValueError: A figure is no fraction.
     """
     index = {pair: i for i, pair in enumerate(candidates.select("model", "recipe").rows())}
     rows = [row for row in runs.iter_rows(named=True) if (row["model"], row["recipe"]) in index]
+    for row in rows:
+        if row["validation"] is not None and not 0 <= row["validation"] <= 1:
+            raise ValueError(
+                f"{row['model']} with {row['recipe']} has the validation figure "
+                f"{row['validation']}; expected a fraction from 0 to 1, or null where it diverged"
+            )
     lowest = chance(row["validation"] for row in rows if row["validation"] is not None)
     kept, diverged = [], []
     for row in rows:
@@ -75,13 +86,16 @@ def observe(runs: polars.DataFrame, candidates: polars.DataFrame) -> Observation
     images = numpy.array(counts, dtype=float)
     noise = _image_covariance(kept, images)
     pair = numpy.array([index[row["model"], row["recipe"]] for row in kept], dtype=numpy.int64)
+    kinds = zip(pair.tolist(), diverged, counts, map(_outcome_count, kept), strict=True)
+    groups: dict[tuple[int, bool, int, int], int] = {}
+    alike = numpy.array([groups.setdefault(k, len(groups)) for k in kinds], dtype=numpy.int64)
     value = angle(share, images)
     some = ~numpy.array(diverged, dtype=bool)
     repeats = Repeats.of(
         len(index), pair[some], value[some], noise[numpy.ix_(some, some)], images[some]
     )
     noise[numpy.diag_indices_from(noise)] += _DIVERGED_DEVIATION**2 * ~some
-    return Observations(pair, value, noise, images, repeats)
+    return Observations(pair, value, noise, images, alike, repeats)
 
 
 def chance(figures: Iterable[float]) -> float:
@@ -99,11 +113,14 @@ def fraction(angles: numpy.ndarray) -> numpy.ndarray:
     return numpy.sin(numpy.clip(angles, 0, numpy.pi) / 2) ** 2
 
 
-def _images(row: dict) -> int:
+def _outcome_count(row: dict) -> int:
     outcomes = row.get("outcomes")
-    if outcomes is not None and len(outcomes) > 1:
-        return len(outcomes)
-    return int(row.get("images") or UNKNOWN_IMAGES)
+    return 0 if outcomes is None else len(outcomes)
+
+
+def _images(row: dict) -> int:
+    outcomes = _outcome_count(row)
+    return outcomes if outcomes > 1 else int(row.get("images") or UNKNOWN_IMAGES)
 
 
 def noise_ratio(
@@ -133,7 +150,7 @@ def _image_covariance(rows: list[dict], images: numpy.ndarray) -> numpy.ndarray:
     too much.
     """
     variance = 1 / images
-    lengths = [len(row["outcomes"]) if row.get("outcomes") is not None else 0 for row in rows]
+    lengths = [_outcome_count(row) for row in rows]
     correlation = numpy.eye(len(rows))
     for length in set(lengths) - {0, 1}:
         members = numpy.flatnonzero(numpy.array(lengths) == length)

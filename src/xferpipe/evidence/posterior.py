@@ -19,6 +19,7 @@ import numpy
 import polars
 
 from xferpipe.evidence.history import EarlierTarget, earlier_targets
+from xferpipe.evidence.merged import Merged, merged
 from xferpipe.evidence.observations import Observations, fraction, observe
 from xferpipe.evidence.prior import (
     ModelPrior,
@@ -51,6 +52,7 @@ _UNMOVED = 0.3
 _LEFT_OUT = 1e-3
 #: Observations that are handled at once: bounds memory.
 _ENTRIES = 20_000_000
+_LAST = 1e30
 
 SCHEMA = {
     "model": polars.String,
@@ -118,6 +120,8 @@ def posterior(
         One row a candidate in their order: mean, low, high (fractions), probability_best,
         probability_near_best (within the indifference of the best), expected_regret (of taking it
         in place of the best, fraction), runs (count), seconds (spent, s).
+    Raises:
+        ValueError: A validation figure is no fraction.
     """
     if candidates is None:
         candidates = runs.select("model", "recipe").unique(maintain_order=True)
@@ -304,12 +308,13 @@ def _mixture(
     seed: int,
 ) -> Belief:
     pairs, n = candidates.height, len(seen.value)
-    logs = weights[:, None] + noise.weights
+    means = merged(seen)
+    logs = weights[:, None] + noise.weights + means.log_scatter(noise.variance)
     if n:
-        block = max(1, _ENTRIES // (n * n * len(noise.weights)))
+        block = max(1, _ENTRIES // (len(means.pair) ** 2 * len(noise.weights)))
         for start in range(0, len(points), block):
             part = slice(start, start + block)
-            logs[part] += _log_likelihoods(seen, points[part], noise.variance[:, seen.pair])
+            logs[part] += _log_likelihoods(means, points[part], noise.variance)
     weight = numpy.exp(logs - logs.max()).ravel()
     weight /= weight.sum()
     # Light points are left out, in all no more than a thousandth.
@@ -323,7 +328,7 @@ def _mixture(
     for index, part, count in zip(kept, share, counts, strict=True):
         point, value = divmod(int(index), len(noise.weights))
         own = noise.variance[value]
-        middle, covariance = _conditioned(*points[point], seen, own[seen.pair])
+        middle, covariance = _conditioned(*points[point], means, own)
         mean += part * middle
         second += part * (covariance + numpy.outer(middle, middle))
         seed_variance += part * own
@@ -343,34 +348,36 @@ def _mixture(
 
 
 def _log_likelihoods(
-    seen: Observations, points: list[tuple[numpy.ndarray, numpy.ndarray]], seeds: numpy.ndarray
+    seen: Merged, points: list[tuple[numpy.ndarray, numpy.ndarray]], variance: numpy.ndarray
 ) -> numpy.ndarray:
-    """Return the log likelihood of the runs at each point and noise of seeds (points, values).
+    """Return the log likelihood of the means at each point and noise of seeds (points, values).
 
-    `seeds` are the variances of the runs, float64 (values, n).
+    `variance` is that of one run about its pair, float64 (values, P).
     """
-    n = len(seen.value)
     taken = numpy.ix_(seen.pair, seen.pair)
     base = numpy.stack([covariance[taken] for _, covariance in points]) + seen.image_noise
     residual = numpy.stack([seen.value - mean[seen.pair] for mean, _ in points])
-    noise = (seeds[:, :, None] + 1e-9) * numpy.eye(n)
-    root = numpy.linalg.cholesky(base[:, None] + noise)
-    white = numpy.linalg.solve(
-        root, numpy.broadcast_to(residual[:, None, :, None], (*root.shape[:3], 1))
-    )[..., 0]
-    logdet = numpy.log(numpy.diagonal(root, axis1=2, axis2=3)).sum(axis=2)
+    n = len(seen.value)
+    # Below a covariance its factor is continued by the residuals divided by it: one factorisation
+    # gives both. The last entry is larger than any quadratic form.
+    table = numpy.full((len(points), len(variance), n + 1, n + 1), _LAST)
+    noise = seen.seed_noise(variance)[:, :, None] * numpy.eye(n)
+    table[:, :, :n, :n] = base[:, None] + noise
+    table[:, :, n, :n] = residual[:, None]
+    root = numpy.linalg.cholesky(table)
+    white = root[:, :, n, :n]
+    logdet = numpy.log(numpy.diagonal(root, axis1=2, axis2=3)[..., :n]).sum(axis=2)
     return -0.5 * (white**2).sum(axis=2) - logdet
 
 
 def _conditioned(
-    mean: numpy.ndarray, covariance: numpy.ndarray, seen: Observations, seeds: numpy.ndarray
+    mean: numpy.ndarray, covariance: numpy.ndarray, seen: Merged, variance: numpy.ndarray
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Return mean and covariance of theta given the runs."""
-    n = len(seen.value)
-    if not n:
+    """Return mean and covariance of theta given the runs, whose seeds have a variance (P)."""
+    if not len(seen.value):
         return mean, covariance
     taken = covariance[:, seen.pair]
-    total = taken[seen.pair] + seen.image_noise + numpy.diag(seeds + 1e-9)
+    total = taken[seen.pair] + seen.image_noise + numpy.diag(seen.seed_noise(variance))
     gain = numpy.linalg.solve(total, taken.T).T
     return mean + gain @ (seen.value - mean[seen.pair]), covariance - gain @ taken.T
 

@@ -24,7 +24,8 @@ class Answer(NamedTuple):
     """What a posterior amounts to.
 
     Attributes:
-        pick: Index of the pair to take: the highest mean among those that were run.
+        pick: Index of the pair to take: the highest mean among those with a figure of their own.
+            None where no run has one.
         named: Whether it is the best with the confidence asked for.
         settled: Whether it is within the indifference of the best with that confidence.
         top: Pairs that may be the best: those whose probability of being within the indifference
@@ -37,21 +38,36 @@ class Answer(NamedTuple):
     top: numpy.ndarray
 
 
-def answer(known: polars.DataFrame, confidence: float) -> Answer:
+def measured_pairs(pairs: polars.DataFrame, runs: polars.DataFrame) -> numpy.ndarray:
+    """Return which pairs have a run with a figure, bool (P): those of diverged runs have none.
+
+    Args:
+        pairs: Columns model and recipe.
+        runs: Columns model, recipe and validation.
+    """
+    some = set(runs.drop_nulls("validation").select("model", "recipe").rows())
+    return numpy.array(
+        [pair in some for pair in pairs.select("model", "recipe").rows()], dtype=bool
+    )
+
+
+def answer(known: polars.DataFrame, measured: numpy.ndarray, confidence: float) -> Answer:
     """Say what a posterior amounts to.
 
     A name is given to a pair that was run, is the best with probability `confidence`, and had a
-    rival that was run: what is merely foretold is not named.
+    rival that was run: what is merely foretold is not named. Nor is a pair taken whose runs all
+    diverged, though it may be in the top group.
 
     Args:
         known: As `posterior` returns it.
+        measured: Pairs with a figure of their own, bool (P).
         confidence: Probability that a name needs.
     """
     runs, mean = known["runs"].to_numpy(), known["mean"].to_numpy()
     top = known["probability_near_best"].to_numpy() > 1 - confidence
-    if not (runs > 0).any():
+    if not measured.any():
         return Answer(None, False, False, top)
-    pick = int(numpy.where(runs > 0, mean, -numpy.inf).argmax())
+    pick = int(numpy.where(measured, mean, -numpy.inf).argmax())
     top[pick] = True
     compared = int((runs > 0).sum()) > 1 or len(runs) == 1
     row = known.row(pick, named=True)
@@ -97,7 +113,7 @@ def decide(
     earlier = earlier_targets(history) if history.height else []
     held = belief(runs, scores, zoo, earlier, candidates, seed=seed)
     known = table(held, runs, indifference=options.indifference, level=LEVEL)
-    found = answer(known, options.confidence)
+    found = answer(known, measured_pairs(candidates, runs), options.confidence)
     seconds = expected_seconds(candidates, runs, zoo, earlier)
     used = _used_seeds(candidates, runs)
     free = [_free_seeds(seeds, options.seeds) for seeds in used]

@@ -169,7 +169,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("expected_regret", REAL, "fraction", "Expected loss against the best compared pair."),
         ("top", FLAG, "", "Whether it may be the best, or near it: `probability_near_best` says."),
         ("cheapest", FLAG, "", "Whether it is the one of the top group that takes least time."),
-        ("pick", FLAG, "", "Whether it has the highest mean of those that were run."),
+        ("pick", FLAG, "", "Whether it has the highest mean of those with a figure of their own."),
         ("named", FLAG, "", "Whether it is named: the best with probability `confidence`."),
         ("settled", FLAG, "", "Whether it is near the best with probability `confidence`."),
         ("runs", INTEGER, "count", "Runs that say something, those that diverged included."),

@@ -68,7 +68,7 @@ def words_of(place: str, rows: polars.DataFrame, finetunes: polars.DataFrame) ->
         return AnswerWords(place, "nothing", "Nothing is known", lines=_nothing(rows))
     if first["basis"] == "history":
         return AnswerWords(place, "history", "Not run yet", lines=_by_history(rows))
-    if rows["test"].null_count() == rows.height and (finetunes["status"] == "diverged").all():
+    if not rows["pick"].any():
         lines = _all_diverged(rows, finetunes.height)
         return AnswerWords(place, "nothing", "No answer yet", lines=lines)
     pair = rows.row(by_predicate=polars.col("pick"), named=True)
