@@ -83,6 +83,25 @@ def test_run_writes_a_race_and_becomes_snakemake_with_the_workflow_of_this_insta
     ]
 
 
+def test_reidentification_set_is_raced_for_retrieval_without_being_told(run, here):
+    from xferpipe.config import load_study
+    from xferpipe.config.datasets import GeneratedVehicles, Veri776
+    from xferpipe.config.jobs import GenerateJob
+    from xferpipe.stages.generate import generate
+
+    drawn = GeneratedVehicles(train_identities=4, test_identities=3, cameras=2)
+    generate(GenerateJob(dataset=Veri776(generate=drawn), seed=0), root=here / "cars")
+    code, out, err, became = run("run", "cars", *SMALL, "--budget", "4")
+    assert code == DONE, err
+    assert became[-2:] == ["--configfile", "cars.yaml"]
+    study = load_study(here / "cars.yaml")
+    ((place, race),) = study.races().items()
+    assert study.targets["cars"].task == "retrieval"
+    assert (place, race.recipes) == (("cars", "full"), ("identities", "identities_gentle"))
+    assert study.exported() == [place]
+    assert "identities 4" in out
+
+
 def test_second_run_goes_on_with_the_study_as_it_was_edited(run, here):
     run("run", "my photos", *SMALL)
     path = here / "my_photos.yaml"
