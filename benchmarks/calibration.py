@@ -216,7 +216,7 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for name, kind in chosen.items():
             look = partial(study_of, kind, seed=options.seed)
-            row = summary(pool.map(look, range(studies), chunksize=10))
+            row = {"seed": options.seed} | summary(pool.map(look, range(studies), chunksize=10))
             print(json.dumps({name: row}) if options.json else line(name, row), flush=True)
             report["settings"][name] = row
             if not options.quick:
