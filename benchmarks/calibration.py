@@ -216,9 +216,11 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         for name, kind in chosen.items():
             look = partial(study_of, kind, seed=options.seed)
-            row = summary(pool.map(look, range(studies), chunksize=10))
+            row = {"seed": options.seed} | summary(pool.map(look, range(studies), chunksize=10))
             print(json.dumps({name: row}) if options.json else line(name, row), flush=True)
-            report["settings"][name] = row
+            # Other seeds are other studies: they stand beside those of seed 0.
+            stored = f"{name} (seed {options.seed})" if options.seed else name
+            report["settings"][stored] = row
             if not options.quick:
                 options.output.write_text(json.dumps(report, indent=1) + "\n")
 

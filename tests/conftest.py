@@ -80,6 +80,15 @@ TINY: dict[str, Any] = {
 }
 
 
+#: Prints the jobs that would run.
+PLAN = """
+import sys
+from xferpipe.graph.plan import planned_jobs
+for job in planned_jobs(sys.argv[1:])[0]:
+    print("JOB", job.rule, "/".join(job.wildcards.values()))
+"""
+
+
 @dataclass
 class Workflow:
     """Runs the real workflow on one study in one folder.
@@ -128,16 +137,27 @@ class Workflow:
 
     def run(self, *options: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake to its end; `ok=False` expects it to fail."""
-        done = subprocess.run(
-            self.command(*options),
-            env=self.variables(),
-            text=True,
-            capture_output=True,
-            timeout=600,
-            check=False,
-        )
+        done = self._done("run", *options)
         assert (done.returncode == 0) == ok, done.stdout + done.stderr
         return done
+
+    def _done(self, what: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run or plan to the end; code that was changed needs an interpreter of its own."""
+        command = self.command(*options)
+        if self.source is not None:
+            command[:3] = [sys.executable, "-c", PLAN] if what == "plan" else command[:3]
+            return subprocess.run(
+                command,
+                env=self.variables(),
+                text=True,
+                capture_output=True,
+                timeout=600,
+                check=False,
+            )
+        from tests.warm_snakemake import ask
+
+        done = ask(what, command[3:], self.variables())
+        return subprocess.CompletedProcess(command, *done)
 
     def run_script(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Run a script to its end; its arguments are those of Snakemake."""
@@ -151,13 +171,7 @@ class Workflow:
 
     def planned(self, *options: str) -> set[str]:
         """Return the jobs that would run, as `rule wildcard/wildcard`."""
-        script = (
-            "import sys\n"
-            "from xferpipe.graph.plan import planned_jobs\n"
-            "for job in planned_jobs(sys.argv[1:])[0]:\n"
-            "    print('JOB', job.rule, '/'.join(job.wildcards.values()))\n"
-        )
-        done = self.run_script(script, *options)
+        done = self._done("plan", *options)
         assert done.returncode == 0, done.stdout + done.stderr
         lines = [line.split() for line in done.stdout.splitlines() if line.startswith("JOB ")]
         return {" ".join(line[1:]) for line in lines}

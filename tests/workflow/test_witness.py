@@ -80,7 +80,7 @@ def test_edited_table_is_made_anew_and_its_edit_shown_nowhere(finished):
     table = finished.results / "tables" / "finetunes.parquet"
     polars.read_parquet(table).with_columns(test_accuracy=polars.lit(1.0)).write_parquet(table)
     assert finished.planned() == END
-    finished.run()
+    finished.run("results/tiny/tables/finetunes.parquet")
     assert read_table("finetunes", table, ours=True)["test_accuracy"].max() <= 1.0
     assert read_table("finetunes", table)["test_accuracy"].n_unique() > 1
 
@@ -174,7 +174,7 @@ def test_runtime_of_a_model_that_is_gone_is_not_in_the_tables(finished):
     finished.study["finetunes"] = finished.study["finetunes"][:2]
     finished.study["finetunes"][0]["models"] = ["trained"]
     assert finished.planned() == END
-    finished.run()
+    finished.run("results/tiny/tables/runtime.parquet")
     runtime = read_table("runtime", finished.results / "tables" / "runtime.parquet")
     assert runtime.filter(polars.col("job").str.contains("drawn")).height == 0
     # generate, 3 manifests, 3 packs, pretraining, 2 features, 2 scores, 2 fine-tunes
