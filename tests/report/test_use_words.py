@@ -32,14 +32,26 @@ def test_commands_are_ones_that_the_program_knows(full_study):
     use = uses(load(job, result_files(tables)))[0]
     export, predict = (command.split()[1:] for command in use.commands)
     assert predict[0] == "predict"
-    export[export.index("--tables") + 1] = str(tables)
+    export[export.index("--results") + 1] = str(tables)
     result = CliRunner().invoke(application(), export)
     assert "weights are gone" in str(result.exception)
 
 
+def test_model_that_the_study_exports_is_used_from_its_folder(full_study):
+    job, tables, _ = full_study
+    job = job.model_copy(update={"exported": (("digits_high", "full"),)})
+    exported, *others = uses(load(job, result_files(tables)))
+    folder = f"results/{job.study}/export/digits_high/full"
+    assert exported.weights == "export/digits_high/full/model.safetensors"
+    assert exported.commands == (f"xferpipe predict {folder} PHOTOS --output predictions.parquet",)
+    assert folder in "".join(exported.python)
+    assert others
+    assert all(use.weights.startswith("finetune/") for use in others)
+
+
 @pytest.mark.parametrize("is_timm", [True, False])
 def test_python_is_five_lines_that_compile(is_timm):
-    lines = python_lines(is_timm=is_timm)
+    lines = python_lines("best_model", is_timm=is_timm)
     assert len(lines) == 5
     compile("\n".join(lines), "lines", "exec")
 

@@ -285,7 +285,8 @@ class ReportJob(Job):
     """Draw the report page from the tables.
 
     What the page says of the images and of how models were trained: `targets`, `datasets` (of the
-    targets), `recipes` (of fine-tunes) and `seed`.
+    targets), `recipes` (of fine-tunes) and `seed`; `exported` are the targets, with their shots,
+    whose models the study exports.
     """
 
     study: str
@@ -295,4 +296,5 @@ class ReportJob(Job):
     targets: dict[str, Target] = Field(default_factory=dict)
     datasets: dict[str, Dataset] = Field(default_factory=dict)
     recipes: dict[str, Recipe] = Field(default_factory=dict)
+    exported: tuple[tuple[str, str], ...] = ()
     seed: int = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.picked import Picked, picked_runs
 
-#: Folder that the commands write the model to.
+#: Folder that `xferpipe export` is told to write where the study itself exports no model.
 _FOLDER = "best_model"
 _TIMM = "timm:"
 
@@ -19,7 +19,7 @@ class Use:
     Attributes:
         place: Target, with its shots.
         run: The run in words.
-        weights: File of its weights, beside the page.
+        weights: File of its weights, beside the page: of the exported model, else of the run.
         commands: Lines for a shell.
         python: Lines of Python.
     """
@@ -48,31 +48,40 @@ def _use(evidence: Evidence, picked: Picked, architecture: str) -> Use:
         and run["task"] == "classification"
         and (recipe is None or recipe.surgery is None)
     )
-    place = f"{run['target']}/{run['shots']}/{run['model']}/{run['recipe']}/seed{run['seed']}"
+    place = f"{run['target']}/{run['shots']}"
+    if (run["target"], run["shots"]) in evidence.job.exported:
+        folder, commands = f"results/{study}/export/{place}", []
+        weights = f"export/{place}/model.safetensors"
+    else:
+        folder = _FOLDER
+        commands = [
+            f"xferpipe export {run['target']} {folder} --shots {run['shots']} "
+            f"--results results/{study}"
+        ]
+        weights = (
+            f"finetune/{place}/{run['model']}/{run['recipe']}/seed{run['seed']}/weights.safetensors"
+        )
     return Use(
         picked.place,
         picked.name,
-        f"finetune/{place}/weights.safetensors",
-        commands=(
-            f"xferpipe export {run['target']} {_FOLDER} --shots {run['shots']} "
-            f"--tables results/{study}/tables",
-            f"xferpipe predict {_FOLDER} PHOTOS --output predictions.parquet",
-        ),
-        python=python_lines(is_timm=is_timm),
+        weights,
+        commands=(*commands, f"xferpipe predict {folder} PHOTOS --output predictions.parquet"),
+        python=python_lines(folder, is_timm=is_timm),
     )
 
 
-def python_lines(*, is_timm: bool) -> tuple[str, ...]:
+def python_lines(folder: str, *, is_timm: bool) -> tuple[str, ...]:
     """Return five lines of Python that load an exported model and show it a photograph.
 
     Args:
+        folder: Folder of the exported model.
         is_timm: Whether timm can build the model as it is.
     """
     if is_timm:
         return (
             "import timm",
             "from PIL import Image",
-            f'model = timm.create_model("local-dir:{_FOLDER}", pretrained=True).eval()',
+            f'model = timm.create_model("local-dir:{folder}", pretrained=True).eval()',
             "see = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
             'print(model(see(Image.open("photo.jpg").convert("RGB"))[None]).softmax(1))',
         )
@@ -81,6 +90,6 @@ def python_lines(*, is_timm: bool) -> tuple[str, ...]:
         "import torch",
         "from xferpipe.handover.bundle import read_bundle",
         "from xferpipe.handover.predict import photographs, predict",
-        f'print(predict(read_bundle(Path("{_FOLDER}")), photographs(Path("PHOTOS")), '
+        f'print(predict(read_bundle(Path("{folder}")), photographs(Path("PHOTOS")), '
         'device=torch.device("cpu")))',
     )

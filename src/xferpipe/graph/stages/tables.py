@@ -128,6 +128,7 @@ class Report(Figures):
             "targets": study.targets,
             "datasets": {name: block(study, name) for name in sorted(datasets)},
             "recipes": study.finetuning_recipes,
+            "exported": tuple(study.exported()),
             "seed": study.seed,
         }
         return super().job(study).model_copy(update=page)
