@@ -206,6 +206,39 @@ def summary(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """Return the seeds as a table in Markdown, with the means as its last row."""
+    columns = ("seed", "winner", "its accuracy", "best of all", "regret", "runs", "wall", "load")
+    rows = [
+        (
+            seed["seed"],
+            f"{seed['winner']['model']}, {seed['winner']['recipe']}",
+            f"{seed['accuracy']:.3f}",
+            f"{seed['best']['accuracy']:.3f} ({seed['best']['model']}, {seed['best']['recipe']})",
+            f"{seed['regret']:.3f}",
+            seed["fine_tunes"],
+            f"{seed['run']['seconds']:.0f} s",
+            f"{seed['run']['load_before']:.1f}",
+        )
+        for seed in report["seeds"]
+    ]
+    means = report["summary"]
+    rows.append(
+        (
+            "mean",
+            "",
+            f"{means['mean_accuracy']:.3f}",
+            f"{means['mean_best']:.3f}",
+            f"{means['mean_regret']:.3f} ± {means['standard_error']:.3f}",
+            means["mean_fine_tunes"],
+            f"{means['mean_seconds']:.0f} s",
+            "",
+        )
+    )
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
 def main() -> None:
     """Measure seed by seed and write the result after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -215,11 +248,15 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder to keep everything in")
     default = ROOT / "benchmarks/results/folder_to_model.json"
     parser.add_argument("--output", type=Path, default=default)
+    parser.add_argument("--table", action="store_true", help="only print what is there as a table")
     options = parser.parse_args()
     torch.set_num_threads(1)
     report = {"seeds": []}
     if options.output.is_file():
         report = json.loads(options.output.read_text())
+    if options.table:
+        print(markdown(report))
+        return
     done = {seed["seed"] for seed in report["seeds"]}
     for seed in sorted(set(range(options.seeds)) - done):
         with tempfile.TemporaryDirectory(prefix="folder-to-model-") as name:

@@ -73,6 +73,25 @@ def test_summary_has_means_over_the_seeds():
     assert (found["seeds"], found["mean_fine_tunes"], found["mean_seconds"]) == (2, 10.0, 200.0)
 
 
+def test_table_has_a_row_a_seed_and_the_means():
+    seed = {
+        "seed": 3,
+        "winner": {"model": "lite1", "recipe": "head"},
+        "accuracy": 0.75,
+        "best": {"accuracy": 0.78, "model": "lite0", "recipe": "gentle"},
+        "regret": 0.03,
+        "regret_of_best_validation": 0.01,
+        "fine_tunes": 9,
+        "run": {"seconds": 220.0, "cpu_seconds": 300.0, "load_before": 0.4},
+    }
+    report = {"seeds": [seed, seed], "summary": benchmark.summary([seed, seed])}
+    lines = benchmark.markdown(report).splitlines()
+    assert len(lines) == 5
+    row = "| 3 | lite1, head | 0.750 | 0.780 (lite0, gentle) | 0.030 | 9 | 220 s | 0.4 |"
+    assert lines[2:4] == [row, row]
+    assert lines[4].startswith("| mean |  | 0.750 | 0.780 | 0.030 ± 0.000 | 9.0 | 220 s |")
+
+
 def test_classes_are_the_cells_whose_state_is_certain():
     pytest.importorskip("elpv_dataset")
     counts = {name: len(paths) for name, paths in benchmark.cells().items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 from repository import WORKFLOW, borrowed_prefix, repository_copy
 
 VARIABLES = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
@@ -65,6 +66,18 @@ def test_plan_and_adopt_of_a_wheel_need_no_checkout(prefix, tmp_path):
     planned = json.loads(call(xferpipe, "plan", "--smoke", "--json", cwd=tmp_path))
     assert {"manifest", "finetune", "report"} <= {rule["rule"] for rule in planned["rules"]}
     assert json.loads(call(xferpipe, "adopt", "--smoke", "--json", cwd=tmp_path)) == []
+
+
+def test_run_of_a_wheel_plans_a_folder_of_images_without_a_checkout(prefix, tmp_path):
+    for name in ("ash", "oak"):
+        (tmp_path / "my photos" / name).mkdir(parents=True)
+        for i in range(12):
+            Image.new("RGB", (20, 20), (i, 20 * i, 200)).save(
+                tmp_path / "my photos" / name / f"{name}{i}.png"
+            )
+    words = ("run", "my photos", "--models", "small", "--dry-run")
+    told = call(prefix / "bin" / "xferpipe", *words, cwd=tmp_path)
+    assert "race on my_photos: all images: round 0 is open" in told
 
 
 @pytest.mark.slow
