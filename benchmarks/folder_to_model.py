@@ -150,7 +150,7 @@ def measure(folder: Path, seed: int, options: argparse.Namespace) -> dict[str, A
     raced = command(folder, "run", "photos", "--study", "study.yaml", "--cores", "2")
     results = folder / "results" / NAME
     exported = results / "export" / NAME / "full"
-    words = ("--output", "predictions.parquet", "--device", "cpu")
+    words = ("--output", "predictions.parquet", "--device", "cpu", "--threads", "1")
     used = command(folder, "predict", str(exported), "new", *words)
     own = polars.read_parquet(folder / "predictions.parquet")
     runs = read_table("finetunes", results / "tables" / "finetunes.parquet")
@@ -216,6 +216,7 @@ def main() -> None:
     default = ROOT / "benchmarks/results/folder_to_model.json"
     parser.add_argument("--output", type=Path, default=default)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     report = {"seeds": []}
     if options.output.is_file():
         report = json.loads(options.output.read_text())

@@ -13,6 +13,7 @@ import polars
 import pytest
 import yaml
 from PIL import Image
+from terminal import in_terminal
 
 from xferpipe.cli import DONE, WRONG_INPUT, main
 
@@ -75,12 +76,31 @@ def test_run_writes_a_race_and_becomes_snakemake_with_the_workflow_of_this_insta
     assert study["datasets"]["my_photos"]["root"] == "my photos"
     assert study["choose"] == [{"budget": {"minutes": 5}, "seeds": 3}]
     assert "a race of at most 5 min of fine-tuning, among 45 fine-tunes" in out
-    assert became == [
-        *(sys.executable, "-P", "-m", "snakemake"),
+    assert became[:3] == [sys.executable, "-P", "-c"]
+    assert became[4:] == [
         *("--snakefile", str(ROOT / "Snakefile")),
         *("--workflow-profile", str(ROOT / "profiles" / "default")),
         *("--cores", "2", "--configfile", "my_photos.yaml"),
     ]
+
+
+def test_reidentification_set_is_raced_for_retrieval_without_being_told(run, here):
+    from xferpipe.config import load_study
+    from xferpipe.config.datasets import GeneratedVehicles, Veri776
+    from xferpipe.config.jobs import GenerateJob
+    from xferpipe.stages.generate import generate
+
+    drawn = GeneratedVehicles(train_identities=4, test_identities=3, cameras=2)
+    generate(GenerateJob(dataset=Veri776(generate=drawn), seed=0), root=here / "cars")
+    code, out, err, became = run("run", "cars", *SMALL, "--budget", "4")
+    assert code == DONE, err
+    assert became[-2:] == ["--configfile", "cars.yaml"]
+    study = load_study(here / "cars.yaml")
+    ((place, race),) = study.races().items()
+    assert study.targets["cars"].task == "retrieval"
+    assert (place, race.recipes) == (("cars", "full"), ("identities", "identities_gentle"))
+    assert study.exported() == [place]
+    assert "identities 4" in out
 
 
 def test_second_run_goes_on_with_the_study_as_it_was_edited(run, here):
@@ -163,6 +183,16 @@ def call(*words, cwd, shell=False):
                           capture_output=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+@pytest.mark.workflow
+def test_ctrl_c_before_any_job_ends_in_words(here):
+    """The word that is on the screen when it is pressed stands before the first job."""
+    code = "import sys; from xferpipe.cli import main; main(sys.argv[1:])"
+    words = ("run", "my photos", "--models", "small", "--cores", "1")
+    left, _, screen = in_terminal(code, *words, interrupt_at="jobs, into results", seconds=300)
+    assert left not in (DONE, None)
+    assert "Traceback" not in screen
 
 
 @pytest.mark.slow

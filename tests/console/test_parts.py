@@ -134,7 +134,18 @@ def test_verdict_names_a_few_targets_and_counts_the_others(tmp_path, monkeypatch
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results").mkdir()
-    rules = SimpleNamespace(results=tmp_path / "results", keys=SimpleNamespace(job=lambda job: job))
+    exported = [("t0", "full"), ("t 1", "5"), ("t2", "full")]
+    rules = SimpleNamespace(
+        results=tmp_path / "results",
+        keys=SimpleNamespace(job=lambda job: job),
+        study=SimpleNamespace(exported=lambda: exported),
+    )
+    # Of the third the export failed.
+    for place in exported[:2]:
+        card = (tmp_path / "results" / "export").joinpath(*place) / "README.md"
+        card.parent.mkdir(parents=True)
+        card.touch()
+    monkeypatch.setattr(verdict, "program", lambda name: name)
     assert verdict.verdict_lines(rules, tmp_path) == []
     (tmp_path / "results" / "report.html").touch()
     places = [(f"t{i}", "full") for i in range(9)]
@@ -151,4 +162,6 @@ def test_verdict_names_a_few_targets_and_counts_the_others(tmp_path, monkeypatch
         "t5",
         "and 3 more targets",
         "Report: results/report.html",
+        "Use it: xferpipe predict results/export/t0/full PHOTOS",
+        "Use it: xferpipe predict 'results/export/t 1/5' PHOTOS",
     ]

@@ -52,6 +52,34 @@ def test_card_says_how_sure_the_answer_is(digits, flags, words, tmp_path):
     assert "of all that were compared: 0.42; of being within 0.01 of it: " in card
 
 
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        {"reader": "image_folder", "root": "photos", "image_px": 16, "fit": "stretch"},
+        {"reader": "table", "path": "list.csv", "root": "photos", "image_px": 16},
+    ],
+)
+def test_run_on_files_of_somebodys_own_is_exported_wherever_they_lie(digits, tmp_path, dataset):
+    """A slice has no places: what a run says of itself leaves them out."""
+    from dataclasses import replace
+
+    from xferpipe.config.jobs import FinetuneJob
+    from xferpipe.records.stamp import read_stamp, stamping
+    from xferpipe.zoo.weights import save_weights
+
+    stamp = read_stamp(digits.weights)
+    job = FinetuneJob.model_validate_json(
+        json.dumps({**json.loads(stamp.slice), "dataset": dataset})
+    )
+    weights = tmp_path / "weights.safetensors"
+    with stamping(replace(stamp, slice=job.canonical_json())):
+        assert "photos" not in job.canonical_json()
+        save_weights(load_model(job.spec, digits.weights), weights)
+    about = write_bundle(replace(digits, weights=weights), tmp_path / "out")
+    assert about.preprocessing.fit == dataset.get("fit", "crop")
+    assert about.preprocessing.decoded_px == 16
+
+
 def test_export_does_not_touch_a_folder_that_is_there(digits, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError):

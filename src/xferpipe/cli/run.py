@@ -7,10 +7,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from xferpipe.cli import DONE, INTERRUPTED
 from xferpipe.cli.init import BudgetText, ImagePx, Models, Options, Recipes, Task
 
 if TYPE_CHECKING:
@@ -72,13 +73,29 @@ def run(
     sys.stdout.flush()
     # In place of this process: Ctrl-C and exit codes are Snakemake's, and its console has the last
     # word. Not with the present folder as a place of modules: photographs may lie beside code.
-    os.execv(sys.executable, [sys.executable, "-P", *snakemake_arguments(workflow, path, cores)])
+    start = "from xferpipe.cli.run import be_snakemake; be_snakemake()"
+    words = snakemake_arguments(workflow, path, cores)
+    os.execv(sys.executable, [sys.executable, "-P", "-c", start, *words])
+
+
+def be_snakemake() -> NoReturn:
+    """Run Snakemake on the words of this process; stopped before its jobs, it ends without a trace.
+
+    Once jobs run, Snakemake itself ends them on Ctrl-C.
+    """
+    try:
+        from snakemake.cli import main
+
+        main()
+    except KeyboardInterrupt:
+        typer.echo("stopped by Ctrl-C; the same command goes on from here", err=True)
+        sys.exit(INTERRUPTED)
+    sys.exit(DONE)
 
 
 def snakemake_arguments(workflow: Path, study: Path, cores: int | None) -> list[str]:
-    """Return the words after `python` that run a study in the present folder."""
+    """Return Snakemake's words that run a study in the present folder."""
     return [
-        *("-m", "snakemake"),
         *("--snakefile", str(workflow)),
         *("--workflow-profile", str(workflow.parent / "profiles" / "default")),
         *("--cores", "all" if cores is None else str(cores)),

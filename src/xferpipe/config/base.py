@@ -51,7 +51,7 @@ class Block(BaseModel):
 
     def places(self) -> frozenset[str]:
         """Name the fields that say where a user's files lie."""
-        return _place_fields(type(self))
+        return place_fields(type(self))
 
     def canonical_json(self) -> str:
         """Return sorted JSON without places: what can change a result, in one order.
@@ -81,7 +81,8 @@ def _drop_places(value: Any, plain: Any) -> None:
 
 
 @functools.cache
-def _place_fields(block: type[Block]) -> frozenset[str]:
+def place_fields(block: type[Block]) -> frozenset[str]:
+    """Name the fields of a block that say where a user's files lie."""
     return frozenset(
         name
         for name, field in block.model_fields.items()
@@ -102,7 +103,7 @@ def _fields_with_places_below(block: type[Block]) -> tuple[str, ...]:
 def _may_have_places(kind: type) -> bool:
     if not issubclass(kind, Block):
         return False
-    own = _place_fields(kind) or kind.places is not Block.places
+    own = place_fields(kind) or kind.places is not Block.places
     return bool(own or _fields_with_places_below(kind))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from xferpipe.config.base import Block, Place
+from xferpipe.config.base import Block, Place, place_fields
 
 
 class DatasetBlock(Block):
@@ -255,6 +255,14 @@ Dataset = Annotated[
     | VehicleID,
     Field(discriminator="reader"),
 ]
+
+_BLOCKS = {block.model_fields["reader"].default: block for block in get_args(get_args(Dataset)[0])}
+
+
+def with_any_place(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a data set of a slice, which has no places, with `.` where it needs one."""
+    return dict.fromkeys(place_fields(_BLOCKS[content["reader"]]), ".") | content
+
 
 #: Readers whose manifests have query and gallery splits.
 RETRIEVAL_READERS = ("veri776", "market1501", "vehicleid", "table")

@@ -14,6 +14,7 @@ from torch import nn
 
 from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.base import Block
+from xferpipe.config.datasets import with_any_place
 from xferpipe.config.jobs import FinetuneJob, ModelSpec
 from xferpipe.datasets import splits
 from xferpipe.datasets.decoding import Fit
@@ -134,7 +135,9 @@ def write_files(
             f"{won.weights}: another program rewrote the file, so it no longer says how it was "
             "trained; run the study again"
         )
-    job = FinetuneJob.model_validate_json(stamp.slice)
+    slice_ = json.loads(stamp.slice)
+    slice_["dataset"] = with_any_place(slice_["dataset"])
+    job = FinetuneJob.model_validate_json(json.dumps(slice_))
     rows = read_manifest(manifest)
     drawn = {"seed": job.study_seed, "shots": job.shots, "run_seed": job.seed}
     trained = splits.training_rows(rows, job.target, **drawn)

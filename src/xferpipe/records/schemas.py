@@ -62,6 +62,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("source_classes", INTEGER, "count", "Classes of the source; null without one."),
         ("source_images", INTEGER, "count", "Training images of the source."),
         ("source_accuracy", REAL, "fraction", "Accuracy on the source's test split."),
+        ("near_chance", FLAG, "", "Whether guessing would do as well there; null if unknown."),
         ("licence", TEXT, "", "Licence of the weights."),
         ("source_licence", TEXT, "", "Licence of the source's images."),
         ("seconds", REAL, "s", "Time that pretraining took."),

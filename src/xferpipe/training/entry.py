@@ -47,8 +47,9 @@ def write_entry(
     features, logits = embed(model, train)
     classes = logits.shape[1]
     accuracy = None if test is None else evaluate(model, test).accuracy
-    if accuracy is not None and near_chance(accuracy, len(test), classes):
-        log.warning("%s", chance_words(model_name, accuracy, len(test), classes))
+    near = None if accuracy is None else near_chance(accuracy, len(test), classes)
+    if near:
+        log.warning("%s", chance_words(model_name, accuracy, classes))
     save_weights(model, weights)
     write_class_means(class_means, *means_of(features, train.labels, classes))
     write_card(
@@ -59,6 +60,7 @@ def write_entry(
         source_classes=classes,
         source_images=len(train),
         source_accuracy=accuracy,
+        near_chance=near,
         **about,
     )
 

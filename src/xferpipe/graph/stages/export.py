@@ -54,7 +54,9 @@ class ExportOnnx(Stage):
     place = "{target}/{shots}"
     folder = "export"
     outputs = {"onnx": "model.onnx", SIDECAR: "model.onnx.json"}
-    libraries = (*MODELS, "onnx", "onnxruntime", "onnxscript")
+    # Of the modules that write what it reads.
+    reads = Export.reads
+    libraries = (*Export.libraries, "onnx", "onnxruntime", "onnxscript")
     kept = ("onnx",)
     follows_races = True
     memory_mb, minutes = 4000, 10
