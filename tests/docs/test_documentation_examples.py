@@ -77,19 +77,6 @@ def test_command_line_page_names_every_command(page):
     assert sorted(named) == sorted(groups + commands)
 
 
-@pytest.mark.slow
-@pytest.mark.workflow
-def test_tutorial_followed_word_by_word_ends_at_a_report(page):
-    """`make install` is left out: it made the installation that this test runs in."""
-    tutorial = page("docs/tutorial.md")
-    copy_workflow(tutorial.folder)
-    for block in tutorial.blocks():
-        tutorial.do(block)
-    report = (tutorial.folder / "results" / "photos" / "report.html").read_text()
-    assert re.search("(Fine-tune|Leads so far:) <strong>resnet8_", report)
-    assert (tutorial.folder / "finetunes.csv").read_text().count("\n") == 31
-
-
 def test_links_between_pages_lead_somewhere():
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     broken = [

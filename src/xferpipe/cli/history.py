@@ -82,6 +82,9 @@ def list_(
     from xferpipe.config.histories import shipped
     from xferpipe.evidence.history import read_history
 
+    for path in files or ():
+        if not path.is_file():
+            raise FileNotFoundError(2, "no such file; `xferpipe history add` makes one", str(path))
     found = read_history(files or [*shipped(), *sorted(_KEPT.glob("*.parquet"))])
     runs = found.filter(kind="run")
     listed = runs.group_by("study", "source", "target", "shots", maintain_order=True).agg(

@@ -44,7 +44,8 @@ def plan(
     from xferpipe.graph.weak_models import weak_models
 
     if configfile is not None and not configfile.is_file():
-        raise ValueError(f"--configfile {configfile}: no such file; `xferpipe init` writes one")
+        what = "is a folder" if configfile.is_dir() else "no such file"
+        raise ValueError(f"--configfile {configfile}: {what}; `xferpipe init` writes one")
     arguments = ["--directory", str(directory), "--cores", str(cores)]
     workflow = snakefile or find_snakefile()
     arguments += ["--snakefile", str(workflow)]

@@ -37,6 +37,7 @@ def predict(
     from xferpipe.records import atomic_path
     from xferpipe.training.compute import prepare
 
+    _check_exported(folder)
     with look.progress("reading the model", quiet=as_json) as progress:
         bundle = read_bundle(folder)
         paths = photographs(photos)
@@ -72,3 +73,15 @@ def predict(
         look.say(f"{path}: {problem}")
     if damaged.height > 5:
         look.say(f"and {damaged.height - 5} more that cannot be decoded: column `problem`")
+
+
+def _check_exported(folder: Path) -> None:
+    """Refuse the results of a study in place of a model, and name the models that lie there."""
+    from xferpipe.handover.bundle import CONFIG
+
+    if (folder / CONFIG).is_file():
+        return
+    places = ("*", "*/*", "export/*/*")
+    found = [str(path.parent) for place in places for path in folder.glob(f"{place}/{CONFIG}")]
+    if found:
+        raise ValueError(f"{folder} is no exported model; below it lie: {', '.join(sorted(found))}")

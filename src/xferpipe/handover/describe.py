@@ -33,17 +33,22 @@ def opened(
         px: Side that images are decoded to for a named model.
         fit: How they are brought to a square for it.
     Raises:
-        ValueError: The name is unknown.
+        ValueError: The name is unknown, or stands for several models.
         WeightsError: The weights are not here, or damaged.
     """
     if (Path(model) / CONFIG).is_file():
         bundle = read_bundle(Path(model))
         return bundle.model, bundle.about.preprocessing
-    (content,) = entry(model).values()
+    entries = entry(model)
+    if len(entries) != 1:
+        raise ValueError(f"{model} stands for {', '.join(entries)}; name one model")
+    (content,) = entries.values()
     checked = ZooEntry.model_validate(dict(content))
     spec = ModelSpec.of(checked)
     origin = importlib.import_module(f"xferpipe.zoo.origins.{checked.weights}_weights")
-    network, _ = origin.load(spec, checked.name)
+    # Only files have tensors in an order of their own.
+    options = {"order": True} if checked.order else {}
+    network, _ = origin.load(spec, checked.name, **options)
     how = Preprocessing(
         decoded_px=px,
         fit=fit,
