@@ -83,7 +83,8 @@ def python_lines(folder: str, *, is_timm: bool) -> tuple[str, ...]:
             "from PIL import Image",
             f'model = timm.create_model("local-dir:{folder}", pretrained=True).eval()',
             "see = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
-            'print(model(see(Image.open("photo.jpg").convert("RGB"))[None]).softmax(1))',
+            'print(model.pretrained_cfg["label_names"], '
+            'model(see(Image.open("photo.jpg").convert("RGB"))[None]).softmax(1))',
         )
     return (
         "from pathlib import Path",
