@@ -31,7 +31,7 @@ from benchmarks.replays.tables import BruteForced, of_history, published
 
 from xferpipe.config.race import Budget, Race
 from xferpipe.evidence.posterior import belief, table
-from xferpipe.evidence.race import LEVEL, answer
+from xferpipe.evidence.race import LEVEL, answer, measured_pairs
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,7 +221,7 @@ def test_race_pick_is_that_of_its_answer_and_ends_by_itself(target):
     last = played[-1]
     assert trace.seconds[-1] == pytest.approx(last.seen["seconds"].sum())
     known = last.decided.with_columns(probability_near_best=polars.lit(0.5))
-    assert last.pick == answer(known, 0.9).pick
+    assert last.pick == answer(known, measured_pairs(known, last.seen), 0.9).pick
 
 
 def test_rounds_ask_each_run_once(target):

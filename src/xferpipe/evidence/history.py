@@ -110,21 +110,10 @@ def read_history(paths: Iterable[Path]) -> polars.DataFrame:
     return polars.concat(parts).unique(maintain_order=True)
 
 
-def earlier_targets(
-    history: polars.DataFrame, *, leave_out: str | None = None, metric: str | None = None
-) -> list[EarlierTarget]:
-    """Return the targets of table `history` with at least three models.
-
-    Args:
-        history: Table `history`.
-        leave_out: Source of images that must not count.
-        metric: Figure that runs are judged by; None takes all.
-    """
-    kept = history if leave_out is None else history.filter(polars.col("source") != leave_out)
-    if metric is not None:
-        kept = kept.filter((polars.col("kind") != "run") | (polars.col("metric") == metric))
+def earlier_targets(history: polars.DataFrame) -> list[EarlierTarget]:
+    """Return the targets of table `history` with at least three models."""
     found = []
-    for key, rows in kept.group_by("study", "target", "shots", maintain_order=True):
+    for key, rows in history.group_by("study", "target", "shots", maintain_order=True):
         target = _target("/".join(map(str, key)), rows)
         if len(target.models) >= 3:
             found.append(target)
