@@ -53,8 +53,6 @@ _HEAD = """\
 # Relative paths count from the folder that it is started in, where `results` is made: with them,
 # the folder can move as a whole. Neither ~ nor $HOME is expanded here.
 """
-#: Fewer images than this in a class leave next to nothing to train on after the hold-outs.
-_FEW_IMAGES = 10
 
 
 def init(
@@ -161,6 +159,7 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     from xferpipe.cli.named_models import usual_models
     from xferpipe.config import load_study
     from xferpipe.config.jobs import ManifestJob
+    from xferpipe.datasets.findings import findings
     from xferpipe.stages.manifest import rows_of
 
     reader = first.reader_of(images)
@@ -180,7 +179,8 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     dataset = first.dataset_of(images, reader, models, options.image_px)
     with look.progress("reading the images", quiet=quiet):
         job = ManifestJob.model_validate({"name": name, "dataset": dataset, "seed": 0})
-        found = _facts(rows_of(job, Path(dataset["root"])))
+        rows = rows_of(job, Path(dataset["root"]))
+        found = _facts(rows) | {"findings": findings(job.dataset, rows)}
     with look.progress("looking up models", quiet=quiet):
         study = first.content(
             name=name,
@@ -238,13 +238,10 @@ def _facts(rows: polars.DataFrame) -> dict:
     import polars
 
     training = rows.filter(polars.col("split") == "train")
-    sizes = training["class_name"].value_counts().sort("count", "class_name")
     return {
         "images": rows.height,
         "splits": dict(rows["split"].value_counts(sort=True).rows()),
-        "classes": sizes.height,
-        "smallest_class": sizes["class_name"][0],
-        "smallest_class_images": sizes["count"][0],
+        "classes": training["class_name"].n_unique(),
     }
 
 
@@ -261,7 +258,5 @@ def tell(facts: dict) -> None:
     typer.echo(f"recipes    {len(facts['recipes'])}: {', '.join(facts['recipes'])}")
     typer.echo(f"runs       {runs}")
     typer.echo(f"written    {facts['study']}")
-    few = facts["smallest_class_images"]
-    if facts["task"] == "classification" and few < _FEW_IMAGES:
-        smallest = f"class {facts['smallest_class']!r} has {few} training images"
-        look.say(f"note: {smallest}, so answers will be unsure")
+    for finding in facts["findings"]:
+        look.say(f"note: {finding}")
