@@ -27,7 +27,7 @@ def test_tutorial_followed_word_by_word_ends_with_a_model_in_use(page):
     tutorial = page("docs/tutorial.md")
     share, images = followed(tutorial)
     assert images == 300
-    assert share > 0.8  # A guess is right once in three.
+    assert share > 0.7  # A guess is right once in three.
     results = tutorial.folder / "results" / "photos"
     assert "lite" in (results / "report.html").read_text()
     runs = polars.read_csv(tutorial.folder / "finetunes.csv")
@@ -48,7 +48,7 @@ def test_tutorial_on_solar_cells_followed_word_by_word_ends_with_a_model_in_use(
     tutorial = page("docs/tutorial_solar_cells.md")
     share, images = followed(tutorial)
     assert images == 200
-    assert share > 0.6  # A guess is right once in four.
+    assert share > 0.5  # A guess is right once in four.
 
 
 def test_tutorials_hold_their_images_apart(page):

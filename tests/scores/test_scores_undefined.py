@@ -170,7 +170,8 @@ def test_missing_inputs_give_reasons() -> None:
 
 
 def test_unknown_method_names_what_there_is() -> None:
-    with pytest.raises(ValueError, match=r"unknown score 'lfcc'; allowed: .*lfc_centered"):
+    message = r"unknown score 'lfcc' \(did you mean 'lfc'\?\); allowed: .*lfc_centered"
+    with pytest.raises(ValueError, match=message):
         compute(DATA.features, DATA.labels, ["lfcc"])
 
 
