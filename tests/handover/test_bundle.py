@@ -28,7 +28,7 @@ def test_export_holds_the_weights_the_classes_and_the_figures(digits, tmp_path):
     assert f"{answer['test']:.3f} | {interval} |" in card
     assert "5, 6, 7" in card
     assert about.key[:16] in card
-    assert "2 epochs of SGD at a rate of 0.0" in card
+    assert "2 epochs of SGD at a learning rate of 0.0" in card
     assert "- Weights that it started from: trained in the study." in card
 
 

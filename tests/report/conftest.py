@@ -31,6 +31,8 @@ MODELS = (
 METHODS = ("lfc", "lfc_centered", "leep", "knn", "linear_probe", "source_accuracy", "parameters")
 RECIPES = ("gentle", "high_lr")
 SEEDS = (0, 1, 2)
+#: Training images of a target in the fixture's manifests; test images come after them.
+TRAINED = 100
 #: What the fixture's models are truly worth, before seed noise.
 WORTH = dict(zip(MODELS, (0.93, 0.955, 0.90, 0.915, 0.85, 0.80, 0.82, 0.70), strict=True))
 
@@ -169,6 +171,7 @@ class StudyTables:
                     | {"split": "test", "class_name": f"class {label}", "label": label}
                     | {"images": images, "recall": recall}
                 )
+                self._predictions(tables, run, label, images, recall)
         for epoch in range(1, 7 if finished else 1):
             progress = 1 - 0.5**epoch
             tables["epochs"].append(
@@ -185,6 +188,19 @@ class StudyTables:
                     "distance_without_normalisation": 0.9 * epoch,
                     "seconds": 0.8,
                 }
+            )
+
+    def _predictions(self, tables: dict, run: dict, label: int, images: int, recall: float) -> None:
+        """Name the first of a class's test images wrong, the first of all with most certainty."""
+        wrong = images - round(recall * images)
+        for i in range(images):
+            named = 1 - label if i < wrong else label
+            sure = 0.95 - 0.4 * i / images
+            tables["predictions"].append(
+                run
+                | {"split": "test", "row": TRAINED + 60 * label + i, "label": label}
+                | {"predicted": named, "probability_predicted": sure}
+                | {"probability_label": sure if named == label else 1 - sure}
             )
 
     def _retrieval(self, tables: dict, run: dict, value: float) -> None:
@@ -214,6 +230,7 @@ class StudyTables:
                 run
                 | {
                     "reranked": False,
+                    "draw": 0,
                     "query": query,
                     "path": f"image_query/000{query}_c001_0_0.jpg",
                     "identity": query,
@@ -427,6 +444,53 @@ class StudyTables:
             write_table("answers", self.answers(), folder / "answers.parquet")
         return folder
 
+    def write_images(self, folder: Path) -> dict[str, dict[str, Path | None]]:
+        """Write manifest and packed images of every target, and return the files by target."""
+        return {target: self._images(target, folder / target) for target in self.targets}
+
+    def _images(self, target: str, folder: Path) -> dict[str, Path | None]:
+        rows = []
+        for split in ("train", "test"):
+            rows += [{"split": split, "label": int(i >= 60)} for i in range(100)]
+        if self.task(target) == "retrieval":
+            places = [("train", 3), ("query", 1), ("gallery", 2)]
+            rows = [
+                {"split": split, "label": i if split == "train" else None}
+                | {"identity": i if split == "train" else 20 + i, "camera": camera}
+                for split, count in places
+                for i in range(8)
+                for camera in range(count)
+            ]
+        for number, row in enumerate(rows):
+            name = f"class {row['label']}" if "identity" not in row else str(row["identity"])
+            row |= {"row": number, "path": f"{row['split']}/{number:03}.jpg", "class_name": name}
+        write_table("manifest", frame("manifest", rows), folder / "manifest.parquet")
+        # Each image is of one grey of its own, so that a test can tell which picture it sees.
+        greys = numpy.arange(len(rows), dtype=numpy.uint8)[:, None, None, None]
+        numpy.save(folder / "images.npy", numpy.broadcast_to(greys, (len(rows), 3, 32, 32)))
+        return {
+            "manifest": folder / "manifest.parquet",
+            "images": folder / "images.npy",
+            "root": None,
+        }
+
+    def job(self) -> ReportJob:
+        """Return the job of the page of these tables."""
+        vehicles = {"reader": "veri776", "generate": {"train_identities": 8}}
+        letters = {"reader": "generated", "kind": "letters", "classes": 2}
+        ranked = {target: self.task(target) == "retrieval" for target in self.targets}
+        return ReportJob.model_validate(
+            {
+                "study": "fixture",
+                "selection": Selection(),
+                "targets": {
+                    target: {"dataset": target, "task": self.task(target)} for target in ranked
+                },
+                "datasets": {target: vehicles if ranked[target] else letters for target in ranked},
+                "recipes": {"gentle": {"epochs": 6, "lr": 0.01}, "high_lr": {"lr": 0.5}},
+            }
+        )
+
     def answers(self) -> polars.DataFrame:
         """Return the answers that the whole tables give."""
         with tempfile.TemporaryDirectory() as whole:
@@ -446,5 +510,13 @@ def study_tables():
 
 @pytest.fixture
 def job() -> ReportJob:
-    """Give a report job."""
+    """Give a report job that knows of tables alone."""
     return ReportJob(study="fixture", selection=Selection())
+
+
+@pytest.fixture(scope="session")
+def full_study(study_tables, tmp_path_factory) -> tuple[ReportJob, Path, dict]:
+    """Give the whole fixture study: job, folder of tables, and images by target."""
+    built, folder = study_tables(), tmp_path_factory.mktemp("full")
+    tables = built.write(folder / "tables")
+    return built.job(), tables, built.write_images(folder / "images")

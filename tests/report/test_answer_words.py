@@ -50,8 +50,9 @@ def test_a_group_without_a_difference_tells_its_cheapest_and_names_none():
     first = {"model": "a", "top": True, "pick": True, "settled": True}
     words = said(answered(first, {"model": "b", "top": True, "cheapest": True}, {"model": "c"}))
     assert words.label == "One of 2, no difference that matters"
-    assert "2 of 3 may be the best" in words.lines[0]
-    assert "The cheapest of them is b with recipe r: about 12 s a run." in words.lines[0]
+    facts = dict(words.facts)
+    assert "2 of 3 may be the best" in facts["Top group"]
+    assert facts["Cheapest"] == "The cheapest of them is b with recipe r: about 12 s a run."
 
 
 def test_a_pair_that_is_near_the_best_alone_is_called_so():
@@ -75,7 +76,7 @@ def test_a_choice_on_test_shows_what_to_expect_and_says_so():
     row = {"model": "a", "top": True, "pick": True, "chosen_on": "test", "images": None}
     words = said(answered(row, {"model": "b"}))
     assert words.figure == "expected test accuracy 0.800 (0.700 to 0.900) over 2 runs"
-    assert any("Chosen on an unknown number of images of the test split" in s for s in words.lines)
+    assert any("chosen on an unknown number of images of the test split" in s for s in words.lines)
 
 
 def test_gains_are_told_with_their_intervals_and_random_weights_are_called_so():
@@ -125,7 +126,7 @@ def test_report_and_recommend_and_console_agree(job, study_tables, tmp_path):
     small = {"models": ("digits_low_resnet14", "letters_resnet8", "random_resnet8")}
     small |= {"targets": ("vehicles", "digits_high"), "recipes": ("gentle",)}
     tables = study_tables(**small).write(tmp_path / "fixture" / "tables")
-    report(job, tables=result_files(tables), page=tmp_path / "report.html")
+    report(job, tables=result_files(tables), targets={}, page=tmp_path / "report.html")
     page = html.unescape((tmp_path / "report.html").read_text())
     articles = re.findall(r'<article class="answer.*?</article>', page, flags=re.S)
     words = all_words(load(job, result_files(tables)))

@@ -36,7 +36,7 @@ def draw(job, tables, folder):
 
 
 def page_of(job, tables, folder):
-    report(job, tables=result_files(tables), page=folder / "report.html")
+    report(job, tables=result_files(tables), targets={}, page=folder / "report.html")
     return (folder / "report.html").read_text()
 
 
@@ -164,7 +164,8 @@ def test_outcomes_four_equal_models_one_searched_more_are_first_equally_often(jo
 
 def test_page_full_study_answers_first_and_asks_nothing_from_outside(job, full_tables, tmp_path):
     page = page_of(job, full_tables, tmp_path)
-    order = ["targets", "scores", "recipes", "retrieval", "minimisers", "features", "runs"]
+    order = ["leaderboard", "mistakes", "use"]
+    order += ["scores", "recipes", "retrieval", "minimisers", "features", "runs", "rows"]
     places = [page.index(f'<section id="{name}"') for name in order]
     assert places == sorted(places)
     assert page.index("Fine-tune <strong>digits_low_resnet14</strong>") < places[0]
@@ -180,6 +181,8 @@ def test_page_names_the_licences_where_a_model_is_named(job, full_tables, tmp_pa
     for card, licence in zip(cards, ("CC0-1.0", "research only", "not stated"), strict=True):
         model = "Licence of the weights: CC-BY-4.0; of their source's images: ODbL-1.0"
         assert f"{model}; of this target's images: {licence}." in html.unescape(card)
+        # It stands in the open only where it restricts the use.
+        assert ("Mind the licence" in card) == (licence == "research only")
     assert '<table id="table-targets">' in page
 
 

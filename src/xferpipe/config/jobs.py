@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
@@ -280,9 +282,17 @@ class AggregateJob(Job):
 
 
 class ReportJob(Job):
-    """Draw the report page from the tables."""
+    """Draw the report page from the tables.
+
+    What the page says of the images and of how models were trained: `targets`, `datasets` (of the
+    targets), `recipes` (of fine-tunes) and `seed`.
+    """
 
     study: str
     selection: Selection
     report: Report = Report()
     stand_ins: StandIns = StandIns()
+    targets: dict[str, Target] = Field(default_factory=dict)
+    datasets: dict[str, Dataset] = Field(default_factory=dict)
+    recipes: dict[str, Recipe] = Field(default_factory=dict)
+    seed: int = 0

@@ -44,8 +44,6 @@ FIGURES = (
     "score_scatter",
     "agreement",
     "gain_at_k",
-    "cost",
-    "trials",
     "efficiency",
     "recipes",
     "published",

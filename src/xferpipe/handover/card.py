@@ -59,13 +59,19 @@ def model_card(won: Winner, about: dict[str, Any], recipe: Recipe, versions: str
 
 def recipe_words(recipe: Recipe) -> str:
     """Say in words what a recipe does: how long, how fast, what is trained."""
-    rate = f"{recipe.opt.upper()} at a rate of {recipe.lr:g}"
+    rate = f"{recipe.opt.upper()} at a learning rate of {recipe.lr:g}"
     if recipe.lr_scheduler != "constant":
         rate += f" ({recipe.lr_scheduler})"
     long = f"{recipe.steps:,} steps" if recipe.steps else f"{recipe.epochs} epochs"
-    layers = recipe.train_layers
-    trained = "all layers" if layers == "all" else f"layers: {layers}"
-    return f"{long} of {rate}, batches of {recipe.batch_size}, {trained}"
+    return f"{long} of {rate}, batches of {recipe.batch_size}, {_trained(recipe.train_layers)}"
+
+
+def _trained(layers: str | tuple[str, ...]) -> str:
+    if layers == "all":
+        return "all layers trained"
+    if layers == "head":
+        return "the last layer alone trained"
+    return f"trained layers: {', '.join(layers)}"
 
 
 def _start(won: Winner) -> str:

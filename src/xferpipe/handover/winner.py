@@ -88,7 +88,7 @@ def winner(
         raise ValueError(
             f"no run of {model} with {recipe} on {target!r} finished: {_reasons(runs)}"
         )
-    run = _best(finished)
+    run = best_run(finished)
     folder = tables.parent
     place = (run["target"], run["shots"], run["model"], run["recipe"], f"seed{run['seed']}")
     weights = folder.joinpath("finetune", *place, "weights.safetensors")
@@ -123,7 +123,7 @@ def _picked(answers: polars.DataFrame, runs: polars.DataFrame, target: str) -> t
     return found.select("model", "recipe").row(0)
 
 
-def _best(runs: polars.DataFrame) -> dict[str, Any]:
+def best_run(runs: polars.DataFrame) -> dict[str, Any]:
     """Return the run that is best on the validation images; without any, the first seed's."""
     figure = f"validation_{runs['judged_by'][0]}"
     return runs.sort(

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import polars
 
 from xferpipe.aggregate.choice import NO_SCORES
+from xferpipe.handover.card import recipe_words
 from xferpipe.report.answer_words import AnswerWords, all_words
 from xferpipe.report.evidence import Evidence, method_names
+from xferpipe.report.licences import Licences, licences_of
+from xferpipe.report.picked import Picked, picked_runs
 from xferpipe.report.race_words import race_lines
+from xferpipe.training.resolve import resolve
 
 
 @dataclass(frozen=True)
@@ -18,24 +22,28 @@ class Card:
 
     Attributes:
         answer: The answer in words.
+        recipe: What the picked recipe does, in words; empty where nothing is picked.
         scores: How the scores would have done, a sentence or none.
-        licences: Those that bear on the choice, a sentence.
+        licences: Those that bear on the choice.
         race: What each round of its race decided; empty without a race.
     """
 
     answer: AnswerWords
+    recipe: str
     scores: str
-    licences: str
+    licences: Licences
     race: list[str]
 
 
 def cards(evidence: Evidence) -> list[Card]:
     """Return a card for each (target, shots) of table `answers`."""
+    picked = {run.place: run for run in picked_runs(evidence)}
     return [
         Card(
             words,
+            _recipe(evidence, picked.get(words.place)),
             _scores(evidence, *place),
-            _licences(evidence, place[0], words),
+            licences_of(evidence, place[0], None if words.pair is None else words.pair["model"]),
             race_lines(evidence["decisions"].filter(target=place[0], shots=place[1])),
         )
         for place, words in all_words(evidence).items()
@@ -76,14 +84,19 @@ def _scores(evidence: Evidence, target: str, shots: str) -> str:
     )
 
 
-def _licences(evidence: Evidence, target: str, words: AnswerWords) -> str:
-    """Name the licences that bear on the choice: the weights', their source's and the target's."""
-    images = evidence["targets"].filter(polars.col("target") == target)["licence"]
-    known = {"this target's images": images}
-    if words.pair is not None:
-        zoo = evidence["zoo"].filter(polars.col("model") == words.pair["model"])
-        sourced = zoo["source"].drop_nulls().len()
-        source = {"their source's images": zoo["source_licence"]} if sourced else {}
-        known = {"the weights": zoo["licence"]} | source | known
-    parts = [f"of {of}: {(*names.drop_nulls(), 'not stated')[0]}" for of, names in known.items()]
-    return f"Licence {'; '.join(parts)}."
+def _recipe(evidence: Evidence, picked: Picked | None) -> str:
+    """Say in words what the picked recipe does, with nothing left to follow from the images."""
+    job = evidence.job
+    if (
+        picked is None
+        or picked.run["recipe"] not in job.recipes
+        or picked.target not in job.targets
+    ):
+        return ""
+    dataset = job.datasets[job.targets[picked.target].dataset]
+    images = picked.run["train_images"] or 1
+    recipe = resolve(job.recipes[picked.run["recipe"]], images=images, image_px=dataset.image_px)
+    words = recipe_words(recipe)
+    if picked.run["train_images"]:
+        words += f"; an epoch is one pass over the {images:,} training images"
+    return words

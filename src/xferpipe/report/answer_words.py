@@ -24,7 +24,7 @@ class AnswerWords:
         pair: The row of the model and recipe in question; None where there is none.
         verdict: What the pair is, before its name: `Fine-tune` or `Leads so far:`.
         figure: Its figure with an interval.
-        lines: Sentences below it.
+        facts: What bears on it: a few words that say of what, and a sentence.
     """
 
     place: str
@@ -33,7 +33,12 @@ class AnswerWords:
     pair: dict[str, Any] | None = None
     verdict: str = ""
     figure: str = ""
-    lines: list[str] = field(default_factory=list)
+    facts: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        """The sentences alone."""
+        return [sentence for _, sentence in self.facts]
 
     @property
     def in_one_line(self) -> str:
@@ -65,12 +70,12 @@ def words_of(place: str, rows: polars.DataFrame, finetunes: polars.DataFrame) ->
     """
     first = rows.row(0, named=True)
     if first["basis"] == "nothing":
-        return AnswerWords(place, "nothing", "Nothing is known", lines=_nothing(rows))
+        return AnswerWords(place, "nothing", "Nothing is known", facts=_nothing(rows))
     if first["basis"] == "history":
-        return AnswerWords(place, "history", "Not run yet", lines=_by_history(rows))
+        return AnswerWords(place, "history", "Not run yet", facts=_by_history(rows))
     if rows["test"].null_count() == rows.height and (finetunes["status"] == "diverged").all():
-        lines = _all_diverged(rows, finetunes.height)
-        return AnswerWords(place, "nothing", "No answer yet", lines=lines)
+        facts = _all_diverged(rows, finetunes.height)
+        return AnswerWords(place, "nothing", "No answer yet", facts=facts)
     pair = rows.row(by_predicate=polars.col("pick"), named=True)
     kind, label = _label(rows, pair)
     return AnswerWords(
@@ -80,7 +85,7 @@ def words_of(place: str, rows: polars.DataFrame, finetunes: polars.DataFrame) ->
         pair,
         "Leads so far:" if kind == "open" else "Fine-tune",
         _figure(pair),
-        [_group(rows, pair, kind), *_gains(pair), _images(pair), _next(rows)],
+        [*_gains(pair), *_group(rows, pair, kind), *_images(pair), *_next(rows)],
     )
 
 
@@ -127,18 +132,21 @@ def _figure(pair: dict[str, Any]) -> str:
     return f"{words} {value:.3f} ({low:.3f} to {high:.3f}) over {runs}"
 
 
-def _group(rows: polars.DataFrame, pair: dict[str, Any], kind: str) -> str:
+def _group(rows: polars.DataFrame, pair: dict[str, Any], kind: str) -> list[tuple[str, str]]:
     """Tell the top group and its cheapest member."""
     compared = rows.filter("compared")
     if kind == "alone":
-        return "No other model or recipe was run, so there was nothing to choose from."
+        return [
+            ("Others", "No other model or recipe was run, so there was nothing to choose from.")
+        ]
     group = compared.filter("top").sort("probability_best", descending=True, maintain_order=True)
     margin = f"{pair['indifference']:g}"
     if group.height == 1:
-        return (
+        words = (
             f"Of {compared.height} that were compared, no other is within {margin} of the best "
             f"with a probability above {1 - pair['confidence']:.2g}."
         )
+        return [("Others", words)]
     members = [
         f"{pair_name(row)} ({probability(row['probability_best'])})"
         for row in group.head(SHOWN).iter_rows(named=True)
@@ -148,17 +156,20 @@ def _group(rows: polars.DataFrame, pair: dict[str, Any], kind: str) -> str:
         f"{group.height} of {compared.height} may be the best or within {margin} of it "
         f"(probability of being the best): {', '.join(members)}{more}."
     )
+    found = [("Top group", words)]
     cheapest = group.filter("cheapest")
-    if cheapest.is_empty():
-        return words
-    row = cheapest.row(0, named=True)
-    return f"{words} The cheapest of them is {pair_name(row)}: about {duration(row['cost'])} a run."
+    if cheapest.height:
+        row = cheapest.row(0, named=True)
+        words = f"The cheapest of them is {pair_name(row)}: about {duration(row['cost'])} a run."
+        found.append(("Cheapest", words))
+    return found
 
 
-def _gains(pair: dict[str, Any]) -> list[str]:
+def _gains(pair: dict[str, Any]) -> list[tuple[str, str]]:
     """Tell the gain over random initialisation and over the reference."""
     if pair["gain_random"] == pair["gain_random_low"] == pair["gain_random_high"] == 0:
-        return ["It starts from random weights: nothing that was pretrained has proved better."]
+        words = "It starts from random weights: nothing that was pretrained has proved better."
+        return [("Gain", words)]
     base = pair["reference"]
     base = "the median of those compared" if base == "median" else base
     found = [
@@ -166,67 +177,67 @@ def _gains(pair: dict[str, Any]) -> list[str]:
         for name, over in (("gain_random", "random initialisation"), ("gain_reference", base))
         if pair[name] is not None
     ]
-    return [f"Expected gain: {'; '.join(found)}."] if found else []
+    return [("Gain", f"Expected gain: {'; '.join(found)}.")] if found else []
 
 
-def _images(pair: dict[str, Any]) -> str:
-    """Tell on how many images the choice and the figure stand."""
+def _images(pair: dict[str, Any]) -> list[tuple[str, str]]:
+    """Tell on how many images and runs the choice and the figure stand."""
     kind = "queries" if pair["metric"] == "map" else "images"
     chosen, shown = (_count(pair[name], kind) for name in ("images", "test_images"))
+    seeds = "1 run" if pair["runs"] == 1 else f"{pair['runs']} runs, a seed each"
     if pair["chosen_on"] == "test":
-        return (
-            f"Chosen on {chosen} of the test split, as nothing was held out: the figure is what to "
-            "expect of others."
+        words = (
+            f"{seeds}; chosen on {chosen} of the test split, as nothing was held out: the figure "
+            "is what to expect of others."
         )
-    level = f"{100 * pair['level']:g} % intervals hold the noise of seeds and of images"
-    return f"Chosen on {chosen} of validation, reported on {shown} of test; {level}."
+    else:
+        level = f"{100 * pair['level']:g} % intervals hold the noise of seeds and of images"
+        words = f"{seeds}; chosen on {chosen} of validation, reported on {shown} of test; {level}."
+    return [("Stands on", words[0].upper() + words[1:])]
 
 
 def _count(images: int | None, kind: str) -> str:
     return f"an unknown number of {kind}" if images is None else f"{images} {kind}"
 
 
-def _next(rows: polars.DataFrame) -> str:
+def _next(rows: polars.DataFrame) -> list[tuple[str, str]]:
     """Tell what one more run would buy."""
     chosen = rows.filter("next")
     if chosen.is_empty():
-        return (
-            "No single further run is expected to raise the best; more images to choose on may."
-            if rows["compared"].sum() > 1
-            else "No single further run is expected to raise the best."
-        )
+        words = "No single further run is expected to raise the best"
+        words += "; more images to choose on may." if rows["compared"].sum() > 1 else "."
+        return [("One more run", words)]
     row = chosen.row(0, named=True)
     gain = f"{row['next_gain']:.4f}" if row["next_gain"] >= 5e-5 else "less than 0.0001"
     time = "" if row["cost"] is None else f", in about {duration(row['cost'])}"
     tried = "" if row["runs"] else " (not run yet)"
-    return (
+    words = (
         f"One more run is worth most for {pair_name(row)}{tried}: it is expected to raise the best "
         f"by {gain}{time}."
     )
+    return [("One more run", words)]
 
 
-def _nothing(rows: polars.DataFrame) -> list[str]:
-    models = rows["model"].n_unique()
-    return [
-        f"Nothing was fine-tuned on it, and no earlier target says what its scores are worth: "
-        f"{models} models stand in no order.",
-    ]
+def _nothing(rows: polars.DataFrame) -> list[tuple[str, str]]:
+    words = (
+        "Nothing was fine-tuned on it, and no earlier target says what its scores are worth: "
+        f"{rows['model'].n_unique()} models stand in no order."
+    )
+    return [("Known", words)]
 
 
-def _by_history(rows: polars.DataFrame) -> list[str]:
+def _by_history(rows: polars.DataFrame) -> list[tuple[str, str]]:
     first = [
         f"{pair_name(row)} ({probability(row['probability_best'])})"
         for row in rows.head(SHOWN).iter_rows(named=True)
     ]
-    return [
+    words = (
         "Nothing was fine-tuned on it. By scores and earlier targets alone, first come "
-        f"(probability of being the best): {', '.join(first)}.",
-        _next(rows),
-    ]
+        f"(probability of being the best): {', '.join(first)}."
+    )
+    return [("Known", words), *_next(rows)]
 
 
-def _all_diverged(rows: polars.DataFrame, diverged: int) -> list[str]:
-    return [
-        f"Every fine-tune diverged ({diverged} of {diverged}): try a lower learning rate.",
-        _next(rows),
-    ]
+def _all_diverged(rows: polars.DataFrame, diverged: int) -> list[tuple[str, str]]:
+    words = f"Every fine-tune diverged ({diverged} of {diverged}): try a lower learning rate."
+    return [("Runs", words), *_next(rows)]

@@ -13,8 +13,11 @@ import altair
 import polars
 
 #: Okabe and Ito's colours, which stay apart for the colour-blind; without their yellow, too pale on
-#: white, and black, which is kept for references.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: white, and black, which is kept for references. A violet and a brown, darker than those, follow.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#5B3A8C", "#7A4B2A"),
+)
 INK, FAINT, ACCENT, PLAIN = "#1b1f24", "#9aa3ad", "#0072B2", "#7f8b97"
 
 #: Vega-Lite release that altair writes and the embedded bundle reads.

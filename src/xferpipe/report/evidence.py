@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars
 import pyarrow.parquet
@@ -34,12 +35,20 @@ _ON_DEMAND = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """Every result table of a study; one that could not be read is empty and named in `missing`."""
+    """Every result table of a study, and for the page what is known of single images.
+
+    A table that could not be read is empty and named in `missing`. `predictions` holds what picked
+    models and recipes say of test images, and `images` those of each target, as
+    `target_images.TargetImages`; figures are drawn without both, so their code does not count for
+    them.
+    """
 
     job: ReportJob
     tables: Mapping[str, polars.DataFrame]
     missing: Mapping[str, str]
     provenance: Mapping[str, str]
+    predictions: polars.DataFrame = field(default_factory=polars.DataFrame)
+    images: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, table: str) -> polars.DataFrame:
         return self.tables[table]

@@ -14,9 +14,12 @@ from xferpipe.records import TABLES
 from xferpipe.report.answer_cards import cards
 from xferpipe.report.drawing import Figure, specification, vega_bundle
 from xferpipe.report.evidence import Evidence
+from xferpipe.report.leaderboard import leaderboards
+from xferpipe.report.mistakes import MATRIX_CLASSES, mistakes
 from xferpipe.report.packing import csv_link, packed
-from xferpipe.report.pictures import RankedList, ranked_lists
-from xferpipe.report.sections import SECTIONS, tables_of
+from xferpipe.report.sections import SECTIONS, TOLD_OTHERWISE, whole_tables
+from xferpipe.report.use_words import uses
+from xferpipe.report.your_data import your_data
 
 #: Rows of a table that the page shows; its CSV always holds all of them.
 ROWS_SHOWN = 400
@@ -28,27 +31,25 @@ def html(evidence: Evidence) -> str:
     """Return the whole page.
 
     Args:
-        evidence: The study's tables.
+        evidence: The study's tables and its targets' images.
     Returns:
         HTML that needs no network: styles, scripts, data and pictures are in it, and its own
         content policy forbids the browser to fetch anything.
     """
-    sections = []
+    wrong = mistakes(evidence)
+    told = set(TOLD_OTHERWISE)
+    many = any(len(one.classes) > MATRIX_CLASSES for one in wrong)
     specifications: dict[str, Any] = {}
+    sections, absent = [], []
     for section in SECTIONS:
         figures = section.figures(evidence)
-        for figure in figures:
-            for i, panel in enumerate(figure.panels):
-                specifications[f"{figure.name}-{i}"] = specification(panel, figure.alternative)
-        sections.append(
-            {
-                "section": section,
-                "figures": [_figure(figure) for figure in figures if figure.panels],
-                "absent": [figure for figure in figures if not figure.panels],
-                "tables": [_table(name, data) for name, data in tables_of(section, evidence)],
-                "ranked_lists": _ranked(evidence) if section.name == "retrieval" else [],
-            }
-        )
+        shown = [figure for figure in figures if figure.panels and figure.name not in told]
+        absent += [figure for figure in figures if not figure.panels and figure.name not in told]
+        if many and section.name == "targets":
+            per_class = [_drawn(f, specifications) for f in figures if f.name == "classes"]
+        if shown:
+            drawn = [_drawn(figure, specifications) for figure in shown]
+            sections.append({"section": section, "figures": drawn})
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -59,7 +60,14 @@ def html(evidence: Evidence) -> str:
     return environment.get_template("page.html").render(
         study=evidence.job.study,
         answers=cards(evidence),
+        boards=leaderboards(evidence),
+        data=[(one, _table(f"classes_of_{one.target}", one.counts)) for one in your_data(evidence)],
+        mistakes=wrong,
+        per_class=per_class if many else [],
+        uses=uses(evidence),
         sections=sections,
+        absent=absent,
+        tables=[_table(name, data) for name, data in whole_tables(evidence)],
         missing=evidence.missing,
         facts=facts(evidence),
         style=Markup((_HERE / "page.css").read_text()),
@@ -67,6 +75,21 @@ def html(evidence: Evidence) -> str:
         vega=Markup(vega_bundle() if specifications else ""),
         specifications=_json(packed(specifications)),
     )
+
+
+def _drawn(figure: Figure, specifications: dict[str, Any]) -> dict[str, Any]:
+    """Put a figure's panels among the specifications, and return what the template shows of it."""
+    panels = [(f"{figure.name}-{i}", panel) for i, panel in enumerate(figure.panels)]
+    for name, panel in panels:
+        specifications[name] = specification(panel, figure.alternative)
+    return {
+        "figure": figure,
+        "panels": panels,
+        "table": _table(figure.name, figure.data),
+        "summary": None
+        if figure.summary is None
+        else _table(f"{figure.name}_summary", figure.summary),
+    }
 
 
 def facts(evidence: Evidence) -> list[tuple[str, str]]:
@@ -91,21 +114,6 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
 def _counted(finetunes: polars.DataFrame) -> str:
     diverged = finetunes.filter(polars.col("status") == "diverged").height
     return f"{finetunes.height}, {diverged} diverged" if diverged else str(finetunes.height)
-
-
-def _ranked(evidence: Evidence) -> list[RankedList]:
-    return ranked_lists(evidence)
-
-
-def _figure(figure: Figure) -> dict[str, Any]:
-    return {
-        "figure": figure,
-        "panels": [(f"{figure.name}-{i}", panel) for i, panel in enumerate(figure.panels)],
-        "table": _table(figure.name, figure.data),
-        "summary": None
-        if figure.summary is None
-        else _table(f"{figure.name}_summary", figure.summary),
-    }
 
 
 def _table(name: str, data: polars.DataFrame) -> dict[str, Any]:

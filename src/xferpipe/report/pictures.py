@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
 import polars
 
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.finetune_outcomes import outcomes
+from xferpipe.report.target_images import jpeg_source
 
 #: Queries shown for a target.
 QUERIES_SHOWN = 9
@@ -99,4 +99,4 @@ def _title(path: str | None, words: str) -> str:
 
 
 def _source(jpeg: bytes | None) -> str:
-    return "" if jpeg is None else "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+    return "" if jpeg is None else jpeg_source(jpeg)

@@ -40,9 +40,22 @@ def read(dataset: VehicleID, *, root: Path | None, seed: int) -> polars.DataFram
         ]
     )
     rows = reidentification.with_labels(rows.with_columns(camera=polars.lit(None, polars.Int64)))
-    published = None if dataset.generate else _published(dataset.test_list)
-    reidentification.check(rows, where=f"VehicleID in {root}", published=published)
+    reidentification.check(rows, where=f"VehicleID in {root}", published=published(dataset))
     return rows
+
+
+def published(dataset: VehicleID) -> reidentification.Published | None:
+    """Return the counts that the set should have; None for a generated one, or an own list."""
+    size = dataset.test_list
+    if dataset.generate or size not in _TEST_IMAGES:
+        return None
+    return reidentification.Published(
+        {
+            "train": _TRAIN,
+            "gallery": (size, size),
+            "query": (_TEST_IMAGES[size] - size, size),
+        }
+    )
 
 
 def files(dataset: VehicleID) -> list[str]:
@@ -118,15 +131,3 @@ def _test_list(lists: Path, size: int) -> Path:
             "number in one of these names"
         )
     return path
-
-
-def _published(size: int) -> reidentification.Published | None:
-    if size not in _TEST_IMAGES:
-        return None
-    return reidentification.Published(
-        {
-            "train": _TRAIN,
-            "gallery": (size, size),
-            "query": (_TEST_IMAGES[size] - size, size),
-        }
-    )

@@ -34,9 +34,13 @@ def read(dataset: Veri776, *, root: Path | None, seed: int) -> polars.DataFrame:
         for split, part in _FOLDERS.items()
     ]
     rows = reidentification.with_labels(polars.concat(parts))
-    published = None if dataset.generate else _PUBLISHED
-    reidentification.check(rows, where=f"VeRi-776 in {root}", published=published)
+    reidentification.check(rows, where=f"VeRi-776 in {root}", published=published(dataset))
     return rows
+
+
+def published(dataset: Veri776) -> reidentification.Published | None:
+    """Return the counts that the set should have; None for a generated one."""
+    return None if dataset.generate else _PUBLISHED
 
 
 def files(dataset: Veri776) -> list[str]:

@@ -11,13 +11,15 @@ from xferpipe.config.report import FIGURES
 from xferpipe.config.stand_ins import StandIns, stand_ins
 from xferpipe.config.study import Study
 from xferpipe.graph.stage import BENCHMARK, Artifact, Needs, Stage, artifacts
+from xferpipe.graph.stages.parts import block, images, opened_files
 from xferpipe.records import RESULT_TABLES
 
-_PAGE = ("altair", "polars", "vl-convert-python")
+_DRAWING = ("altair", "polars", "vl-convert-python")
 
-
-#: Tables that the report reads: of single images it shows none, and they are most of all rows.
-_SHOWN = tuple(name for name in RESULT_TABLES if name not in ("predictions", "validation_queries"))
+#: Tables that figures are drawn from: those of single images are most of all rows.
+_DRAWN = tuple(name for name in RESULT_TABLES if name not in ("predictions", "validation_queries"))
+#: Tables that the page reads: of single images, what the picked runs say of them.
+_SHOWN = (*_DRAWN, "predictions")
 
 
 class Aggregate(Stage):
@@ -79,16 +81,15 @@ class Aggregate(Stage):
         return [*([] if own is None else [own]), *study.histories]
 
 
-class Report(Stage):
-    """Draw the report page from the tables."""
+class Figures(Stage):
+    """Draw the report's figures one by one, for Snakemake's own report."""
 
-    name = "report"
-    does = "write the report page"
-    folder = ""
-    outputs = {"page": "report.html"}
-    reads = _SHOWN
-    libraries = _PAGE
-    kept = ("page",)
+    name = "figures"
+    does = "draw the figures"
+    outputs = {"figures": {name: f"{name}.svg" for name in FIGURES}}
+    reads = _DRAWN
+    libraries = _DRAWING
+    kept = tuple(FIGURES)
     follows_races = True
     memory_mb, minutes = 2000, 30
 
@@ -107,14 +108,42 @@ class Report(Stage):
         )
 
     def needs(self, study: Study) -> Needs:
-        return {"tables": {name: Artifact("aggregate", (), name) for name in _SHOWN}}
+        return {"tables": {name: Artifact("aggregate", (), name) for name in _DRAWN}}
 
 
-class Figures(Report):
-    """Draw the report's figures one by one, for Snakemake's own report."""
+class Report(Figures):
+    """Write the report page from the tables and the targets' images."""
 
-    name = "figures"
-    does = "draw the figures"
-    folder = None
-    outputs = {"figures": {name: f"{name}.svg" for name in FIGURES}}
-    kept = tuple(FIGURES)
+    name = "report"
+    does = "write the report page"
+    folder = ""
+    outputs = {"page": "report.html"}
+    reads = (*_SHOWN, "manifest")
+    libraries = (*_DRAWING, "numpy", "pillow")
+    kept = ("page",)
+
+    def job(self, study: Study) -> jobs.ReportJob:
+        datasets = {target.dataset for target in study.targets.values()}
+        page = {
+            "targets": study.targets,
+            "datasets": {name: block(study, name) for name in sorted(datasets)},
+            "recipes": study.finetuning_recipes,
+            "seed": study.seed,
+        }
+        return super().job(study).model_copy(update=page)
+
+    def needs(self, study: Study) -> Needs:
+        return {
+            "tables": {name: Artifact("aggregate", (), name) for name in _SHOWN},
+            "targets": {name: _shown(study, of.dataset) for name, of in study.targets.items()},
+        }
+
+    def user_files(self, study: Study) -> list[Dataset | Path]:
+        datasets = dict.fromkeys(target.dataset for target in study.targets.values())
+        return [file for name in datasets for file in opened_files(study, name)]
+
+
+def _shown(study: Study, dataset: str) -> Needs:
+    """Return what pictures of a data set need: its packed images, else the files themselves."""
+    needs = images(study, dataset)
+    return needs | {"root": None} if needs["images"] is not None else needs

@@ -1,43 +1,45 @@
-"""What the figures share: the models' origins, axes of fractions, and the words for metrics."""
+"""What the figures share: the models' colours, axes of fractions, and the words for metrics."""
 
 from __future__ import annotations
 
 import altair
 import polars
 
-from xferpipe.report.drawing import INK, palette
+from xferpipe.report.drawing import COLOURS, INK, palette
 from xferpipe.report.evidence import METRIC_WORDS, Evidence
 
 #: Vega expression: the clicked entry of the legend, or all before any click.
 LIT = "highlight === null || datum.{} === highlight"
 
 
-def origins(evidence: Evidence) -> dict[str, str]:
-    """Return where each model's weights come from: its source, or the kind of weights.
+def groups(evidence: Evidence) -> dict[str, str]:
+    """Return the name that each model is coloured by: its own while the colours are enough.
 
-    Where that is the same for all, it tells nothing apart and each model stands for itself.
+    Of more models, those of one pretraining source share its name; others, of which no source is
+    known, keep their own.
     """
     seen = polars.concat([evidence[name]["model"] for name in ("zoo", "finetunes", "scores")])
-    zoo = {row["model"]: row for row in evidence["zoo"].iter_rows(named=True)}
-    found = {
-        name: (zoo[name]["source"] or zoo[name]["weights"]) if name in zoo else "unknown"
-        for name in seen.unique(maintain_order=True)
-    }
-    return found if len(set(found.values())) > 1 else {name: name for name in found}
+    names = seen.unique(maintain_order=True).to_list()
+    if len(names) <= len(COLOURS):
+        return {name: name for name in names}
+    sources = dict(evidence["zoo"].select("model", "source").iter_rows())
+    return {name: sources.get(name) or name for name in names}
 
 
-def origin_colours(evidence: Evidence) -> dict[str, str]:
-    """Colour the origins: the same on the whole page."""
-    return palette(origins(evidence).values())
+def group_colours(evidence: Evidence) -> dict[str, str]:
+    """Colour the groups: the same on the whole page."""
+    return palette(groups(evidence).values())
 
 
-def with_origin(evidence: Evidence, data: polars.DataFrame) -> polars.DataFrame:
-    """Add the column `origin` to rows that name a model."""
-    known = origins(evidence)
-    origin = polars.col("model").replace_strict(
-        list(known), list(known.values()), default="unknown", return_dtype=polars.String
-    )
-    return data.with_columns(origin=origin if known else polars.lit("unknown"))
+def with_group(evidence: Evidence, data: polars.DataFrame) -> polars.DataFrame:
+    """Add the column `group`, what a model is coloured by, to rows that name a model."""
+    known = groups(evidence)
+    name = polars.col("model")
+    if known:
+        name = name.replace_strict(
+            list(known), list(known.values()), default=name, return_dtype=polars.String
+        )
+    return data.with_columns(group=name)
 
 
 def fraction_scale(*fractions: polars.Series) -> altair.Scale:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import altair
 import polars
 
-from xferpipe.report.charts.common import count_axis, fraction_scale
+from xferpipe.report.charts.common import LIT, count_axis, fraction_scale
 from xferpipe.report.drawing import (
     COLOURS,
     FAINT,
     INK,
+    Choice,
     Figure,
     Panel,
     absent,
@@ -19,15 +22,13 @@ from xferpipe.report.drawing import (
 )
 from xferpipe.report.evidence import METRIC_WORDS, Evidence, method_names
 
-GAIN, COST, EFFICIENCY = (
-    "Best of the first k",
-    "What it costs to get there",
-    "More models, or more recipes of one model?",
-)
+GAIN, EFFICIENCY = "What following a score saves", "More models, or more recipes of one model?"
+#: What the figure counts along: value of its menu and words.
+_ALONG = (("k", "models fine-tuned"), ("seconds", "seconds spent"))
 
 
 def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
-    """Return gain@k and the cost curves.
+    """Return what the first models of each score's order reach, and at what cost.
 
     Args:
         evidence: The study's tables.
@@ -37,11 +38,7 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
     data = evidence.judged("gains").filter(several & polars.col("best_of_k").is_not_null())
     if data.is_empty():
         why = "needs scores and finished fine-tunes of two models or more"
-        return [
-            absent("gain_at_k", GAIN, why),
-            absent("cost", COST, why),
-            efficiency_figure(evidence, order),
-        ]
+        return [absent("gain_at_k", GAIN, why), efficiency_figure(evidence, order)]
     data = data.with_columns(chance=polars.col("method") == "random")
     present = set(data["score"])
     ranked = [name for name in order if name in present]
@@ -52,56 +49,35 @@ def gain_figures(evidence: Evidence, order: list[str]) -> list[Figure]:
         colours["random"] = INK
     columns = ["place", "score", "metric", "k", "chosen_on"]
     columns += ["best_of_k", "best_of_k_low", "best_of_k_high", "redrawn"]
+    columns += ["gain", "gain_low", "gain_high", "best_gain", "relative", "seconds"]
+    along = [pair for pair in _ALONG if (data[pair[0]].max() or 0) > 0]
     return [
         Figure(
             name="gain_at_k",
             title=GAIN,
             caption="The test figure of the best by validation (by test, where there is none) "
-            "among the first k models of a score's order: the earlier a line reaches the dotted "
-            "top, the fewer fine-tunes it takes; black is a random order.",
+            "among the first k models of a score's order, by their number or by the seconds of "
+            "scoring all and fine-tuning these: the earlier a line reaches the dotted top, the "
+            "less it takes; black is a random order.",
             alternative="Lines of the best figure among the first k models, one per score.",
-            data=data.select([*columns, "gain", "gain_low", "gain_high", "best_gain", "relative"]),
-            panels=_panels(evidence, data, colours, "k"),
+            data=data.select(columns),
+            panels=tuple(_panel(rows, colours, along) for rows in evidence.by_place(data)),
             legend=tuple(colours.items()),
+            choices=(Choice("Along", "along", along, along[0][0]),),
             highlight=True,
         ),
-        _cost(evidence, data, colours, [*columns, "seconds"]),
         efficiency_figure(evidence, order),
     ]
 
 
-def _cost(
-    evidence: Evidence, data: polars.DataFrame, colours: dict[str, str], columns: list[str]
-) -> Figure:
-    timed = data.filter(polars.col("seconds").is_not_null() & (polars.col("seconds") > 0))
-    if timed.is_empty():
-        return absent("cost", COST, "no time was recorded for scoring and fine-tuning")
-    return Figure(
-        name="cost",
-        title=COST,
-        caption="The same against seconds spent on scoring every model and fine-tuning the first "
-        "k; the diamond is brute force, every model fine-tuned and none scored.",
-        alternative="Lines of the best figure against seconds, with brute force as the end point.",
-        data=timed.select(columns),
-        panels=_panels(evidence, timed, colours, "seconds"),
-        legend=tuple(colours.items()),
-        highlight=True,
-    )
-
-
-def _panels(
-    evidence: Evidence, data: polars.DataFrame, colours: dict[str, str], field: str
-) -> tuple[Panel, ...]:
-    return tuple(_panel(rows, colours, field) for rows in evidence.by_place(data))
-
-
-def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel:
+def _panel(
+    data: polars.DataFrame, colours: dict[str, str], along: Sequence[tuple[str, str]]
+) -> Panel:
     highlight = altair.param(name="highlight", value=None)
-    if field == "k":
-        x = altair.X("k:Q", **count_axis(int(data["k"].max()), "models fine-tuned (k)"))
-    else:
-        scale = altair.Scale(zero=False, nice=False, padding=8)
-        x = altair.X("seconds:Q", title="seconds", scale=scale, axis=altair.Axis(tickCount=5))
+    chosen = altair.param(name="along", value=along[0][0])
+    scale = altair.Scale(zero=False, nice=False, padding=8)
+    title = ", or ".join(words for _, words in along)
+    x = altair.X("spent:Q", title=title, scale=scale, axis=altair.Axis(tickCount=5, tickMinStep=1))
     words = METRIC_WORDS.get(data["metric"][0], data["metric"][0])
     heights = fraction_scale(data["best_of_k"])
     y = altair.Y("best_of_k:Q", title=words, scale=heights)
@@ -114,12 +90,12 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel
         altair.Tooltip("gain:Q", format="+.4f"),
         altair.Tooltip("seconds:Q", format=",.1f"),
     ]
-    opacity = altair.condition(
-        "highlight === null || datum.score === highlight", altair.value(1), altair.value(0.12)
-    )
+    opacity = altair.condition(LIT.format("score"), altair.value(1), altair.value(0.12))
     columns = ["score", "k", "best_of_k", "best_of_k_low", "best_of_k_high"]
     columns += ["gain", "seconds", "chance"]
-    base = altair.Chart(values(data.select(columns)))
+    base = altair.Chart(values(data.select(columns))).transform_calculate(
+        spent="along === 'k' ? datum.k : datum.seconds"
+    )
     encode = {"x": x, "y": y, "color": coloured("score", colours, "score"), "opacity": opacity}
     lines = base.mark_line(strokeWidth=2, interpolate="step-after").encode(
         strokeDash=altair.condition("datum.chance", altair.value([5, 3]), altair.value([1, 0])),
@@ -133,16 +109,7 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], field: str) -> Panel
         .mark_rule(color=FAINT, strokeDash=[1, 3], strokeWidth=1.5)
         .encode(y=altair.Y("top:Q", title=words, scale=heights))
     )
-    layers = [rule, lines, dots]
-    everything = data.filter(polars.col("chance") & (polars.col("k") == data["k"].max()))
-    if field == "seconds" and not everything.is_empty():
-        diamond = altair.Chart(values(everything.select(columns)))
-        layers.append(
-            diamond.mark_point(shape="diamond", size=120, color=INK, filled=True).encode(
-                x=x, y=y, tooltip=tooltip
-            )
-        )
-    return Panel(data["place"][0], altair.layer(*layers).add_params(highlight))
+    return Panel(data["place"][0], altair.layer(rule, lines, dots).add_params(highlight, chosen))
 
 
 def efficiency_figure(evidence: Evidence, order: list[str]) -> Figure:

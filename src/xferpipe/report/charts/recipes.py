@@ -5,15 +5,16 @@ from __future__ import annotations
 import altair
 import polars
 
+from xferpipe.config.study import METRICS
 from xferpipe.report.charts import published, rules, speed
 from xferpipe.report.charts.common import (
     LIT,
     fraction_axis,
     fraction_scale,
+    group_colours,
     listed,
     metric_words,
-    origin_colours,
-    with_origin,
+    with_group,
 )
 from xferpipe.report.drawing import INK, Choice, Figure, Panel, absent, coloured, values
 from xferpipe.report.evidence import Evidence
@@ -23,6 +24,7 @@ RECIPES, CURVES = "Recipes side by side", "How fine-tuning went, epoch by epoch"
 
 #: What the curves may show, in the menu's order.
 CURVE_COLUMNS = (
+    ("judged", "validation figure, else training accuracy"),
     ("validation_accuracy", "validation accuracy"),
     ("validation_balanced_accuracy", "balanced validation accuracy"),
     ("validation_macro_f1", "validation macro-F1"),
@@ -46,8 +48,8 @@ def _recipes(evidence: Evidence) -> Figure:
     data = outcomes(evidence)
     if data.is_empty():
         return absent("recipes", RECIPES, "no fine-tune has finished; run the rule finetune")
-    data = with_origin(evidence, data)
-    colours = origin_colours(evidence)
+    data = with_group(evidence, data)
+    colours = group_colours(evidence)
     panels = tuple(_recipe_panel(rows, colours) for rows in evidence.by_place(data))
     means = data.group_by("recipe", maintain_order=True).agg(polars.mean("value"))
     order = means.sort("value", descending=True, maintain_order=True)["recipe"].to_list()
@@ -73,7 +75,7 @@ def _recipe_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
     order = means.sort("value", descending=True, maintain_order=True)["recipe"].to_list()
     y = altair.Y("recipe:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
     x = fraction_axis("value", metric_words(data["metric"]), fraction_scale(data["value"]))
-    colour = coloured("origin", colours, "origin")
+    colour = coloured("group", colours, "model")
     tooltip = [
         altair.Tooltip("model:N"),
         altair.Tooltip("recipe:N"),
@@ -81,9 +83,7 @@ def _recipe_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
         altair.Tooltip("seeds:Q", title="runs (seeds)"),
         altair.Tooltip("spread:Q", format=".4f", title="standard deviation"),
     ]
-    base = altair.Chart(
-        values(data.select("model", "origin", "recipe", "value", "seeds", "spread"))
-    )
+    base = altair.Chart(values(data.select("model", "group", "recipe", "value", "seeds", "spread")))
     lines = base.mark_line(strokeWidth=1, opacity=0.35).encode(
         y=y, x=x, detail="model:N", color=colour
     )
@@ -102,9 +102,16 @@ def _recipe_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
 
 
 def _curves(evidence: Evidence) -> Figure:
-    best = outcomes(evidence).filter("first").select("target", "shots", "model", "recipe")
+    best = outcomes(evidence).filter("first")
+    best = best.select("target", "shots", "model", "recipe", "metric")
     epochs = evidence["epochs"].filter(polars.col("stage") == "finetune")
     epochs = epochs.join(best, on=["target", "shots", "model", "recipe"])
+    # Of every target there is this curve, so that no panel is empty when the page opens.
+    judged = polars.coalesce(
+        polars.when(polars.col("metric") == name).then(f"validation_{name}") for name in METRICS
+    )
+    known = judged.count().over("target", "shots") > 0
+    epochs = epochs.with_columns(judged=polars.when(known).then(judged).otherwise("train_accuracy"))
     columns = [
         (name, words) for name, words in CURVE_COLUMNS if epochs[name].drop_nulls().len() > 0
     ]
@@ -123,8 +130,8 @@ def _curves(evidence: Evidence) -> Figure:
             value=polars.mean("value"),
         )
     )
-    long = with_origin(evidence, long)
-    colours = origin_colours(evidence)
+    long = with_group(evidence, long)
+    colours = group_colours(evidence)
     panels = tuple(_curve_panel(rows, columns[0][0], colours) for rows in evidence.by_place(long))
     return Figure(
         name="curves",
@@ -146,16 +153,16 @@ def _curves(evidence: Evidence) -> Figure:
 def _curve_panel(data: polars.DataFrame, default: str, colours: dict[str, str]) -> Panel:
     chosen = altair.param(name="chosen_curve", value=default)
     highlight = altair.param(name="highlight", value=None)
-    lit = altair.condition(LIT.format("origin"), altair.value(1), altair.value(0.1))
-    faint = altair.condition(LIT.format("origin"), altair.value(0.15), altair.value(0.02))
+    lit = altair.condition(LIT.format("group"), altair.value(1), altair.value(0.1))
+    faint = altair.condition(LIT.format("group"), altair.value(0.15), altair.value(0.02))
     x = altair.X("epoch:Q", title="epoch", axis=altair.Axis(tickMinStep=1, format="d", tickCount=6))
     x.scale = altair.Scale(zero=False, nice=False)
     scale = altair.Scale(zero=False)
-    colour = coloured("origin", colours, "origin")
+    colour = coloured("group", colours, "model")
     base = altair.Chart(
         values(
             data.select(
-                "model", "origin", "recipe", "epoch", "curve", "seeds", "low", "high", "value"
+                "model", "group", "recipe", "epoch", "curve", "seeds", "low", "high", "value"
             )
         )
     ).transform_filter("datum.curve === chosen_curve")

@@ -8,9 +8,9 @@ import polars
 from xferpipe.report.charts.common import (
     fraction_axis,
     fraction_scale,
+    group_colours,
     listed,
-    origin_colours,
-    with_origin,
+    with_group,
 )
 from xferpipe.report.drawing import Figure, Panel, absent, coloured, values
 from xferpipe.report.evidence import Evidence
@@ -119,8 +119,8 @@ def _cmc(evidence: Evidence) -> Figure:
     data = cmc_table(evidence)
     if data.is_empty():
         return absent("cmc", CMC, "no per-query figures were recorded; run the rule retrieval")
-    data = with_origin(evidence, data)
-    colours = origin_colours(evidence)
+    data = with_group(evidence, data)
+    colours = group_colours(evidence)
     panels = tuple(_cmc_panel(rows, colours) for rows in evidence.by_place(data))
     top = data.filter(polars.col("rank") == 1).sort("cmc", descending=True).row(0, named=True)
     return Figure(
@@ -144,7 +144,7 @@ def _cmc_panel(data: polars.DataFrame, colours: dict[str, str]) -> Panel:
             axis=altair.Axis(values=[1, 5, 10, 15, 20]),
         ),
         "y": altair.Y("cmc:Q", title="queries with a hit", scale=altair.Scale(zero=False)),
-        "color": coloured("origin", colours, "origin"),
+        "color": coloured("group", colours, "model"),
         "detail": "model:N",
     }
     base = altair.Chart(values(data.drop("place")))

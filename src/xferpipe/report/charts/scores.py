@@ -7,13 +7,12 @@ import polars
 
 from xferpipe.aggregate.choice import NO_SCORES
 from xferpipe.report.charts.common import (
-    count_axis,
     fraction_scale,
+    group_colours,
     listed,
     metric_words,
-    origin_colours,
     reference_line,
-    with_origin,
+    with_group,
 )
 from xferpipe.report.charts.gains import gain_figures
 from xferpipe.report.drawing import (
@@ -30,11 +29,8 @@ from xferpipe.report.drawing import (
 from xferpipe.report.evidence import Evidence, method_names
 from xferpipe.report.finetune_outcomes import outcomes
 
-SCATTER, AGREEMENT, TRIALS = (
-    "Score against fine-tuned figure",
-    "How well each score orders the models",
-    "Fine-tunes until the best model",
-)
+SCATTER = "Score against fine-tuned figure"
+AGREEMENT = "How well each score orders the models"
 
 
 #: Rows of `selection` that belong to a score.
@@ -49,7 +45,6 @@ def figures(evidence: Evidence) -> list[Figure]:
         _scatter(evidence, order),
         _agreement(evidence, chosen),
         *gain_figures(evidence, order),
-        _trials(chosen),
     ]
 
 
@@ -92,11 +87,11 @@ def _scatter(evidence: Evidence, ranked: list[str]) -> Figure:
         return absent(
             "score_scatter", SCATTER, "needs scores and finished fine-tunes of the same models"
         )
-    data = with_origin(evidence, data)
+    data = with_group(evidence, data)
     present = data["score"].unique(maintain_order=True).to_list()
     order = [name for name in ranked if name in present]
     order += [name for name in present if name not in order]
-    colours = origin_colours(evidence)
+    colours = group_colours(evidence)
     panels = tuple(_scatter_panel(rows, order[0], colours) for rows in evidence.by_place(data))
     return Figure(
         name="score_scatter",
@@ -108,7 +103,7 @@ def _scatter(evidence: Evidence, ranked: list[str]) -> Figure:
             "place",
             "score",
             "model",
-            "origin",
+            "group",
             "recipe",
             "score_value",
             "score_low",
@@ -146,14 +141,13 @@ def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]
         altair.Tooltip("score_low:Q", format=".4f", title="interval from"),
         altair.Tooltip("score_high:Q", format=".4f", title="interval to"),
         altair.Tooltip("value:Q", format=".4f", title="fine-tuned"),
-        altair.Tooltip("origin:N", title="origin"),
     ]
     base = altair.Chart(
         values(
             data.select(
                 "model",
                 "recipe",
-                "origin",
+                "group",
                 "score",
                 "score_value",
                 "score_low",
@@ -172,7 +166,7 @@ def _scatter_panel(data: polars.DataFrame, default: str, colours: dict[str, str]
         x=x, y=altair.Y("low:Q", title=words, scale=scale), y2="high:Q"
     )
     dots = base.mark_circle(size=90, opacity=0.95, stroke="white", strokeWidth=0.8).encode(
-        x=x, y=y, color=coloured("origin", colours, "origin"), tooltip=tooltip
+        x=x, y=y, color=coloured("group", colours, "model"), tooltip=tooltip
     )
     return Panel(data["place"][0], altair.layer(across, upright, dots).add_params(chosen))
 
@@ -263,53 +257,4 @@ def _agreement_panel(data: polars.DataFrame, order: list[str]) -> Panel:
         data["place"][0],
         altair.layer(reference_line(0), interval, dots),
         height=24 * max(shown, 1) + 10,
-    )
-
-
-def _trials(chosen: polars.DataFrame) -> Figure:
-    known = chosen.filter(polars.col("trials").is_not_null() & (polars.col("models") > 1))
-    data = known.filter(SCORES)
-    if data.is_empty():
-        return absent("trials", TRIALS, "needs scores and finished fine-tunes of the same models")
-    mean = mean_over_targets(data, "trials")
-    order = mean.sort("trials", maintain_order=True)["score"].to_list()
-    chance = known.filter(polars.col("method") == "random")["trials"].mean()
-    y = altair.Y("score:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
-    axis = count_axis(int(data["models"].max()), "fine-tunes needed")
-    x = altair.X("trials:Q", **axis)
-    dots = (
-        altair.Chart(values(data.select("place", "score", "trials", "models", "best_model")))
-        .mark_circle(size=70, opacity=0.55, color=ACCENT)
-        .encode(
-            y=y,
-            x=x,
-            tooltip=[
-                altair.Tooltip("place:N", title="target"),
-                altair.Tooltip("score:N"),
-                altair.Tooltip("trials:Q"),
-                altair.Tooltip("models:Q"),
-                altair.Tooltip("best_model:N", title="fine-tunes best"),
-            ],
-        )
-    )
-    ticks = (
-        altair.Chart(values(mean))
-        .mark_tick(thickness=3, size=14, color=INK)
-        .encode(
-            y=y,
-            x=x,
-            tooltip=["score:N", altair.Tooltip("trials:Q", format=".2f", title="mean trials")],
-        )
-    )
-    layers = [reference_line(chance, **axis)] if chance is not None else []
-    dashes = f", dashes at chance ({chance:.3g})" if chance is not None else ""
-    return Figure(
-        name="trials",
-        title=TRIALS,
-        caption="How many models must be fine-tuned, in a score's order, until the best one is "
-        f"among them: a dot for each target, a bar at the mean{dashes}.",
-        alternative=f"Dot plot of trials by score; {order[0]} needs fewest on average.",
-        data=data.select("place", "score", "models", "trials", "regret", "top_model", "best_model"),
-        panels=(Panel("All targets", altair.layer(*layers, dots, ticks), 24 * len(order) + 10),),
-        wide=True,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair
 import polars
 
-from xferpipe.report.charts.common import origin_colours, widest_recipe, with_origin
+from xferpipe.report.charts.common import group_colours, widest_recipe, with_group
 from xferpipe.report.drawing import Figure, Panel, absent, values
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.finetune_outcomes import outcomes
@@ -27,9 +27,9 @@ def _speed(evidence: Evidence) -> Figure:
     if data.is_empty():
         return absent("speed", TITLE, "no epoch of a finished fine-tune was recorded")
     level = f"{100 * evidence.job.selection.speed_train_accuracy:g} %"
-    data = widest_recipe(with_origin(evidence, evidence.with_place(data)))
+    data = widest_recipe(with_group(evidence, evidence.with_place(data)))
     never = data["epochs"].null_count()
-    colours = origin_colours(evidence)
+    colours = group_colours(evidence)
     return Figure(
         name="speed",
         title=TITLE,
@@ -37,7 +37,7 @@ def _speed(evidence: Evidence) -> Figure:
         "weights from the initial ones, a dot a run of the recipe that most models share; "
         f"{never} of {data.height} runs, drawn hollow at their last epoch, never got there.",
         alternative=f"Scatter plots of {data.height} runs by epochs to {level} and distance.",
-        data=data.drop("place", "origin", "shown"),
+        data=data.drop("place", "group", "shown"),
         panels=tuple(_panel(rows, colours, level) for rows in evidence.by_place(data)),
         legend=tuple(colours.items()),
     )
@@ -72,8 +72,8 @@ def _panel(data: polars.DataFrame, colours: dict[str, str], level: str) -> Panel
         altair.Chart(values(shown.drop("place")))
         .mark_point(size=60, strokeWidth=1.4)
         .encode(
-            stroke=altair.Stroke("origin:N", scale=scale, title="origin"),
-            fill=altair.Fill("origin:N", scale=scale, title="origin"),
+            stroke=altair.Stroke("group:N", scale=scale, title="model"),
+            fill=altair.Fill("group:N", scale=scale, title="model"),
             fillOpacity=altair.condition("datum.there", altair.value(0.75), altair.value(0)),
             **encode,
         )

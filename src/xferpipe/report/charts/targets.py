@@ -8,10 +8,10 @@ import polars
 from xferpipe.report.charts.common import (
     fraction_axis,
     fraction_scale,
+    group_colours,
     listed,
     metric_words,
-    origin_colours,
-    with_origin,
+    with_group,
 )
 from xferpipe.report.drawing import FAINT, Figure, Panel, absent, coloured, values
 from xferpipe.report.evidence import Evidence
@@ -25,10 +25,10 @@ def figures(evidence: Evidence) -> list[Figure]:
     best = outcomes(evidence).filter("first")
     if best.is_empty():
         return [absent("models", TITLE, "no fine-tune has finished; run the rule finetune")]
-    best = with_origin(evidence, best)
+    best = with_group(evidence, best)
     key = ["target", "shots", "model", "recipe"]
-    single = runs(evidence).join(best.select([*key, "origin"]), on=key)
-    colours = origin_colours(evidence)
+    single = runs(evidence).join(best.select([*key, "group"]), on=key)
+    colours = group_colours(evidence)
     panels = tuple(
         _panel(rows, single.filter(polars.col("place") == rows["place"][0]), colours)
         for rows in evidence.by_place(best)
@@ -54,7 +54,7 @@ def _panel(best: polars.DataFrame, single: polars.DataFrame, colours: dict[str, 
     y = altair.Y("model:N", sort=order, title=None, axis=altair.Axis(grid=False, ticks=False))
     scale = fraction_scale(best["low"], best["high"])
     axis = fraction_axis("value", metric_words(best["metric"]), scale)
-    colour = coloured("origin", colours, "origin")
+    colour = coloured("group", colours, "model")
     tooltip = [
         altair.Tooltip("model:N"),
         altair.Tooltip("recipe:N"),
@@ -62,7 +62,6 @@ def _panel(best: polars.DataFrame, single: polars.DataFrame, colours: dict[str, 
         altair.Tooltip("value:Q", format=".4f", title="test figure"),
         altair.Tooltip("validation:Q", format=".4f"),
         altair.Tooltip("validation_images:Q", title="images of validation"),
-        altair.Tooltip("origin:N", title="origin"),
     ]
     means = [
         altair.Tooltip("model:N"),
