@@ -134,7 +134,7 @@ def test_export_of_another_study_is_built_and_fed_as_there(weights):
 @pytest.mark.parametrize(
     ("content", "behind", "words"),
     [
-        (None, "", "of which architecture is .*model.safetensors\\? Write "),
+        (None, "", "model.safetensors: of which architecture\\? Write "),
         ("{}", "", "config.json names no architecture"),
         ("[1]", "", "config.json names no architecture"),
         ("{", "", "config.json names no architecture"),

@@ -44,7 +44,7 @@ def entries_of(words: Iterable[str]) -> dict[str, Any]:
         found = {} if word == SMALL else entry_of(word)
         for name in found:
             if zoo.get(name, found[name]) != found[name]:
-                raise ValueError(f"--models: two models are called {name}; rename one of the files")
+                raise ValueError(f"two models are called {name}; rename one of the files")
         zoo |= found
     return zoo
 
@@ -74,7 +74,7 @@ def entry_of(word: str) -> dict[str, Any]:
 def _package(word: str) -> dict[str, Any]:
     package = PACKAGES[word]
     if not _is_installed(package):
-        raise ValueError(f"--models: {word} needs the package {package}: {EXTRA}")
+        raise ValueError(f"model {word} needs the package {package}: {EXTRA}")
     number = word[-1]
     # Under this name the history of transfer that comes with xferpipe knows it.
     return {
@@ -108,12 +108,10 @@ def _timm(word: str) -> dict[str, Any]:
     tags = timm.list_pretrained(architecture)
     if tag and f"{architecture}.{tag}" not in tags:
         known = ", ".join(name.partition(".")[2] for name in tags) or "none"
-        raise ValueError(
-            f"--models: timm has no weights {tag!r} of {architecture}; it has: {known}"
-        )
+        raise ValueError(f"timm has no weights {tag!r} of {architecture}; it has: {known}")
     tag = tag or (config.tag if config is not None else "")
     if not tag:
-        raise ValueError(f"--models: timm has no pretrained weights for {architecture!r}")
+        raise ValueError(f"timm has no pretrained weights for {architecture!r}")
     config = timm.get_pretrained_cfg(f"{architecture}.{tag}")
     statistics = {"mean": list(config.mean), "std": list(config.std)}
     entry = {"architecture": f"{_TIMM}{architecture}", "weights": "timm", "name": tag}
@@ -141,8 +139,8 @@ def _file(given: str, architecture: str) -> dict[str, Any]:
         built = {"architecture": architecture, **_statistics(architecture)}
     if not built:
         raise ValueError(
-            f"--models: of which architecture is {given}? Write {given}@timm:resnet18, as it may "
-            f"be, or put the {_CONFIG} of its export beside it"
+            f"{given}: of which architecture? Write {given}@timm:resnet18, as it may be, or put the "
+            f"{_CONFIG} of its export beside it"
         )
     stem = path.resolve().name if path.is_dir() else path.stem
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-") or "file"
@@ -163,7 +161,7 @@ def _built(config: Path) -> dict[str, Any]:
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"--models: {config} names no architecture as timm or `xferpipe export` writes it; "
+            f"{config} names no architecture as timm or `xferpipe export` writes it; "
             "give it behind the file, as FILE@timm:resnet18"
         ) from None
 
@@ -199,6 +197,6 @@ def _unknown(word: str) -> ValueError:
     found = [*near, *(f"{_TIMM}{name}" for name in in_timm)][: 2 * _NEAREST]
     meant = f"did you mean {', '.join(found)}? " if found else ""
     return ValueError(
-        f"--models: {word!r} is unknown; {meant}Expected {SMALL}, {LITE}, a name of torchvision, "
+        f"model {word!r} is unknown; {meant}Expected {SMALL}, {LITE}, a name of torchvision, "
         "timm:<name>, or a file of weights as my.safetensors@timm:resnet18"
     )
