@@ -3,7 +3,7 @@
 import polars
 import pytest
 
-from xferpipe.handover.winner import _best, winner
+from xferpipe.handover.winner import best_run, winner
 from xferpipe.records import read_table, write_table
 
 
@@ -72,5 +72,5 @@ def test_best_run_is_that_of_the_highest_validation_figure_and_the_first_seed():
             {"seed": range(len(figures)), "judged_by": "map", "validation_map": figures}
         )
 
-    assert _best(runs([0.2, 0.9, 0.9, None]))["seed"] == 1
-    assert _best(runs([None, None]))["seed"] == 0
+    assert best_run(runs([0.2, 0.9, 0.9, None]))["seed"] == 1
+    assert best_run(runs([None, None]))["seed"] == 0
