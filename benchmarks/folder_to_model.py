@@ -22,7 +22,6 @@ import json
 import os
 import platform
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -83,8 +82,8 @@ def earlier(folder: Path) -> Path:
 
 
 def command(folder: Path, *words: str) -> dict[str, float]:
-    """Run a command of xferpipe to its end; return its times and the load it began with."""
-    load, before, began = os.getloadavg()[0], _used(), time.monotonic()
+    """Run a command of xferpipe to its end; return its seconds and the load it began with."""
+    load, began = os.getloadavg()[0], time.monotonic()
     code = "import sys; from xferpipe.cli import main; main()"
     with (folder / "log.txt").open("a") as log:
         done = subprocess.run(
@@ -92,13 +91,7 @@ def command(folder: Path, *words: str) -> dict[str, float]:
         )
     if done.returncode:
         raise RuntimeError((folder / "log.txt").read_text()[-4000:])
-    times = {"seconds": time.monotonic() - began, "cpu_seconds": _used() - before}
-    return {**{name: round(value, 1) for name, value in times.items()}, "load_before": load}
-
-
-def _used() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return {"seconds": round(time.monotonic() - began, 1), "load_before": round(load, 1)}
 
 
 def write_study(folder: Path, options: argparse.Namespace) -> None:
@@ -200,9 +193,6 @@ def summary(seeds: list[dict[str, Any]]) -> dict[str, Any]:
         ),
         "mean_fine_tunes": round(rows["fine_tunes"].mean(), 1),
         "mean_seconds": round(sum(seed["run"]["seconds"] for seed in seeds) / len(seeds), 1),
-        "mean_cpu_seconds": round(
-            sum(seed["run"]["cpu_seconds"] for seed in seeds) / len(seeds), 1
-        ),
     }
 
 
