@@ -128,17 +128,6 @@ def test_a_choice_rests_on_a_hundred_images_where_so_many_can_be_spared(images, 
     assert target.get("validation_fraction") == fraction
 
 
-@pytest.mark.parametrize(
-    ("images", "epochs"),
-    # By hand: 120 steps of 16 images; of 240 images 120 times 16 over 240 times 0.6 is 13.3.
-    [(100, 15), (240, 14), (400, 7), (1000, 5), (9000, 5)],
-)
-def test_gentle_takes_more_epochs_where_there_are_few_images(images, epochs):
-    recipes = study(training_images=images)["finetuning_recipes"]
-    assert recipes["gentle"]["epochs"] == epochs
-    assert (recipes["strong"]["epochs"], recipes["head"]["epochs"]) == (5, 30)
-
-
 def test_small_models_see_small_images_beside_others_and_whole_ones_alone():
     alone = study()
     assert "image_px" not in alone["zoo"]["resnet8_digits"]
