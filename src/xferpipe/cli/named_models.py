@@ -139,8 +139,8 @@ def _file(given: str, architecture: str) -> dict[str, Any]:
         built = {"architecture": architecture, **_statistics(architecture)}
     if not built:
         raise ValueError(
-            f"{given}: of which architecture? Write {given}@timm:resnet18, as it may be, or put the "
-            f"{_CONFIG} of its export beside it"
+            f"{given}: of which architecture? Write {given}@timm:resnet18, as it may be, or put "
+            f"the {_CONFIG} of its export beside it"
         )
     stem = path.resolve().name if path.is_dir() else path.stem
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-") or "file"
