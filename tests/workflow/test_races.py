@@ -15,7 +15,7 @@ from xferpipe.records import read_table
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("races")]
 
-END = {"aggregate", "report", "figures", "export"}
+END = {"aggregate", "report", "figures", "export digits/full", "export vehicles/full"}
 #: What a round decides, as against what it measured.
 CHOICE = ["target", "shots", "round", "model", "recipe", "runs", "first_seed", "chosen", "stopped"]
 CANDIDATES = [("trained", "sgd"), ("trained", "head"), ("drawn", "sgd"), ("drawn", "head")]
