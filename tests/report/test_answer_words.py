@@ -90,6 +90,9 @@ def test_gains_are_told_with_their_intervals_and_random_weights_are_called_so():
     itself = dict.fromkeys(("gain_random", "gain_random_low", "gain_random_high"), 0.0)
     lines = said(answered(row | itself, {"model": "b"})).lines
     assert any(line.startswith("It starts from random weights") for line in lines)
+    reference = dict.fromkeys(("gain_reference", "gain_reference_low", "gain_reference_high"), 0.0)
+    lines = said(answered(row | gains | reference, {"model": "b"})).lines
+    assert "Expected gain: +0.200 (+0.100 to +0.300) over random initialisation." in lines
 
 
 def test_nothing_known_gives_no_order():

@@ -57,9 +57,13 @@ def model_card(won: Winner, about: dict[str, Any], recipe: Recipe, versions: str
     return "\n\n".join(parts) + "\n"
 
 
+#: Optimisers by the names that papers give them.
+_OPTIMISERS = {"sgd": "SGD", "sgd_nesterov": "Nesterov SGD", "adam": "Adam", "adamw": "AdamW"}
+
+
 def recipe_words(recipe: Recipe) -> str:
     """Say in words what a recipe does: how long, how fast, what is trained."""
-    rate = f"{recipe.opt.upper()} at a learning rate of {recipe.lr:g}"
+    rate = f"{_OPTIMISERS[recipe.opt]} at a learning rate of {recipe.lr:g}"
     if recipe.lr_scheduler != "constant":
         rate += f" ({recipe.lr_scheduler})"
     long = f"{recipe.steps:,} steps" if recipe.steps else f"{recipe.epochs} epochs"

@@ -175,7 +175,8 @@ def _gains(pair: dict[str, Any]) -> list[tuple[str, str]]:
     found = [
         f"{pair[name]:+.3f} ({pair[f'{name}_low']:+.3f} to {pair[f'{name}_high']:+.3f}) over {over}"
         for name, over in (("gain_random", "random initialisation"), ("gain_reference", base))
-        if pair[name] is not None
+        # Without width it is the gain over itself.
+        if pair[name] is not None and pair[f"{name}_low"] < pair[f"{name}_high"]
     ]
     return [("Gain", f"Expected gain: {'; '.join(found)}.")] if found else []
 
