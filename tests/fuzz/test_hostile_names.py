@@ -67,7 +67,10 @@ def with_the_other_rules(study):
         "finetuned": ["sgd"],
         "continual": {"recipe": "sgd", "models": ["trained"]},
     }
+    study["export"] = {"targets": "all", "onnx": True}
     return (
+        f"results/{study['name']}/export/digits/full/README.md",
+        f"results/{study['name']}/export/digits/full/model.onnx",
         f"results/{study['name']}/gradients/digits/full/drawn/gradients.safetensors",
         f"results/{study['name']}/reference/digits/full/features.safetensors",
         f"results/{study['name']}/zoo/both_digits/weights.safetensors",

@@ -34,11 +34,13 @@ def test_default_study_races_and_ends_with_an_answer_for_each_target(tmp_path, n
         pytest.skip("the extra demo is not installed")
     workflow = new_workflow(tmp_path, yaml.safe_load((ROOT / "config.yaml").read_text()))
     done = workflow.run("--config", "smoke=true")
-    *_, digits, vehicles, page = done.stderr.splitlines()
+    *_, digits, vehicles, page, use = done.stderr.splitlines()
     assert digits.startswith("digits_5_to_9: ")
     assert vehicles.startswith("vehicles: ")
-    assert page == "Report: results/demo-smoke/report.html"
-    tables = tmp_path / "results" / "demo-smoke" / "tables"
+    results = tmp_path / "results" / "demo-smoke"
+    assert page == f"Report: {results}/report.html"
+    assert use.endswith(f"predict {results}/export/digits_5_to_9/full PHOTOS")
+    tables = results / "tables"
     runs = polars.read_parquet(tables / "finetunes.parquet")
     assert set(runs["status"]) == {"finished"}
     decided = polars.read_parquet(tables / "decisions.parquet")
