@@ -213,13 +213,16 @@ def markdown(report: dict[str, Any]) -> str:
         for seed in report["seeds"]
     ]
     means = report["summary"]
+    regret = f"{means['mean_regret']:.3f}"
+    if means["seeds"] > 1:
+        regret += f" ± {means['standard_error']:.3f}"
     rows.append(
         (
             "mean",
             "",
             f"{means['mean_accuracy']:.3f}",
             f"{means['mean_best']:.3f}",
-            f"{means['mean_regret']:.3f} ± {means['standard_error']:.3f}",
+            regret,
             means["mean_fine_tunes"],
             f"{means['mean_seconds']:.0f} s",
             "",
