@@ -47,7 +47,7 @@ def test_lite_stands_for_the_three_packages_under_the_names_of_the_history():
 
 
 def test_package_that_is_not_installed_says_how_to_have_it(monkeypatch):
-    monkeypatch.setattr(named_models, "_is_installed", lambda package: "lite2" not in package)
+    monkeypatch.setattr(named_models, "is_installed", lambda package: "lite2" not in package)
     assert usual_models() == ["small"]
     with pytest.raises(
         ValueError, match="efficientnet_lite2 needs the package efficientnet-lite2-"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from xferpipe.datasets.package_files import is_installed
 
 #: Word that asks for models which this workflow pretrains itself, without any download.
 SMALL = "small"
@@ -28,7 +29,7 @@ _NEAREST = 4
 
 def usual_models() -> list[str]:
     """Return the words for the models that a first study compares: those that need no download."""
-    installed = all(map(_is_installed, PACKAGES.values()))
+    installed = all(map(is_installed, PACKAGES.values()))
     return [LITE, SMALL] if installed else [SMALL]
 
 
@@ -73,7 +74,7 @@ def entry_of(word: str) -> dict[str, Any]:
 
 def _package(word: str) -> dict[str, Any]:
     package = PACKAGES[word]
-    if not _is_installed(package):
+    if not is_installed(package):
         raise ValueError(f"model {word} needs the package {package}: {EXTRA}")
     number = word[-1]
     # Under this name the history of transfer that comes with xferpipe knows it.
@@ -88,14 +89,6 @@ def _package(word: str) -> dict[str, Any]:
             "licence": "Apache 2.0",
         }
     }
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _timm(word: str) -> dict[str, Any]:
