@@ -249,7 +249,7 @@ class LogHandler(LogHandlerBase):
     def _tell_warnings(self) -> None:
         warnings = list(self._run.warnings)
         for warning in warnings[:WARNINGS]:
-            self._screen.line(shortened(f"warning: {warning}"), "yellow")
+            self._screen.line(f"warning: {warning}", "yellow")
         if len(warnings) > WARNINGS:
             rest = len(warnings) - WARNINGS
             self._screen.line(f"and {rest} more warnings, in the logs", "yellow")
@@ -257,8 +257,9 @@ class LogHandler(LogHandlerBase):
     def _tell_verdict(self, rules: Any) -> None:
         from xferpipe.console.verdict import verdict_lines
 
+        # Whole, as a command that was cut is none.
         for line in verdict_lines(rules, self._here):
-            self._screen.line(shortened(line), "bold")
+            self._screen.line(line, "bold")
 
     def _shown(self, path: str) -> str:
         from xferpipe.console.verdict import shown_path
