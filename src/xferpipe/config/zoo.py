@@ -12,9 +12,14 @@ from xferpipe.config.base import Block, Name, as_written
 
 #: Families of architectures: a name's beginning -> module in `xferpipe.zoo.architectures`.
 #: Everything else is a torchvision model name.
-_FAMILIES = {"timm:": "timm_models", "cifar_": "cifar_resnet"}
+_FAMILIES = {
+    "timm:": "timm_models",
+    "cifar_": "cifar_resnet",
+    "osnet_": "osnet",
+    **{f"resnet{depth}_ibn_": "ibn_resnet" for depth in (18, 34, 50, 101, 152)},
+}
 #: Families in which the name alone says what the architecture is.
-_BY_NAME = ("timm_models", "torchvision_models")
+_BY_NAME = ("timm_models", "torchvision_models", "osnet", "ibn_resnet")
 #: What pip takes as the name of a package.
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -44,7 +49,7 @@ def options_misfit(architecture: str, *, norm: str, block_order: str) -> str | N
             "there: original"
         )
     resnet = architecture.startswith(("resnet", "resnext", "wide_resnet"))
-    if norm != "batch" and (family == "timm_models" or not resnet):
+    if norm != "batch" and (family != "torchvision_models" or not resnet):
         return (
             f"norm: {norm} is for ResNets of CIFAR and torchvision, not {architecture}, which has "
             "the layers of its name; leave norm out"
@@ -57,7 +62,9 @@ class ZooEntry(Block):
 
     architecture: str = Field(
         description="cifar_resnet8 ... cifar_resnet110 (basic blocks, 6n+2), cifar_resnet164 ... "
-        "cifar_resnet1001 (bottlenecks, 9n+2), a torchvision model name, or timm:<name>."
+        "cifar_resnet1001 (bottlenecks, 9n+2), a torchvision model name, timm:<name>, or one of "
+        "re-identification: osnet_x1_0, osnet_ibn_x1_0, osnet_ain_x1_0 (and other widths), "
+        "resnet50_ibn_a, resnet50_ibn_b (and other depths)."
     )
     weights: Literal["random", "pretrain", "torchvision", "timm", "file", "package", "expert"] = (
         Field(description="Where the weights come from.")
