@@ -28,10 +28,10 @@ def _zeros(size):
 def label_correlation(features, labels, *, centered=False, chunk_rows=None):
     """Correlate all n^2 feature inner products with label agreement, without an n x n matrix.
 
-    The Gram matrix of the smaller side is summed in float32 slabs of 1,024 and float64 between
-    them; bfloat16 input is taken as it is and every term comes from the same values. float16 and
-    float64 input is converted to float32 in chunks. The result has the same bits for any chunk size
-    and number of threads. On a GPU the centred features are summed in slabs of 2,048.
+    The Gram matrix of the smaller side is that of the centred features, summed in float32 slabs of
+    1,024 (on a GPU 2,048) and float64 between them; what the mean adds to it follows in float64, so
+    that a large mean or a massive channel costs no digits. float16 and float64 input is converted
+    to float32 in chunks. The result has the same bits for any chunk size and number of threads.
 
     Args:
         features: Tensor, array or memory-mapped array, floating point (n, d).
@@ -72,23 +72,23 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
     if chunk_rows is not None:
         chunk_rows = -(-max(1, chunk_rows) // SLAB_ROWS) * SLAB_ROWS
 
-    shift = torch.empty(0, **float64)
-    if centered:
-        sums = torch.zeros(d, **float64)
-        for _, block in inputs.blocks(features, device, chunk_rows, source=source):
-            call("column_sums", block, sums)
-        shift = sums / n
+    sums = torch.zeros(d, **float64)
+    for _, block in inputs.blocks(features, device, chunk_rows, source=source):
+        call("column_sums", block, sums)
+    mean = sums / n
+    along = torch.zeros(1 if n < d else 0, **float64)
     class_sums = torch.zeros((len(names), d), **float64)
     if n < d:
         gram = _zeros(n)
         block = inputs.native(features, device)
-        call("label_correlation_rows", block, classes, shift, gram, class_sums)
+        call("label_correlation_rows", block, classes, mean, gram, class_sums, along)
     else:
         gram = _zeros(d)
         for first, block in inputs.blocks(features, device, chunk_rows, source=source):
             own = classes[first : first + block.shape[0]]
-            call("label_correlation_columns", block, own, shift, gram, class_sums)
-    value = float(call("label_correlation_finish", gram, class_sums, counts))
+            call("label_correlation_columns", block, own, mean, gram, class_sums)
+    shift = mean[:0] if centered else mean
+    value = float(call("label_correlation_finish", gram, class_sums, counts, shift, along))
     return _defined(value, features, device, chunk_rows)
 
 
