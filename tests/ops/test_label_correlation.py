@@ -187,6 +187,12 @@ def test_label_correlation_of_a_massive_channel_that_varies(backend, n, d, cente
     expected = naive.label_correlation(features.double(), labels, centered)
     value = ops.label_correlation(features, labels, centered=centered)
     assert value == pytest.approx(expected, rel=2e-5)
+    # In float64 it keeps its own digits.
+    features = features.double()
+    features[:, 3] += torch.randn(n, generator=torch.Generator().manual_seed(1)) * 1e-3 + 1e5
+    expected = naive.label_correlation(features - 1e5 * (torch.arange(d) == 3), labels, True)
+    value = ops.label_correlation(features, labels, centered=True)
+    assert value == pytest.approx(expected, rel=2e-6)
 
 
 @pytest.mark.parametrize(
