@@ -11,10 +11,16 @@ void column_sums(Tensor features, Tensor sums) {
   xferpipe::column_sums(m, output<double>(sums));
 }
 
-using Accumulate = void (*)(const Matrix&, const int64_t*, const double*, double*, double*);
+struct Accumulated {
+  Matrix features;
+  const int64_t* labels;
+  const double* shift;
+  double* gram;
+  double* class_sums;
+};
 
-void accumulate(Accumulate run, const Tensor& features, const Tensor& labels, const Tensor& shift,
-                Tensor& gram, Tensor& class_sums, int64_t size) {
+Accumulated accumulated(const Tensor& features, const Tensor& labels, const Tensor& shift,
+                        Tensor& gram, Tensor& class_sums, int64_t size) {
   const Matrix m = matrix(features, "features");
   const auto* y = vector<int64_t>(labels, ScalarType::Long, m.rows, "labels");
   STD_TORCH_CHECK(class_sums.dim() == 2 && class_sums.size(1) == m.columns,
@@ -25,34 +31,41 @@ void accumulate(Accumulate run, const Tensor& features, const Tensor& labels, co
   }
   vector<double>(gram, ScalarType::Double, size * size, "gram");
   vector<double>(class_sums, ScalarType::Double, class_sums.numel(), "class_sums");
-  const bool moved = shift.numel() > 0;
-  const auto* by =
-      vector<double>(shift, ScalarType::Double, moved ? m.columns : 0, "shift");
-  if (m.rows == 0 || m.columns == 0) return;
-  run(m, y, moved ? by : nullptr, output<double>(gram), output<double>(class_sums));
+  const auto* by = vector<double>(shift, ScalarType::Double, m.columns, "shift");
+  return {m, y, by, output<double>(gram), output<double>(class_sums)};
 }
 
 void label_correlation_columns(Tensor features, Tensor labels, Tensor shift, Tensor gram,
                                Tensor class_sums) {
-  accumulate(xferpipe::label_correlation_columns, features, labels, shift, gram, class_sums,
-             features.size(1));
+  const auto a = accumulated(features, labels, shift, gram, class_sums, features.size(1));
+  if (a.features.rows == 0 || a.features.columns == 0) return;
+  xferpipe::label_correlation_columns(a.features, a.labels, a.shift, a.gram, a.class_sums);
 }
 
 void label_correlation_rows(Tensor features, Tensor labels, Tensor shift, Tensor gram,
-                            Tensor class_sums) {
-  accumulate(xferpipe::label_correlation_rows, features, labels, shift, gram, class_sums,
-             features.size(0));
+                            Tensor class_sums, Tensor along) {
+  const auto a = accumulated(features, labels, shift, gram, class_sums, features.size(0));
+  vector<double>(along, ScalarType::Double, 1, "along");
+  if (a.features.rows == 0 || a.features.columns == 0) return;
+  xferpipe::label_correlation_rows(a.features, a.labels, a.shift, a.gram, a.class_sums,
+                                   output<double>(along));
 }
 
-Tensor label_correlation_finish(Tensor gram, Tensor class_sums, Tensor class_counts) {
+Tensor label_correlation_finish(Tensor gram, Tensor class_sums, Tensor class_counts, Tensor mean,
+                                Tensor along) {
   STD_TORCH_CHECK(gram.dim() == 2 && gram.size(0) == gram.size(1), "gram must be square");
   STD_TORCH_CHECK(class_sums.dim() == 2, "class_sums must be (classes, d)");
+  const int64_t d = class_sums.size(1);
+  const bool centred = mean.numel() == 0, given = along.numel() > 0;
+  STD_TORCH_CHECK(centred || given || gram.size(0) == d, "gram of samples without along");
+  const auto* by = vector<double>(mean, ScalarType::Double, centred ? 0 : d, "mean");
+  const auto* products = vector<double>(along, ScalarType::Double, given, "along");
   Tensor out = make(gram, {}, ScalarType::Double);
   *output<double>(out) = xferpipe::label_correlation_finish(
       vector<double>(gram, ScalarType::Double, gram.numel(), "gram"), gram.size(0),
       vector<double>(class_sums, ScalarType::Double, class_sums.numel(), "class_sums"),
       vector<int64_t>(class_counts, ScalarType::Long, class_sums.size(0), "class_counts"),
-      class_sums.size(0), class_sums.size(1));
+      class_sums.size(0), d, centred ? nullptr : by, given ? products : nullptr);
   return out;
 }
 
@@ -66,9 +79,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(xferpipe, m) {
       "Tensor(b!) class_sums) -> ()");
   m.def(
       "label_correlation_rows(Tensor features, Tensor labels, Tensor shift, Tensor(a!) gram, "
-      "Tensor(b!) class_sums) -> ()");
+      "Tensor(b!) class_sums, Tensor(c!) along) -> ()");
   m.def(
-      "label_correlation_finish(Tensor gram, Tensor class_sums, Tensor class_counts) -> Tensor");
+      "label_correlation_finish(Tensor gram, Tensor class_sums, Tensor class_counts, Tensor mean, "
+      "Tensor along) -> Tensor");
   m.def(
       "label_correlation_whole(Tensor features, Tensor labels, bool is_centered) -> Tensor");
 }

@@ -74,26 +74,51 @@ void copy_left_panels(const Operands& packed, int64_t panel, int64_t size) {
   }
 }
 
-double symmetric_square(const double* gram, int64_t size) {
+namespace {
+
+constexpr int64_t kSquareRows = 32;
+
+// The sum over rows of what `term` makes of one, in the order of the rows for any number of threads.
+template <typename Term>
+double sum_over_rows(int64_t size, const Term& term) {
   std::vector<double> row_sums(size);
-  constexpr int64_t kRows = 32;
-  parallel_items((size + kRows - 1) / kRows, [&](int64_t, int64_t item) {
-    for (int64_t i = item * kRows; i < std::min(size, (item + 1) * kRows); ++i) {
-      const double* row = gram + i * size;
-      double sums[8] = {0, 0, 0, 0, 0, 0, 0, 0};
-      int64_t j = i + 1;
-      for (; j + 8 <= size; j += 8) {
-        for (int l = 0; l < 8; ++l) sums[l] += row[j + l] * row[j + l];
-      }
-      for (; j < size; ++j) sums[0] += row[j] * row[j];
-      const double off =
-          ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-      row_sums[i] = row[i] * row[i] + 2.0 * off;
-    }
+  parallel_items((size + kSquareRows - 1) / kSquareRows, [&](int64_t, int64_t item) {
+    const int64_t end = std::min(size, (item + 1) * kSquareRows);
+    for (int64_t i = item * kSquareRows; i < end; ++i) row_sums[i] = term(i);
   });
   double total = 0.0;
   for (double sum : row_sums) total += sum;
   return total;
+}
+
+// The sum of product(j) for j from `from` on, in eight sums that an optimiser may keep in a vector.
+template <typename Product>
+double sum_behind(int64_t from, int64_t size, const Product& product) {
+  double sums[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+  int64_t j = from;
+  for (; j + 8 <= size; j += 8) {
+    for (int l = 0; l < 8; ++l) sums[l] += product(j + l);
+  }
+  for (; j < size; ++j) sums[0] += product(j);
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+}  // namespace
+
+double symmetric_square(const double* gram, int64_t size) {
+  return sum_over_rows(size, [&](int64_t i) {
+    const double* row = gram + i * size;
+    const double off = sum_behind(i + 1, size, [&](int64_t j) { return row[j] * row[j]; });
+    return row[i] * row[i] + 2.0 * off;
+  });
+}
+
+double symmetric_form(const double* gram, int64_t size, const double* v) {
+  return sum_over_rows(size, [&](int64_t i) {
+    const double* row = gram + i * size;
+    const double off = sum_behind(i + 1, size, [&](int64_t j) { return row[j] * v[j]; });
+    return v[i] * (row[i] * v[i] + 2.0 * off);
+  });
 }
 
 }  // namespace xferpipe

@@ -26,4 +26,7 @@ void copy_left_panels(const Operands& packed, int64_t panel, int64_t size);
 // Squared Frobenius norm of a symmetric matrix of which j >= i is given.
 double symmetric_square(const double* gram, int64_t size);
 
+// v^T G v of such a matrix.
+double symmetric_form(const double* gram, int64_t size, const double* v);
+
 }  // namespace xferpipe

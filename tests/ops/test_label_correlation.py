@@ -157,14 +157,42 @@ def test_label_correlation_memory_map_is_resident_a_block_at_a_time(native, tmp_
     assert float(done.stdout) < 32 + 32, done.stderr
 
 
-def test_label_correlation_large_offset_keeps_its_digits(native):
-    """With |s|^2 large the closed form cancels: float64 sums keep six digits of a score of 1e-3."""
-    features, labels = sample(2000, 64, offset=30.0)
-    expected = naive.label_correlation(features, labels)
-    assert ops.label_correlation(features, labels) == pytest.approx(expected, rel=1e-4)
-    expected = naive.label_correlation(features, labels, centered=True)
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(2000, 64), (90, 200)])
+def test_label_correlation_large_offset_keeps_its_digits(backend, n, d, centered):
+    features, labels = sample(n, d, offset=30.0)
+    expected = naive.label_correlation(features, labels, centered)
+    value = ops.label_correlation(features, labels, centered=centered)
+    assert value == pytest.approx(expected, rel=2e-6)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e15])
+@pytest.mark.parametrize(("n", "d"), [(600, 30), (90, 200)])
+def test_label_correlation_of_a_constant_channel_is_that_without_it(backend, n, d, size, centered):
+    """It adds its square to all inner products, and a correlation knows no constant."""
+    features, labels = sample(n, d)
+    features[:, 3] = 0
+    expected = naive.label_correlation(features, labels, centered)
+    features[:, 3] = size
+    value = ops.label_correlation(features, labels, centered=centered)
+    assert value == pytest.approx(expected, rel=2e-6)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(600, 30), (90, 200)])
+def test_label_correlation_of_a_massive_channel_that_varies(backend, n, d, centered):
+    features, labels = sample(n, d)
+    features[:, 3] += 1e3
+    expected = naive.label_correlation(features.double(), labels, centered)
+    value = ops.label_correlation(features, labels, centered=centered)
+    assert value == pytest.approx(expected, rel=2e-5)
+    # In float64 it keeps its own digits.
+    features = features.double()
+    features[:, 3] += torch.randn(n, generator=torch.Generator().manual_seed(1)) * 1e-3 + 1e5
+    expected = naive.label_correlation(features - 1e5 * (torch.arange(d) == 3), labels, True)
     value = ops.label_correlation(features, labels, centered=True)
-    assert value == pytest.approx(expected, rel=1e-6)
+    assert value == pytest.approx(expected, rel=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -190,39 +218,48 @@ def test_label_correlation_bad_input_says_what_is_wrong(backend, change, message
 
 def test_label_correlation_ops_pass_opcheck(native):
     features, labels = sample(50, 20)
-    shift = torch.empty(0, dtype=torch.float64)
+    mean = features.double().mean(0)
     lib = torch.ops.xferpipe
 
     def zeros(*shape):
         return torch.zeros(shape, dtype=torch.float64)
 
     torch.library.opcheck(lib.column_sums.default, (features, zeros(20)))
-    for op, size in ((lib.label_correlation_columns, 20), (lib.label_correlation_rows, 50)):
-        arguments = (features, labels, shift, zeros(size, size), zeros(4, 20))
-        torch.library.opcheck(op.default, arguments)
+    columns = (features, labels, mean, zeros(20, 20), zeros(4, 20))
+    torch.library.opcheck(lib.label_correlation_columns.default, columns)
+    rows = (features, labels, mean, zeros(50, 50), zeros(4, 20), zeros(1))
+    torch.library.opcheck(lib.label_correlation_rows.default, rows)
     gram, sums = zeros(20, 20), zeros(4, 20)
-    lib.label_correlation_columns(features, labels, shift, gram, sums)
-    arguments = (gram, sums, labels.bincount())
+    lib.label_correlation_columns(features, labels, mean, gram, sums)
+    arguments = (gram, sums, labels.bincount(), mean, zeros(0))
     torch.library.opcheck(lib.label_correlation_finish.default, arguments)
 
 
-@pytest.mark.parametrize("shift", [False, True])
-def test_label_correlation_columns_equal_twin(native, shift):
-    features, labels = sample(1500, 45)
-    by = features.double().mean(0) if shift else torch.empty(0, dtype=torch.float64)
+@pytest.mark.parametrize("form", ["columns", "rows"])
+def test_label_correlation_sums_equal_twin(native, form):
+    features, labels = sample(1500, 45) if form == "columns" else sample(70, 300)
+    (n, d), mean = features.shape, features.double().mean(0) + 0.5
     results = []
     for source in (torch.ops.xferpipe, reference):
-        gram = torch.zeros((45, 45), dtype=torch.float64)
-        sums = torch.zeros((4, 45), dtype=torch.float64)
-        source.label_correlation_columns(features, labels, by, gram, sums)
-        results.append((gram.triu(), sums))
+        gram = torch.zeros((min(n, d),) * 2, dtype=torch.float64)
+        sums = torch.zeros((4, d), dtype=torch.float64)
+        along = [torch.zeros(1, dtype=torch.float64)] * (form == "rows")
+        op = getattr(source, f"label_correlation_{form}")
+        op(features, labels, mean, gram, sums, *along)
+        none = mean[:0]
+        finish = [
+            source.label_correlation_finish(gram, sums, labels.bincount(), by, *(along or [none]))
+            for by in (mean, none)
+        ]
+        results.append((gram.triu(), sums, torch.stack([*finish, *(a[0] for a in along)])))
     torch.testing.assert_close(results[0][0], results[1][0], rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(results[0][2], results[1][2], rtol=1e-6, atol=1e-9)
 
 
 def test_label_correlation_wrong_class_index_is_refused_by_the_op(native):
     features, labels = sample(10, 5)
-    shift = torch.empty(0, dtype=torch.float64)
+    shift = torch.zeros(5, dtype=torch.float64)
     gram = torch.zeros((5, 5), dtype=torch.float64)
     with pytest.raises(RuntimeError, match=r"labels\[3\] is 3 but there are 2 classes|labels\[2\]"):
         torch.ops.xferpipe.label_correlation_columns(

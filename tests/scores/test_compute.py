@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import textwrap
 import time
@@ -12,6 +13,7 @@ import polars
 import pytest
 from probe_data import CASES, made
 from safetensors.numpy import save_file
+from scipy.sparse.linalg import ArpackError
 
 from xferpipe import scores
 from xferpipe.config.jobs import ScoresJob
@@ -139,10 +141,10 @@ def test_shared_spectrum_is_made_once_and_counts_in_each_score(
         return spectrum_of(features - features.mean(axis=0))
 
     monkeypatch.setattr("xferpipe.scores.inputs.centred_spectrum", slow)
-    table = compute(DATA.features, DATA.labels, ["h_score", "knn", "transrate", "ncti"])
+    table = compute(DATA.features, DATA.labels, ["h_score_regularized", "knn", "transrate", "ncti"])
     assert len(made_of) == 1
     spent = dict(table.select("method", "seconds").iter_rows())
-    assert min(spent[name] for name in ("h_score", "transrate", "ncti")) >= 0.2
+    assert min(spent[name] for name in ("h_score_regularized", "transrate", "ncti")) >= 0.2
     assert spent["knn"] < 0.2
 
 
@@ -356,3 +358,67 @@ def test_scores_of_one_model_do_not_change_when_another_joins(tmp_path: Path) ->
         read_table("scores", tmp_path / f"{n}.parquet").select(kept) for n in ("one", "two")
     )
     assert one.equals(two)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("no"), "it failed with ValueError: no"),
+        (numpy.linalg.LinAlgError("SVD did not converge"), "LinAlgError: SVD did not converge"),
+        (ArpackError(-9999), "it failed with ArpackError: ARPACK error -9999"),
+        (MemoryError("Unable to allocate 11.9 GiB"), "memory does not suffice: Unable to allocate"),
+        (ZeroDivisionError("division by zero"), "it failed with ZeroDivisionError"),
+    ],
+)
+def test_score_that_fails_takes_no_other_with_it(monkeypatch, caplog, error, reason) -> None:
+    def fail(features, labels):
+        raise error
+
+    monkeypatch.setattr("xferpipe.scores.coding_rate.transrate", fail)
+    table = compute(DATA.features, DATA.labels, ["knn", "transrate", "logme"])
+    assert table["method"].to_list() == ["knn", "transrate", "logme", "logme"]
+    assert table["value"].is_null().to_list() == [False, True, False, False]
+    assert reason in table["reason"][1]
+    assert "transrate" in caplog.text
+
+
+def test_interval_that_fails_leaves_the_value(monkeypatch, caplog) -> None:
+    monkeypatch.setattr("xferpipe.scores.memory.available", lambda: 1000)
+    table = compute(DATA.features, DATA.labels, ["lfc", "parc"], bootstrap_samples=20)
+    assert table.filter(method="lfc", variant="")["value"][0] is not None
+    assert table.filter(method="lfc")["low"].is_null().all()
+    assert "LFC's interval over 42 images needs 7.06e-05 GB of memory" in caplog.text
+    (parc,) = table.filter(method="parc").rows(named=True)
+    assert parc["value"] is None
+    assert "needs 5.64e-05 GB of memory, 1e-06 GB are free; give fewer images" in parc["reason"]
+
+
+def test_memory_that_is_free_is_no_more_than_the_machine_has() -> None:
+    import psutil
+
+    from xferpipe.scores.memory import available
+
+    assert 0 < available() <= psutil.virtual_memory().total
+
+
+def test_limit_of_the_address_space_counts() -> None:
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31));"
+        "from xferpipe.scores.memory import available; print(available())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) < 1 << 31
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        (DATA.labels % 2).astype(bool),
+        numpy.array([int(label) for label in DATA.labels], dtype=object),
+        polars.Series(DATA.labels).cast(polars.Int128),
+    ],
+    ids=["bool", "object", "int128"],
+)
+def test_labels_of_any_integer_type_are_taken(labels) -> None:
+    found = compute(DATA.features, labels, ["knn"])["value"][0]
+    assert found == scores.knn(DATA.features, numpy.array([int(label) for label in labels]))

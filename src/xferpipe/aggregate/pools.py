@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars
 
+from xferpipe.aggregate.ties import merge_ties
+
 #: Method -> sign of each raw part, which the score stores under the variant `part=<name>`.
 POOLED: dict[str, dict[str, int]] = {
     "ncti": {"seli": 1, "nearest_center": 1, "variability": -1},
@@ -12,22 +14,24 @@ POOLED: dict[str, dict[str, int]] = {
 
 
 def normalise_pools(scores: polars.DataFrame) -> polars.DataFrame:
-    """Replace the raw parts of pooled scores by their normalised sum.
+    """Replace the raw parts of pooled scores by their normalised sum, and make ties of rounding.
 
     Each part is scaled to [0, 1] over the models of its (target, shots); the score is the signed
     sum. A part equal for all models counts 0. A model without one of the parts has no score. The
-    parts themselves stay in table `scores` alone.
+    parts themselves stay in table `scores` alone. Values of a score, and of a part, that differ by
+    rounding alone are equal.
 
     Args:
         scores: Table `scores`.
     Returns:
         The table with one row per model and remaining variant for each pooled score.
     """
+    pool = ["target", "shots", "method", "variant"]
+    scores = merge_ties(scores, "value", pool)
     own = scores.filter(polars.col("method").is_in(list(POOLED)))
     others = scores.filter(~polars.col("method").is_in(list(POOLED)))
     part = polars.col("variant").str.extract("part=([a-z_]+)")
     rest = polars.col("variant").str.replace("part=[a-z_]+,?", "")
-    pool = ["target", "shots", "method", "variant"]
     low, value = polars.col("value").min(), polars.col("value")
     span = value.max() - low
     scaled = polars.when(span > 0).then((value - low) / span).otherwise(0.0)
@@ -52,4 +56,5 @@ def normalise_pools(scores: polars.DataFrame) -> polars.DataFrame:
             high=polars.lit(None, polars.Float64),
         )
     )
-    return polars.concat([others, summed.select(others.columns)])
+    # What is scaled by a span of rounding would differ by rounding again.
+    return merge_ties(polars.concat([others, summed.select(others.columns)]), "value", pool)

@@ -15,6 +15,7 @@ from xferpipe.aggregate.ceiling import noise_ceiling
 from xferpipe.aggregate.orders import best_of_first, sum_of_first, trials_to_best
 from xferpipe.aggregate.pools import normalise_pools
 from xferpipe.aggregate.redraws import Outcomes, Redraws, ends, redraw
+from xferpipe.aggregate.ties import merged
 from xferpipe.config.scores import WITHOUT_FEATURES
 from xferpipe.config.study import Selection
 from xferpipe.records import frame
@@ -145,8 +146,8 @@ def _judge(
     return Judged(
         models=models,
         score=numpy.array([values[m][0] if m in values else -numpy.inf for m in models]),
-        metric=group["value"].to_numpy(),
-        key=group["key"].to_numpy(),
+        metric=merged(group["value"].to_numpy()),
+        key=merged(group["key"].to_numpy()),
         finetune_seconds=group["seconds"].fill_null(0.0).to_numpy(),
         score_seconds=seconds,
     )

@@ -76,7 +76,7 @@ def is_native(matrix, device):
     return matrix.dtype in NATIVE_DTYPES and matrix.device == device and adjacent
 
 
-def blocks(matrix, device, block_rows=None, *, source=None, progress=None):
+def blocks(matrix, device, block_rows=None, *, source=None, progress=None, less=None):
     """Yield (first row, block) over a matrix: whole where it can be read in place, else streamed.
 
     Args:
@@ -86,6 +86,7 @@ def blocks(matrix, device, block_rows=None, *, source=None, progress=None):
         source: What the matrix was made from. Of an array mapped from disk one block is in memory
             at a time: its pages are given back when the next one is asked for.
         progress: Called with rows done and rows to do, at the start and after each block.
+        less: Subtracted from each row of a float64 matrix before it is rounded, float64 (d).
     """
     rows = matrix.shape[0]
     if block_rows is None:
@@ -103,7 +104,8 @@ def blocks(matrix, device, block_rows=None, *, source=None, progress=None):
     if progress is not None:
         progress(0, rows)
     for first in range(0, rows, block_rows):
-        yield first, native(matrix[first : first + block_rows], device)
+        block = matrix[first : first + block_rows]
+        yield first, native(block if less is None else block - less, device)
         mapped.release(source)
         if progress is not None:
             progress(min(rows, first + block_rows), rows)

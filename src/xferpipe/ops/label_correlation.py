@@ -4,7 +4,7 @@ import threading
 
 import torch
 
-from . import inputs
+from . import inputs, mapped
 from .loading import call
 
 SLAB_ROWS = 1024
@@ -28,10 +28,11 @@ def _zeros(size):
 def label_correlation(features, labels, *, centered=False, chunk_rows=None):
     """Correlate all n^2 feature inner products with label agreement, without an n x n matrix.
 
-    The Gram matrix of the smaller side is summed in float32 slabs of 1,024 and float64 between
-    them; bfloat16 input is taken as it is and every term comes from the same values. float16 and
-    float64 input is converted to float32 in chunks. The result has the same bits for any chunk size
-    and number of threads. On a GPU the centred features are summed in slabs of 2,048.
+    The Gram matrix of the smaller side is that of the centred features, summed in float32 slabs of
+    1,024 (on a GPU 2,048) and float64 between them; what the mean adds to it follows in float64, so
+    that a large mean or a massive channel costs no digits. float16 input, and float64 input less
+    its mean, is converted to float32 in chunks. The result has the same bits for any chunk size and
+    number of threads.
 
     Args:
         features: Tensor, array or memory-mapped array, floating point (n, d).
@@ -72,24 +73,40 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
     if chunk_rows is not None:
         chunk_rows = -(-max(1, chunk_rows) // SLAB_ROWS) * SLAB_ROWS
 
-    shift = torch.empty(0, **float64)
-    if centered:
-        sums = torch.zeros(d, **float64)
-        for _, block in inputs.blocks(features, device, chunk_rows, source=source):
-            call("column_sums", block, sums)
-        shift = sums / n
+    mean = _mean(features, device, chunk_rows, source)
+    # Rounded before its mean is taken away, a float64 feature far from zero would lose digits.
+    less = mean if features.dtype == torch.float64 else None
+    shift = mean if less is None else torch.zeros(d, **float64)
+    along = torch.zeros(1 if n < d else 0, **float64)
     class_sums = torch.zeros((len(names), d), **float64)
     if n < d:
         gram = _zeros(n)
-        block = inputs.native(features, device)
-        call("label_correlation_rows", block, classes, shift, gram, class_sums)
+        ((_, block),) = inputs.blocks(features, device, n, source=source, less=less)
+        call("label_correlation_rows", block, classes, shift, gram, class_sums, along)
+        if less is not None:
+            along = (block.double() @ mean).square().sum()[None]
     else:
         gram = _zeros(d)
-        for first, block in inputs.blocks(features, device, chunk_rows, source=source):
+        for first, block in inputs.blocks(features, device, chunk_rows, source=source, less=less):
             own = classes[first : first + block.shape[0]]
             call("label_correlation_columns", block, own, shift, gram, class_sums)
-    value = float(call("label_correlation_finish", gram, class_sums, counts))
+    along_mean = mean[:0] if centered else mean
+    value = float(call("label_correlation_finish", gram, class_sums, counts, along_mean, along))
     return _defined(value, features, device, chunk_rows)
+
+
+def _mean(features, device, chunk_rows, source):
+    """Return the mean feature, float64 (d), from sums in the order of the rows."""
+    n, d = features.shape
+    sums = torch.zeros(d, dtype=torch.float64, device=device)
+    if features.dtype == torch.float64:
+        for rows in features.split(SLAB_ROWS):
+            sums += rows.sum(0)
+            mapped.release(source)
+    else:
+        for _, block in inputs.blocks(features, device, chunk_rows, source=source):
+            call("column_sums", block, sums)
+    return sums / n
 
 
 def _require_classes(names, n):

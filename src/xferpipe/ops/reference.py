@@ -166,8 +166,8 @@ def column_sums(features, sums):
 
 
 def _shifted(features, shift):
-    features = features.float()
-    return features.double() if shift.numel() == 0 else (features - shift).float().double()
+    """Return features less a shift, rounded to float32 once, as float64."""
+    return (features.double() - shift).float().double()
 
 
 def label_correlation_columns(features, labels, shift, gram, class_sums):
@@ -178,37 +178,48 @@ def label_correlation_columns(features, labels, shift, gram, class_sums):
         class_sums.index_add_(0, own, moved)
 
 
-def label_correlation_rows(features, labels, shift, gram, class_sums):
-    """Add F F^T to `gram` (n, n) and sums per class to `class_sums` (classes, d), in place."""
+def label_correlation_rows(features, labels, shift, gram, class_sums, along):
+    """Add F F^T to `gram` (n, n), class sums as above and |F shift|^2 to `along` (1), in place."""
     moved = _shifted(features, shift)
     gram += moved @ moved.T
     class_sums.index_add_(0, labels, moved)
+    along += (moved @ shift).square().sum()
 
 
 def label_correlation_whole(features, labels, is_centered):
     """Correlate in one go: sums, the Gram matrix of the smaller side, and their correlation."""
     n, d = features.shape
     _, classes, counts = labels.unique(return_inverse=True, return_counts=True)
-    shift = features.double().mean(0) if is_centered else features.new_empty(0).double()
-    size, form = (d, label_correlation_columns) if n >= d else (n, label_correlation_rows)
+    shift = features.double().mean(0)
+    size = min(n, d)
     gram = features.new_zeros((size, size), dtype=torch.float64)
     class_sums = features.new_zeros((len(counts), d), dtype=torch.float64)
-    form(features, classes, shift, gram, class_sums)
-    return label_correlation_finish(gram, class_sums, counts)
+    along = shift.new_zeros(1 if n < d else 0)
+    if n < d:
+        label_correlation_rows(features, classes, shift, gram, class_sums, along)
+    else:
+        label_correlation_columns(features, classes, shift, gram, class_sums)
+    return label_correlation_finish(
+        gram, class_sums, counts, shift[:0] if is_centered else shift, along
+    )
 
 
-def label_correlation_finish(gram, class_sums, class_counts):
+def label_correlation_finish(gram, class_sums, class_counts, mean, along):
     """Correlate the Gram matrix with the label kernel from sums; NaN where one is constant."""
     counts = class_counts.double()
     upper = gram.triu(1)
-    gram_square = gram.diagonal().square().sum() + 2 * upper.square().sum()
-    n2 = counts.sum() ** 2
+    whole = gram.diagonal().square().sum() + 2 * upper.square().sum()
+    n = counts.sum()
     total_square = class_sums.sum(0).square().sum()
-    class_square = class_sums.square().sum()
+    class_sum = class_sums.square().sum()
     count_square = counts.square().sum()
-    features = gram_square - total_square * (total_square / n2)
-    labels = count_square - count_square * (count_square / n2)
-    if not (features > gram_square * 1e-13 and labels > count_square * 1e-13):
+    if len(mean):
+        form = mean.square() @ gram.diagonal() + 2 * mean @ upper @ mean if not len(along) else 0
+        whole = whole + 2 * n * (along[0] if len(along) else form)
+        class_sum = class_sum + 2 * counts @ class_sums @ mean
+    features = whole - (total_square / n) ** 2
+    labels = count_square - (count_square / n) ** 2
+    if not (features > whole * 1e-13 and labels > count_square * 1e-13):
         return gram.new_full((), float("nan"))
-    numerator = class_square - total_square * (count_square / n2)
+    numerator = class_sum - total_square * (count_square / n**2)
     return numerator / (features.sqrt() * labels.sqrt())

@@ -77,11 +77,15 @@ def _column_sums(features, sums):
     return None
 
 
-def _label_correlation_accumulate(features, labels, shift, gram, class_sums):
+def _label_correlation_columns(features, labels, shift, gram, class_sums):
     return None
 
 
-def _label_correlation_finish(gram, class_sums, class_counts):
+def _label_correlation_rows(features, labels, shift, gram, class_sums, along):
+    return None
+
+
+def _label_correlation_finish(gram, class_sums, class_counts, mean, along):
     return gram.new_empty((), dtype=torch.float64)
 
 
@@ -143,8 +147,8 @@ OPS = {
     "k_reciprocal_neighbours": Op(_k_reciprocal_neighbours, "nearest"),
     "k_reciprocal_rows": Op(_k_reciprocal_rows, by_cpu=True),
     "column_sums": Op(_column_sums),
-    "label_correlation_columns": Op(_label_correlation_accumulate),
-    "label_correlation_rows": Op(_label_correlation_accumulate),
+    "label_correlation_columns": Op(_label_correlation_columns),
+    "label_correlation_rows": Op(_label_correlation_rows),
     "label_correlation_finish": Op(_label_correlation_finish),
     "label_correlation_whole": Op(_label_correlation_whole, "label_correlation"),
     "gradient_gram": Op(_gradient_gram, "gradient_gram"),

@@ -80,7 +80,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("method", TEXT, "", "Score."),
         ("variant", TEXT, "", "Options of the score; empty for its default."),
         ("value", REAL, "", "Score; null where it is undefined. Higher predicts better transfer."),
-        ("reason", TEXT, "", "Why `value` is null."),
+        ("reason", TEXT, "", "Why `value` is null, or what it does not tell."),
         ("low", REAL, "", "Lower end of the interval over probe images."),
         ("high", REAL, "", "Upper end of the interval over probe images."),
         ("probe_images", INTEGER, "count", "Probe images."),

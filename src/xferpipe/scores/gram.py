@@ -7,6 +7,7 @@ from typing import Any
 import numpy
 
 from xferpipe.scores.inputs import Undefined, matrix, one_hot
+from xferpipe.scores.memory import require_memory
 
 
 def label_sum(features: numpy.ndarray, labels: numpy.ndarray) -> float:
@@ -74,6 +75,8 @@ def correlation_draws(
     Returns:
         Pearson correlation over all pairs of each draw (b); NaN where it is undefined.
     """
+    # The matrix, less its mean, times label agreement, and squared.
+    require_memory(8 * len(labels) ** 2 * 4, f"draws from {len(labels):,} images")
     # A constant added to all entries changes no correlation; their mean would only cost digits.
     pair = [half - half.mean() for half in (gram if gram.ndim == 3 else [gram])]
     level, gram = (gram**2).mean(), sum(pair) / len(pair)

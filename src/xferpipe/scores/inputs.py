@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy
+import polars
 
 from xferpipe.scores.measure import Cost, measured
 from xferpipe.scores.spectrum import Spectrum, centred_spectrum
@@ -114,10 +116,21 @@ def matrix(values: Any, name: str) -> numpy.ndarray:
 
 
 def class_numbers(labels: Any) -> numpy.ndarray:
-    """Return labels as an array; names of classes become their numbers in alphabetical order."""
+    """Return labels as an array; names of classes become their numbers in alphabetical order.
+
+    False and true are 0 and 1; integers of more than 64 bits, as databases write them, are taken
+    where their values fit.
+    """
+    if isinstance(labels, polars.Series) and labels.dtype in (polars.Int128, polars.UInt128):
+        labels = labels.to_list()  # numpy has no such type
     array = numpy.asarray(labels)
     if array.dtype.kind == "O" and all(isinstance(label, str) for label in array.flat):
         array = array.astype(str)
+    elif array.dtype.kind == "O" and all(isinstance(label, int) for label in array.flat):
+        with suppress(OverflowError):
+            array = array.astype(numpy.int64)
+    if array.dtype.kind == "b":
+        array = array.astype(numpy.int64)
     if array.dtype.kind == "U" and array.ndim == 1:
         return numpy.unique(array, return_inverse=True)[1]
     return array

@@ -23,6 +23,7 @@ import torch
 from xferpipe import ops
 from xferpipe.scores.gram import correlation_draws, defined_correlation, label_sum, square
 from xferpipe.scores.inputs import Undefined, checked
+from xferpipe.scores.memory import require_memory
 
 #: Largest features whose products stay well inside float32.
 _SMALL, _LARGE = 1e-12, 1e12
@@ -76,11 +77,15 @@ def lfc_centered(features: Any, labels: Any) -> float:
 
 def lfc_draws(features: Any, labels: Any, counts: numpy.ndarray) -> numpy.ndarray:
     """Return LFC of every bootstrap draw; `counts` (b, n)."""
-    features, labels = checked(features, labels)
-    return correlation_draws(features @ features.T, labels, counts)
+    return _draws(features, labels, counts, centered=False)
 
 
 def lfc_centered_draws(features: Any, labels: Any, counts: numpy.ndarray) -> numpy.ndarray:
     """Return centred LFC of every bootstrap draw; `counts` (b, n)."""
+    return _draws(features, labels, counts, centered=True)
+
+
+def _draws(features: Any, labels: Any, counts: numpy.ndarray, *, centered: bool) -> numpy.ndarray:
     features, labels = checked(features, labels)
-    return correlation_draws(features @ features.T, labels, counts, centered=True)
+    require_memory(8 * len(labels) ** 2 * 5, f"LFC's interval over {len(labels):,} images")
+    return correlation_draws(features @ features.T, labels, counts, centered=centered)

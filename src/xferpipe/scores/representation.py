@@ -22,6 +22,7 @@ import numpy
 from scipy.stats import rankdata
 
 from xferpipe.scores.inputs import Undefined, checked, matrix
+from xferpipe.scores.memory import require_memory
 
 
 def zscored(features: numpy.ndarray) -> numpy.ndarray:
@@ -38,6 +39,9 @@ def dissimilarities(features: numpy.ndarray, name: str = "features") -> numpy.nd
     if (norms <= 1e-12 * numpy.abs(features).max(initial=0)).any():
         raise Undefined(f"{name} of an image are all equal, so their correlation has no value")
     rows = rows / norms
+    # The matrix itself; of its half the places of rows and columns, the values, their order and
+    # their ranks.
+    require_memory(8 * len(rows) ** 2 * 4, f"the comparison of {len(rows):,} images in pairs")
     return 1 - (rows @ rows.T)[numpy.triu_indices(len(rows), 1)]
 
 

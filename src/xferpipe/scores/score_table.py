@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy
@@ -12,9 +14,28 @@ import polars
 from xferpipe.config.scores import METHODS
 from xferpipe.records.schemas import TABLES
 from xferpipe.scores.bootstrap import counts_of, drawn, interval
-from xferpipe.scores.inputs import MISSING, Inputs, Undefined, class_numbers, label_vector, matrix
+from xferpipe.scores.inputs import (
+    MISSING,
+    Inputs,
+    Undefined,
+    class_numbers,
+    label_vector,
+    matrix,
+    probabilities,
+)
 from xferpipe.scores.measure import measured
 from xferpipe.scores.registry import Score, arguments_of, draws_of, interval_of, resolve
+
+_LOG = logging.getLogger(__name__)
+
+#: The highest value of scores that separable features reach: (method, variant) -> value.
+_MOST = {
+    ("n_leep", ""): 0.0,
+    ("sfda", ""): 1.0,
+    ("etran", "part=discriminant"): 1.0,
+}
+#: Part of such a value that rounding may take away.
+PRECISION = 1e-7
 
 #: Columns of `compute`'s table: those of table `scores` that do not name the job.
 COLUMNS = {
@@ -77,17 +98,37 @@ def compute(
             done += 1
             made = _rows(name, function, part, size)
             rows.extend(made)
-            chosen = wanted is None or name in wanted
-            if counts is not None and bootstrap_samples and chosen and any(map(_defined, made)):
-                direct = interval_of(name) if name in METHODS else None
-                if direct is not None:
-                    made[0]["low"], made[0]["high"] = _called(direct, part, confidence=confidence)
-                    continue
-                draws = draws_of(name) if name in METHODS else None
-                if draws is None and wanted is None:
-                    continue
-                _add_intervals(made, drawn(function, draws, part, counts), confidence)
+            if counts is None or not bootstrap_samples or not any(map(_defined, made)):
+                continue
+            if wanted is None or name in wanted:
+                try:
+                    _interval(made, name, function, part, counts, confidence, always=bool(wanted))
+                except Exception as error:
+                    # A value without an interval is worth more than neither.
+                    _LOG.warning("%s has no interval: %s", name, _failure(error))
     return polars.DataFrame(rows, schema=COLUMNS)
+
+
+def _interval(
+    rows: list[dict[str, Any]],
+    name: str,
+    function: Score,
+    inputs: Inputs,
+    counts: numpy.ndarray,
+    confidence: float,
+    *,
+    always: bool,
+) -> None:
+    """Add the ends of a score's intervals to its rows; `always`: by computing it again and again,
+    too.
+    """
+    direct = interval_of(name) if name in METHODS else None
+    if direct is not None:
+        rows[0]["low"], rows[0]["high"] = _called(direct, inputs, confidence=confidence)
+        return
+    draws = draws_of(name) if name in METHODS else None
+    if draws is not None or always:
+        _add_intervals(rows, drawn(function, draws, inputs, counts), confidence)
 
 
 def _called(function: Score, inputs: Inputs, **further: Any) -> Any:
@@ -114,6 +155,9 @@ def _check(inputs: Inputs) -> None:
                 f"{name} has {len(values)} rows but there are {len(inputs.labels)} labels; "
                 "give one row an image"
             )
+    if inputs.source_probabilities is not None:
+        with suppress(Undefined):
+            probabilities(inputs.source_probabilities, inputs.labels)
 
 
 def _probes(inputs: Inputs, sizes: Iterable[int]) -> Iterator[tuple[int | None, Inputs]]:
@@ -145,6 +189,10 @@ def _rows(name: str, function: Score, inputs: Inputs, size: int | None) -> list[
                 values = value if isinstance(value, Mapping) else {"": value}
             except Undefined as undefined:
                 reason = str(undefined)
+            except Exception as error:
+                # What the other scores say is worth having without this one.
+                reason = _failure(error)
+                _LOG.warning("%s: %s", name, reason)
         # A part that another score had made counts here too: the row says what this score costs.
         for item in ready:
             cost.add(inputs.costs[item])
@@ -153,7 +201,9 @@ def _rows(name: str, function: Score, inputs: Inputs, size: int | None) -> list[
             "method": name,
             "variant": _variant(variant, size),
             "value": float(value) if _finite(value) else None,
-            "reason": None if _finite(value) else reason or _why_not(value),
+            "reason": _limits(name, variant, value)
+            if _finite(value)
+            else reason or _why_not(value),
             "low": None,
             "high": None,
             "probe_images": len(inputs.labels),
@@ -162,6 +212,20 @@ def _rows(name: str, function: Score, inputs: Inputs, size: int | None) -> list[
         }
         for variant, value in (values or {"": None}).items()
     ]
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"the memory does not suffice: {error}".removesuffix(": ")
+    return f"it failed with {type(error).__name__}: {error}"
+
+
+def _limits(name: str, variant: str, value: float) -> str | None:
+    """Say of a value that is as high as it can be what it does not tell."""
+    most = _MOST.get((name, variant))
+    if most is None or value < most - PRECISION:
+        return None
+    return f"saturated: {most:g} is the most there is, and models that reach it are not told apart"
 
 
 def _why_not(value: Any) -> str:

@@ -9,6 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy
+from scipy.linalg import qr, svd
+
+#: Ratio of the lengths of two columns up to which their squares share one Gram matrix.
+_EVEN = 1e4
 
 
 class Spectrum(NamedTuple):
@@ -19,7 +23,16 @@ class Spectrum(NamedTuple):
 
 
 def spectrum_of(features: numpy.ndarray) -> Spectrum:
-    """Return the spectrum of F, float64 (n, d)."""
+    """Return the spectrum of F, float64 (n, d).
+
+    It is that of the Gram matrix of the smaller side. Where one channel is many times as large as
+    another, its square would leave nothing of the other's: F itself is decomposed, in thrice the
+    time.
+    """
+    lengths = numpy.linalg.norm(features, axis=0)
+    lengths = lengths[lengths > 0]
+    if len(lengths) and lengths.max() > _EVEN * lengths.min():
+        return _of_uneven(features)
     wide = features.shape[0] < features.shape[1]
     gram = features @ features.T if wide else features.T @ features
     sigma, vectors = numpy.linalg.eigh(gram)
@@ -29,6 +42,26 @@ def spectrum_of(features: numpy.ndarray) -> Spectrum:
     return Spectrum(sigma, vectors if wide else features @ vectors / numpy.sqrt(sigma))
 
 
+def _of_uneven(features: numpy.ndarray) -> Spectrum:
+    n, d = features.shape
+    if n < d:
+        # U and S are those of the triangle of F^T, which is n x n.
+        features = qr(features.T, mode="r")[0][:n].T
+    basis, values, _ = svd(features, full_matrices=False)
+    kept = values > max(n, d) * numpy.finfo(numpy.float64).eps * values.max(initial=0)
+    return Spectrum(values[kept] ** 2, basis[:, kept])
+
+
 def centred_spectrum(features: numpy.ndarray) -> Spectrum:
     """Return the spectrum of the features (n, d) less their mean."""
     return spectrum_of(features - features.mean(axis=0))
+
+
+def column_space(features: numpy.ndarray) -> numpy.ndarray:
+    """Return an orthonormal basis (n, k) of what the columns of F span, float64 (n, d).
+
+    A channel counts whatever its size: columns are brought to one length first, and directions
+    below the rounding of single precision are none.
+    """
+    lengths = numpy.linalg.norm(features, axis=0)
+    return spectrum_of(features / numpy.where(lengths > 0, lengths, 1)).basis
