@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import polars
@@ -110,6 +112,64 @@ def test_own_results_of_the_test_split_alone_are_shown_and_choose_nothing(
     assert (row["test"], row["runs"], row["compared"]) == (0.99, 0, False)
     printed = recommend("t", "--results", str(tables), "--own-results", str(own)).output
     assert "1 pairs have test figures alone" in printed
+
+
+@pytest.fixture(scope="module")
+def costed(tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the tables with models a to e that take 10 to 50 ms an image."""
+    folder = tmp_path_factory.mktemp("costed") / "made_up" / "tables"
+    shutil.copytree(tables, folder)
+    zoo = load_table("zoo", tables)
+    times = polars.Series("milliseconds", [10.0 * (i + 1) for i in range(zoo.height)])
+    write_table("zoo", zoo.with_columns(times), folder / "zoo.parquet")
+    return folder
+
+
+def test_answer_with_models_left_out_is_that_of_a_study_without_them(
+    costed: Path, tmp_path: Path
+) -> None:
+    files = study(tmp_path)
+    for name in ("zoo", "scores", "finetunes", "epochs"):
+        files[name] = [
+            path for path in files[name] if not {"d", "e"} & {path.stem, *path.parts[-5:]}
+        ]
+    gathered(job(reference_model="c"), files, tmp_path / "made_up" / "tables")
+    alone = load_table("answers", tmp_path / "made_up" / "tables").filter(target="t")
+    found = told("t", "--results", str(costed), "--max-ms", "30", "--no-shipped-history")
+    assert found["left_out"] == ["d", "e"]
+    assert found["pick"] == alone.filter("pick").select("model", "recipe").to_dicts()[0]
+    assert found["pick"]["model"] == "c"
+    # What the other target says of all models stays known, which moves the last digits.
+    for name in ("mean", "low", "high", "probability_best", "gain_reference"):
+        shown = [row[name] for row in found["pairs"]]
+        assert shown == pytest.approx(alone[name].to_list(), abs=2e-3), name
+
+
+def test_limit_that_leaves_nothing_out_leaves_the_answer_as_it_is(costed: Path) -> None:
+    found = told("t", "--results", str(costed), "--max-ms", "50")
+    assert found == told("t", "--results", str(costed))
+    assert (found["left_out"], found["pick"]["model"]) == ([], "e")
+
+
+def test_recommend_with_a_limit_says_what_it_left_out_and_shows_the_cost(costed: Path) -> None:
+    printed = recommend("t", "--results", str(costed), "--max-ms", "30").output
+    assert "Left out: 2 of 5 models, which cost more than 30 ms an image" in printed
+    assert re.search(r"^model .* ms an image ", printed, re.MULTILINE)
+    assert re.search(r"^b +slow .* 20 ", printed, re.MULTILINE)
+    found = recommend("t", "--results", str(costed), "--max-ms", "5")
+    assert "the least that they cost is --max-ms 10" in str(found.exception)
+
+
+def test_limit_on_what_nobody_measured_leaves_nothing_out_and_says_so(tables: Path) -> None:
+    printed = recommend("t", "--results", str(tables), "--max-gmacs", "1").output
+    assert "No cost is known" in printed
+    assert told("t", "--results", str(tables), "--max-gmacs", "1")["pick"]["model"] == "e"
+
+
+def test_reference_that_a_limit_leaves_out_gives_way_to_the_median(costed: Path) -> None:
+    found = told("t", "--results", str(costed), "--max-ms", "20")
+    assert found["left_out"] == ["c", "d", "e"]
+    assert found["reference"] == "median"
 
 
 def only_scored(folder: Path, targets: tuple[str, ...] = ("u",)) -> Path:

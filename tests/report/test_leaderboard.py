@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars
 import pytest
 
-from xferpipe.records import frame, result_files, write_table
+from xferpipe.records import result_files, write_table
 from xferpipe.report.evidence import load
 from xferpipe.report.leaderboard import leaderboards
 
@@ -60,21 +60,11 @@ def test_ranks_by_a_score_count_from_the_highest_and_leave_out_the_undefined(evi
             assert row.cells[score] == expected
 
 
-def test_milliseconds_are_seconds_of_the_pass_over_its_images(job, tmp_path):
-    place = {"target": "t", "shots": "full", "model": "m"}
-    run = place | {"recipe": "r", "seed": 0, "task": "classification", "judged_by": "accuracy"}
-    write_table("finetunes", frame("finetunes", [run | {"status": "finished"}]), tmp_path / "f")
-    rows = [
-        place | {"method": method, "variant": "", "value": 1.0} | about
-        for method, about in (
-            ("knn", {"feature_seconds": 0.5, "probe_images": 250}),
-            ("parameters", {"feature_seconds": None, "probe_images": None}),
-        )
-    ]
-    write_table("scores", frame("scores", rows), tmp_path / "s")
-    files = result_files(tmp_path) | {"finetunes": tmp_path / "f", "scores": tmp_path / "s"}
-    (board,) = leaderboards(load(job, files))
-    assert board.rows[0].cells["milliseconds"] == pytest.approx(2.0)
+def test_milliseconds_are_those_of_the_model_in_table_zoo(evidence):
+    times = dict(evidence["zoo"].select("model", "milliseconds").iter_rows())
+    assert len(set(times.values())) > 1
+    for row in leaderboards(evidence)[0].rows:
+        assert row.cells["milliseconds"] == times[row.model]
 
 
 def test_diverged_runs_and_models_that_learned_nothing_are_flagged(full_study, tmp_path):

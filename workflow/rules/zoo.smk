@@ -1,5 +1,6 @@
 # The zoo: every entry ends as weights, a card and its source's class means, wherever it came from.
-# Reads packed sources, caches of pretrained weights, or nothing. Writes zoo/<model>/.
+# Reads packed sources, caches of pretrained weights, or nothing. Writes zoo/<model>/, and
+# cost/<model>/: what an image costs the model.
 
 
 rule pretrain:
@@ -84,5 +85,25 @@ rule load_weights:
         **RULES.resources("load_weights"),
     params:
         **RULES.params("load_weights"),
+    script:
+        "../scripts/stage.py"
+
+
+rule cost:
+    input:
+        unpack(RULES.inputs("cost")),
+    output:
+        **RULES.outputs("cost"),
+    log:
+        RULES.log("cost"),
+    benchmark:
+        RULES.benchmark("cost")
+    conda:
+        "../envs/xferpipe.yaml"
+    threads: RULES.threads("cost")
+    resources:
+        **RULES.resources("cost"),
+    params:
+        **RULES.params("cost"),
     script:
         "../scripts/stage.py"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import polars
@@ -26,6 +26,7 @@ def answers(
     recipes: Mapping[tuple[str, str], Iterable[str]],
     own: Path | None,
     earlier: Earlier,
+    left_out: Collection[str] = (),
 ) -> polars.DataFrame:
     """Answer for some targets from the gathered tables.
 
@@ -39,6 +40,7 @@ def answers(
         recipes: Recipes that could be run, by (target, shots); taken where none was run there.
         own: The user's own results, or None.
         earlier: What other targets say.
+        left_out: Models that are no answer; of the target, nothing of them counts.
     Returns:
         Table `answers`, in the order of `asked`.
     Raises:
@@ -50,19 +52,21 @@ def answers(
         # Refuses what cannot be set against the study's own runs.
         oracle(Selection(own_results=own), folder)
         results = own_results(own)
-    cards = table_of("zoo", folder).collect()
-    scores = table_of("scores", folder).collect()
-    decided = table_of("decisions", folder).collect()
+    allowed = ~polars.col("model").is_in(list(left_out))
+    cards = table_of("zoo", folder).filter(allowed).collect()
+    scores = table_of("scores", folder).filter(allowed).collect()
+    decided = table_of("decisions", folder).filter(allowed).collect()
     timed = table_of("finetunes", folder).select("target", "model", "recipe", "seconds").collect()
     parts = [empty("answers")]
     for (target, shots), question in asked.items():
         here = {"target": target, "shots": shots}
         found = measured(folder, target, shots, tests, results)
+        runs = found.runs.filter(allowed)
         raced = decided.filter(**here).select("model", "recipe").unique(maintain_order=True)
         rows = answer_for(
             question,
-            _candidates(found.runs, raced, cards, recipes.get((target, shots), ())),
-            found.runs,
+            _candidates(runs, raced, cards, recipes.get((target, shots), ())),
+            runs,
             scores.filter(**here),
             cards,
             earlier.of(target),

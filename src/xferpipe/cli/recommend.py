@@ -9,6 +9,7 @@ import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.folders import tables_folder
+from xferpipe.cli.limits import within
 from xferpipe.cli.options import AsJson, Results
 from xferpipe.config.nearest import suggestion
 
@@ -29,11 +30,15 @@ _SHOWN = {
     "runs": "runs",
     "test": "test",
     "cost": "s a run",
+    "milliseconds": "ms an image",
     "licence": "weights' licence",
     "source": "source",
     "source_licence": "source's licence",
 }
-_CARD = ("licence", "source", "source_licence")
+_CARD = (
+    *("licence", "source", "source_licence"),
+    *("milliseconds", "gmacs", "parameters", "weights_mib"),
+)
 
 
 def recommend(
@@ -57,16 +62,30 @@ def recommend(
     shipped_history: Annotated[
         bool, typer.Option(help="Where it answers anew: know what comes with the package, too.")
     ] = True,
+    max_ms: Annotated[
+        float | None,
+        typer.Option(min=0, help="Leave out models that take longer for one image, in ms."),
+    ] = None,
+    max_gmacs: Annotated[
+        float | None,
+        typer.Option(min=0, help="Leave out models of more multiply-adds an image, in 10^9."),
+    ] = None,
+    max_params: Annotated[
+        float | None, typer.Option(min=0, help="Leave out models of more million parameters.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Pairs to show.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Say which model and recipe to fine-tune on a target, and how sure that is.
 
-    It reads table `answers`, as the report does; with results of your own or a history it answers
-    anew, without the own results and histories that the study names.
+    It reads table `answers`, as the report does; with results of your own, a history or a limit
+    that leaves models out it answers anew, without the own results and histories that the study
+    names. What an image costs a model was measured on the machine that ran the study: table `zoo`.
 
     Example: xferpipe recommend digits_5_to_9 --shots 5
     """
+    import polars
+
     from xferpipe.records import read_table
     from xferpipe.report.answer_words import words_of
     from xferpipe.report.evidence import place_label
@@ -83,11 +102,17 @@ def recommend(
                 f"target {target!r} with shots {shots} was neither scored nor fine-tuned{near}; "
                 f"there are: {known}"
             )
-        if own_results is not None or history:
-            progress("answering anew", 0, 0)
-            rows = _answered_anew(rows, tables, own_results, history or [], shipped_history)
-        finetunes = read_table("finetunes", tables / "finetunes.parquet")
         zoo = read_table("zoo", tables / "zoo.parquet")
+        limits = {"milliseconds": max_ms, "gmacs": max_gmacs, "parameters": max_params}
+        allowed = within(zoo, limits)
+        if own_results is not None or history or allowed.left_out:
+            progress("answering anew", 0, 0)
+            rows = _answered_anew(
+                rows, tables, own_results, history or [], shipped_history, allowed.left_out
+            )
+        finetunes = read_table("finetunes", tables / "finetunes.parquet").filter(
+            ~polars.col("model").is_in(allowed.left_out)
+        )
         targets = read_table("targets", tables / "targets.parquet")
     words = words_of(
         place_label(target, shots),
@@ -97,8 +122,11 @@ def recommend(
     rows = rows.join(zoo.select("model", *_CARD), on="model", how="left", maintain_order="left")
     licence = dict(targets.select("target", "licence").iter_rows()).get(target)
     if as_json:
-        look.print_json(_json(rows, words, licence))
+        left = {"left_out": allowed.left_out, "cost_unknown": allowed.unknown}
+        look.print_json(_json(rows, words, licence) | left)
     else:
+        for line in allowed.said:
+            typer.echo(line)
         _print(rows, words, licence, target, top)
 
 
@@ -108,8 +136,13 @@ def _answered_anew(
     own: Path | None,
     history: list[Path],
     shipped_history: bool,
+    left_out: list[str],
 ) -> polars.DataFrame:
-    """Answer again for one target and shots, by the rules of the stored answer."""
+    """Answer again for one target and shots, by the rules of the stored answer.
+
+    Of models that are left out neither runs nor scores of the target count: what is said is said
+    of the others alone.
+    """
     from xferpipe.aggregate.answers import answers
     from xferpipe.aggregate.earlier import Earlier
     from xferpipe.config.histories import shipped
@@ -118,7 +151,8 @@ def _answered_anew(
 
     first = rows.row(0, named=True)
     place = (first["target"], first["shots"])
-    reference = None if first["reference"] == MEDIAN else first["reference"]
+    given = first["reference"]
+    reference = None if given == MEDIAN or given in left_out else given
     asked = Asked(first["confidence"], first["indifference"], first["level"], reference)
     return answers(
         tables,
@@ -130,6 +164,7 @@ def _answered_anew(
             tables.resolve().parent.name,
             [*history, *(shipped() if shipped_history else ())],
         ),
+        left_out=left_out,
     )
 
 

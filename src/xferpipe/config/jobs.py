@@ -111,6 +111,14 @@ class PretrainJob(SourceJob):
     recipe_name: str
 
 
+class CostJob(ComputingJob):
+    """Measure what one image of a side costs a zoo entry."""
+
+    model: str
+    spec: ModelSpec
+    image_px: int
+
+
 class ExpertJob(ComputingJob):
     """Train one expert on all its sources.
 

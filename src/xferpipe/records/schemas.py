@@ -66,6 +66,17 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("licence", TEXT, "", "Licence of the weights."),
         ("source_licence", TEXT, "", "Licence of the source's images."),
         ("seconds", REAL, "s", "Time that pretraining took."),
+        ("milliseconds", REAL, "ms", "Median time of one image, passed alone; on `device`."),
+        ("gmacs", REAL, "10^9", "Multiply-adds of one image."),
+        ("weights_mib", REAL, "MiB", "Size of parameters and buffers without the classifier."),
+        (
+            "image_px",
+            INTEGER,
+            "px",
+            "Side of that image: the model's own, or the targets' largest.",
+        ),
+        ("device", TEXT, "", "What it was timed on: cpu, or the GPU's name."),
+        ("compute_threads", INTEGER, "count", "Threads it was timed with."),
     ),
     "targets": _columns(
         ("target", TEXT, "", "Target."),

@@ -78,7 +78,6 @@ def _board(evidence: Evidence, target: str, shots: str, scores: list[str]) -> Le
     }
     cards = {row["model"]: row for row in evidence["zoo"].iter_rows(named=True)}
     ranks = _ranks(evidence, target, shots, scores)
-    milliseconds = _milliseconds(evidence, target, shots)
     tests = [(row["test_low"], row["test"], row["test_high"]) for row in answered.values()]
     known = [value for row in tests for value in row if value is not None]
     rows = []
@@ -100,7 +99,7 @@ def _board(evidence: Evidence, target: str, shots: str, scores: list[str]) -> Le
                     "runs": group["runs"],
                     "millions": card["parameters"] / 1e6 if card.get("parameters") else None,
                     "seconds": group["seconds"],
-                    "milliseconds": milliseconds.get(pair[0]),
+                    "milliseconds": card.get("milliseconds"),
                     **{score: ranks[score].get(pair[0]) for score in scores},
                 },
                 bar=_bar(test, known),
@@ -171,14 +170,3 @@ def _ranks(
         score: dict(rows.filter(score=score).select("model", "rank").iter_rows())
         for score in scores
     }
-
-
-def _milliseconds(evidence: Evidence, target: str, shots: str) -> dict[str, float]:
-    """Return the time of one image's forward pass by model, from the pass of the probe images."""
-    rows = evidence["scores"].filter(
-        (polars.col("feature_seconds") > 0) & (polars.col("probe_images") > 0),
-        target=target,
-        shots=shots,
-    )
-    time = 1000 * polars.col("feature_seconds") / polars.col("probe_images")
-    return dict(rows.group_by("model").agg(time.min()).iter_rows())

@@ -15,13 +15,13 @@ from xferpipe.graph.stages.finetune import Finetune, Retrieval
 from xferpipe.graph.stages.minimisers import Continual, Paths, Probe, ProbeFinetuned
 from xferpipe.graph.stages.scores import Features, Gradients, Reference, Scores
 from xferpipe.graph.stages.tables import Aggregate, Figures, Report
-from xferpipe.graph.stages.zoo import Domain, Expert, LoadWeights, Pretrain
+from xferpipe.graph.stages.zoo import Cost, Domain, Expert, LoadWeights, Pretrain
 
 STAGES: dict[str, Stage] = {
     stage.name: stage()
     for stage in (
         *(Generate, Manifest, Pack),
-        *(Pretrain, Expert, Domain, LoadWeights),
+        *(Pretrain, Expert, Domain, LoadWeights, Cost),
         *(Features, Gradients, Reference, Scores),
         *(Choose, Finetune, Retrieval),
         *(Probe, Paths, ProbeFinetuned, Continual),

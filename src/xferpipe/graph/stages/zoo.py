@@ -37,6 +37,10 @@ class ZooStage(Stage):
     def jobs(self, study: Study) -> list[tuple[str, ...]]:
         return [(model,) for model in study.zoo if entry(study, model).stage == self.name]
 
+    def rows(self, study: Study) -> dict[str, list[Artifact]]:
+        """Leave out the cards: they are gathered with the cost that stage `cost` adds."""
+        return {name: files for name, files in super().rows(study).items() if name != "zoo"}
+
 
 class Pretrain(ZooStage, ImageStage):
     """Train one zoo entry on its source."""
@@ -144,3 +148,29 @@ class LoadWeights(ZooStage):
         if loaded.weights == "package":
             return [package_weights(loaded.name)]
         return [Path(loaded.name)] if loaded.weights == "file" else []
+
+
+class Cost(Stage):
+    """Measure what one image costs a zoo entry."""
+
+    name = "cost"
+    does = "measure what an image costs {model}"
+    place = "{model}"
+    outputs = {"cost": "cost.parquet"}
+    tables = {"cost": "zoo"}
+    gpu = parallel = True
+    minutes = 10
+
+    def jobs(self, study: Study) -> list[tuple[str, ...]]:
+        return [(model,) for model in study.zoo]
+
+    def job(self, study: Study, model: str) -> jobs.CostJob:
+        spec = ModelSpec.of(study.zoo[model])
+        # What the model sees where no recipe says otherwise: its own side, or that of the images.
+        sides = [study.datasets[target.dataset].image_px for target in study.targets.values()]
+        return jobs.CostJob(
+            model=model, spec=spec, image_px=spec.image_px or max(sides), **compute(study)
+        )
+
+    def needs(self, study: Study, model: str) -> Needs:
+        return {name: entry(study, model, name) for name in ("card", "weights")}
