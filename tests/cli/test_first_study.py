@@ -19,6 +19,7 @@ from xferpipe.cli.first_study import (
 )
 from xferpipe.config import load_study
 from xferpipe.config.race import Budget
+from xferpipe.config.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,6 +69,11 @@ def test_recipes_are_those_of_the_history_that_ships():
 
 def test_recipes_are_picked_by_name_and_others_refused():
     assert list(recipes_of("classification", ["strong", "head"])) == ["head", "strong"]
+    named = recipes_of("classification", ["knn", "linear_probe", "lora", "full"])
+    assert list(named) == ["knn", "linear_probe", "lora", "full"]
+    presets = {name: Recipe.model_validate(recipe) for name, recipe in named.items()}
+    assert presets["knn"].remembers
+    assert presets["lora"].surgery.lora.rank == 8
     with pytest.raises(ValueError, match="'tiny' is unknown; allowed for classification: head, ge"):
         recipes_of("classification", ["tiny"])
     with pytest.raises(ValueError, match="'head' is unknown; allowed for retrieval: identities"):

@@ -17,3 +17,10 @@ def test_every_optimiser_has_its_name_in_papers(opt):
     assert (
         words == f"3 epochs of {name} at a learning rate of 0.5, batches of 8, all layers trained"
     )
+
+
+def test_vote_is_told_as_one_that_trains_nothing():
+    words = recipe_words(Recipe(preset="knn"))
+    assert "nothing is trained" in words
+    assert "20 training images" in words
+    assert "epochs" not in words

@@ -93,3 +93,33 @@ def test_options_of_an_algorithm_are_in_the_slice_when_it_is_used():
     assert Recipe().swa is None
     assert Recipe(algorithm="swa").swa.epochs == 10
     assert Recipe(algorithm="rsgd", rsgd={"replicas": 5}).rsgd.replicas == 5
+
+
+def test_recipes_for_foundation_backbones_have_the_published_values():
+    # DINOv2's k-NN; RoBERTa base of the LoRA paper; WiSE-FT's fine-tuning of CLIP.
+    knn = Recipe(preset="knn").surgery.knn
+    assert (knn.neighbours, knn.temperature) == (20, 0.07)
+    lora = Recipe(preset="lora")
+    assert (lora.opt, lora.lr) == ("adamw", 5e-4)
+    assert (lora.surgery.lora.rank, lora.surgery.lora.alpha) == (8, 8.0)
+    full = Recipe(preset="full_finetune")
+    assert (full.opt, full.lr, full.weight_decay) == ("adamw", 3e-5, 0.1)
+    assert (full.epochs, full.lr_scheduler, full.train_layers) == (10, "cosine", "all")
+
+
+@pytest.mark.parametrize("architecture", ["cifar_resnet8", "resnet18", "timm:test_vit"])
+@pytest.mark.parametrize("name", ["knn", "lora", "full_finetune", "linear_probe"])
+def test_recipe_for_foundation_backbones_fits_any_backbone(name, architecture):
+    from xferpipe.config.jobs import ModelSpec
+    from xferpipe.training.parameters import freeze
+    from xferpipe.zoo.build import build_model, outputs_of
+    from xferpipe.zoo.surgery import operate
+
+    recipe = Recipe(preset=name)
+    spec = ModelSpec(architecture=architecture, width=4, mean=(0.5,) * 3, std=(0.5,) * 3)
+    model = build_model(spec, 0)
+    operate(model, recipe.surgery, outputs=3, seed=0)
+    assert outputs_of(model) == 3
+    if not recipe.remembers:
+        freeze(model, recipe)
+        assert any(parameter.requires_grad for parameter in model.parameters())

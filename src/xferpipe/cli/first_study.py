@@ -70,6 +70,19 @@ _RECIPES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
+#: Recipes that are offered by name and not among those of a first study: presets for foundation
+#: backbones.
+_BY_NAME: dict[str, dict[str, dict[str, Any]]] = {
+    "classification": {
+        "knn": {"preset": "knn"},
+        "linear_probe": {"preset": "linear_probe"},
+        "lora": {"preset": "lora"},
+        "full": {"preset": "full_finetune"},
+    },
+    "retrieval": {},
+}
+
+
 def reader_of(images: Path) -> str:
     """Return the reader of a folder, by its layout, or of a table.
 
@@ -133,19 +146,20 @@ def budget_of(text: str) -> dict[str, Any] | None:
 
 
 def recipes_of(task: str, wanted: Sequence[str] | None) -> dict[str, Any]:
-    """Return the recipes of a task, all or those that are named.
+    """Return the recipes of a task, the usual ones or those that are named.
 
     Raises:
         ValueError: One is unknown.
     """
-    known = _RECIPES[task]
+    usual = _RECIPES[task]
+    known = usual | _BY_NAME[task]
     for name in wanted or ():
         if name not in known:
             raise ValueError(
                 f"--recipes: {name!r} is unknown; allowed for {task}: {', '.join(known)}. Others "
                 "are written into the study, below finetuning_recipes"
             )
-    return {name: dict(recipe) for name, recipe in known.items() if not wanted or name in wanted}
+    return {name: dict(known[name]) for name in known if name in (wanted or usual)}
 
 
 def dataset_of(images: Path, reader: str, models: Sequence[str], px: int | None) -> dict[str, Any]:

@@ -30,7 +30,11 @@ Models = Annotated[
     ),
 ]
 Recipes = Annotated[
-    str | None, typer.Option(help="Recipes with commas: head, gentle, strong; unset: all.")
+    str | None,
+    typer.Option(
+        help="Recipes with commas: head, gentle, strong (unset: these), knn, linear_probe, "
+        "lora, full."
+    ),
 ]
 BudgetText = Annotated[
     str | None,

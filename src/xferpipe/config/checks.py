@@ -45,6 +45,7 @@ def check(study: Study) -> None:
         _known("scores.reference.recipe", reference.recipe, study.finetuning_recipes)
     if study.minimisers is not None:
         study.minimisers.check(study.zoo, study.pretraining_recipes, study.finetuning_recipes)
+    _trainings_train(study)
     tables = {"target": study.targets, "model": study.zoo, "recipe": study.finetuning_recipes}
     for where, kind, name in study.report.names():
         _known(where, name, tables[kind])
@@ -116,6 +117,25 @@ def _expert_recipe_fits(study: Study, name: str, expert: Expert) -> None:
                 f"experts.{name}.recipe: {expert.recipe!r} has {key}: {said}, which experts cannot "
                 f"be trained with; allowed for them: {words}. Change {key} of "
                 f"pretraining_recipes.{expert.recipe}, or name another recipe"
+            )
+
+
+def _trainings_train(study: Study) -> None:
+    """Refuse k-NN where a network is to be trained."""
+    used = {
+        f"zoo.{name}.recipe": ("pretraining_recipes", entry.recipe)
+        for name, entry in study.zoo.items()
+        if entry.weights == "pretrain"
+    }
+    if (reference := study.scores.reference) is not None:
+        used["scores.reference.recipe"] = ("finetuning_recipes", reference.recipe)
+    if study.minimisers is not None and (trained := study.minimisers.continual) is not None:
+        used["minimisers.continual.recipe"] = ("finetuning_recipes", trained.recipe)
+    for where, (block, name) in used.items():
+        if getattr(study, block)[name].remembers:
+            raise ValueError(
+                f"{where}: {block}.{name} has surgery.knn, which trains nothing; name a recipe "
+                "that trains"
             )
 
 
@@ -198,6 +218,12 @@ def _recipe_fits(study: Study, run: Run) -> None:
             "validation: within_shots and shots 1: one image a class leaves none to choose the "
             "epoch on; use 2 shots or more, validation: split, or select: last"
         )
+    if recipe.remembers and target.task != "classification":
+        raise ValueError(
+            f"finetuning_recipes.{run.recipe}: surgery.knn names classes by a vote and leaves the "
+            f"features as they are, but target {run.target!r} is a retrieval target; leave the "
+            "recipe out of its runs"
+        )
     identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
     if identities and target.task != "retrieval":
         raise ValueError(
@@ -212,10 +238,9 @@ def _features_are_taken(study: Study) -> None:
     if asked is None:
         return
     for name in () if asked.recipes == "all" else asked.recipes:
-        if study.finetuning_recipes[name].cache_features:
+        if study.finetuning_recipes[name].fixed_features:
             raise ValueError(
-                f"{where}.recipes: {name!r} caches features, which therefore do not change; "
-                "leave it out"
+                f"{where}.recipes: {name!r} leaves the features as they are; leave it out"
             )
     if not any(map(study.takes_features, study.possible_runs())):
         raise ValueError(

@@ -157,6 +157,33 @@ _S002: dict[str, Any] = {
     "select": "last",
 }
 
+# Recipes for foundation backbones (DINOv2, SigLIP, CLIP); they fit every other, too.
+# DINOv2's k-NN evaluation (arXiv 2304.07193, appendix B.3; DINO's): 20 neighbours, T = 0.07.
+_KNN: dict[str, Any] = {"surgery": {"knn": {"neighbours": 20, "temperature": 0.07}}}
+# LoRA (arXiv 2106.09685, appendix D, RoBERTa base): AdamW at 5e-4, rank and alpha 8. All kinds of
+# layers, so that convolutional backbones have some; epochs and schedule are not printed for images.
+_LORA: dict[str, Any] = {
+    "epochs": 20,
+    "batch_size": 32,
+    "opt": "adamw",
+    "lr": 5e-4,
+    "weight_decay": 0.01,
+    "lr_warmup_epochs": 1,
+    "train_layers": ["head", "adapters"],
+    "surgery": {"lora": {"rank": 8, "alpha": 8.0, "kinds": ["linear", "attention", "convolution"]}},
+}
+# CLIP end to end as WiSE-FT has it (arXiv 2109.01903): AdamW at 3e-5 with decay 0.1 and a cosine
+# over 10 epochs. Its batches of 512 and 500 steps of warm-up are made for ImageNet: fewer here.
+_FULL_FINETUNE: dict[str, Any] = {
+    "epochs": 10,
+    "batch_size": 32,
+    "opt": "adamw",
+    "lr": 3e-5,
+    "weight_decay": 0.1,
+    "lr_warmup_epochs": 1,
+    "freeze_bn": "all",
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "torchvision_v1": _TORCHVISION_V1,
     "torchvision_v2": _TORCHVISION_V2,
@@ -204,6 +231,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "bit_upstream_large": _BIT_UPSTREAM | {"epochs": 40, "lr_milestones": [10, 23, 30, 37]},
     "bit_hyperrule": _BIT | {"hyperrule": "paper"},
     "bit_hyperrule_code": _BIT | {"hyperrule": "code"},
+    "knn": _KNN,
+    "lora": _LORA,
+    "full_finetune": _FULL_FINETUNE,
     "linear_probe": {
         "epochs": 50,
         "batch_size": 256,

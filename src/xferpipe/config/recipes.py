@@ -12,6 +12,9 @@ from xferpipe.config.nearest import suggestion
 from xferpipe.config.presets import PRESETS
 from xferpipe.config.surgery import Surgery
 
+#: How images are seen that a model is evaluated on.
+_OF_EVALUATION = ("val_resize_size", "val_crop_size", "interpolation")
+
 
 class Swa(Block):
     """Stochastic weight averaging: after training, a constant rate and a mean at intervals."""
@@ -177,8 +180,36 @@ class Recipe(Augmentation):
             data[algorithm] = data.get(algorithm) or {}
         return data
 
+    @property
+    def fixed_features(self) -> bool:
+        """Whether the features stay those of the pretrained model."""
+        return self.cache_features or self.remembers
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the training images are remembered (k-NN), and nothing is trained."""
+        return self.surgery is not None and self.surgery.knn is not None
+
+    def _trains_nothing(self) -> None:
+        """Refuse options of training beside k-NN."""
+        allowed = {"preset", "surgery", "select", *_OF_EVALUATION}
+        plain = Recipe()
+        unused = [
+            name
+            for name in type(self).model_fields
+            if name not in allowed and getattr(self, name) != getattr(plain, name)
+        ]
+        if unused:
+            raise ValueError(
+                f"surgery.knn trains nothing, so {', '.join(unused)} would do nothing; leave "
+                f"{'it' if len(unused) == 1 else 'them'} out (allowed: "
+                f"{', '.join(sorted(allowed))}), or leave surgery.knn out"
+            )
+
     @model_validator(mode="after")
     def _possible(self) -> Recipe:
+        if self.remembers:
+            self._trains_nothing()
         if self.lr_scheduler == "supports" and len(self.lr_supports) < 2 and not self.hyperrule:
             raise ValueError("lr_scheduler: supports needs lr_supports of two steps or more")
         if self.cache_features and (self.train_layers != "head" or self.augments()):

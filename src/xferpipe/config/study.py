@@ -265,7 +265,7 @@ class Study(Block):
         return (
             asked is not None
             and asked.covers(*run)
-            and not self.finetuning_recipes[run.recipe].cache_features
+            and not self.finetuning_recipes[run.recipe].fixed_features
         )
 
     @model_validator(mode="after")

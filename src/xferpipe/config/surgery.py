@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xferpipe.config.base import Block
 
@@ -16,6 +16,15 @@ class Lora(Block):
     alpha: float = Field(16.0, gt=0, description="Scale of the update is alpha / rank.")
     kinds: tuple[Literal["linear", "attention", "convolution"], ...] = Field(
         ("linear", "attention"), description="Layers that get an update; the classifier never."
+    )
+
+
+class Knn(Block):
+    """A vote of the nearest training images in the place of the classifier; nothing is trained."""
+
+    neighbours: int = Field(20, ge=1, description="Training images that vote.")
+    temperature: float = Field(
+        0.07, gt=0, description="Votes weigh softmax(cosine / temperature) over the neighbours."
     )
 
 
@@ -42,3 +51,19 @@ class Surgery(Block):
     adapters: bool = Field(
         False, description="Parallel 1x1 residual adapters on every 3x3 convolution, merged at end."
     )
+    knn: Knn | None = Field(
+        None,
+        description="The class is a vote of the nearest training images, and nothing is trained; "
+        "unset: a classifier is trained.",
+    )
+
+    @model_validator(mode="after")
+    def _nothing_new_stays_untrained(self) -> Surgery:
+        """Refuse new layers beside `knn`, which would stay as they were drawn."""
+        added = ("head", "zero_head", "stem", "lora", "adapters")
+        if self.knn is not None and (found := [name for name in added if getattr(self, name)]):
+            raise ValueError(
+                f"knn trains nothing, so what {', '.join(found)} adds would stay untrained; leave "
+                "it out, or leave knn out"
+            )
+        return self

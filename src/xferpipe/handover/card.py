@@ -38,7 +38,7 @@ def model_card(won: Winner, about: dict[str, Any], recipe: Recipe, versions: str
         parts += ["## Classes", ", ".join(classes[:_SHOWN_CLASSES]) + more]
     parts += [
         "## Use",
-        _use(about),
+        _use(about, is_timm=recipe.surgery is None),
         "## What becomes of a photograph",
         _preprocessing(about["preprocessing"]),
         "## How it was made",
@@ -63,6 +63,12 @@ _OPTIMISERS = {"sgd": "SGD", "sgd_nesterov": "Nesterov SGD", "adam": "Adam", "ad
 
 def recipe_words(recipe: Recipe) -> str:
     """Say in words what a recipe does: how long, how fast, what is trained."""
+    if recipe.remembers:
+        return (
+            f"nothing is trained; the {recipe.surgery.knn.neighbours} training images of the "
+            f"nearest features vote (temperature {recipe.surgery.knn.temperature:g}); the weights "
+            "hold the features of all training images"
+        )
     rate = f"{_OPTIMISERS[recipe.opt]} at a learning rate of {recipe.lr:g}"
     if recipe.lr_scheduler != "constant":
         rate += f" ({recipe.lr_scheduler})"
@@ -139,9 +145,9 @@ def _how_sure(answer: dict[str, Any] | None) -> str:
     return f"It is not the pick of the study. {chances}"
 
 
-def _use(about: dict[str, Any]) -> str:
+def _use(about: dict[str, Any], *, is_timm: bool) -> str:
     lines = ["```", "xferpipe predict THIS_FOLDER PHOTOS --output predictions.parquet", "```"]
-    if about["spec"]["architecture"].startswith("timm:"):
+    if is_timm and about["spec"]["architecture"].startswith("timm:"):
         lines += [
             "",
             "Or with timm alone, after what becomes of a photograph below:",

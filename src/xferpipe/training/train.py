@@ -15,6 +15,7 @@ from xferpipe.training.checkpoint import Checkpoint, identity_of
 from xferpipe.training.evaluate import Judge, embed, evaluate
 from xferpipe.training.labelled import LabelledFeatures, LabelledImages
 from xferpipe.training.loop import Fit, Watcher, fit
+from xferpipe.training.remembering import remember
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.anatomy import Anatomy
 from xferpipe.zoo.build import classifier_of
@@ -43,7 +44,12 @@ def train(
     judge: Judge = evaluate,
     judged_by: str = "accuracy",
 ) -> Fit:
-    """Run the loop for a job and merge what the recipe added to the weights."""
+    """Run the loop for a job and merge what the recipe added to the weights.
+
+    Where the recipe is k-NN there is no loop: the training images are remembered.
+    """
+    if recipe.remembers:
+        return remember(model, images, validation, judge)
     options = {"seed": job.seed, "name": name, "checkpoint": checkpoint, "watcher": watcher}
     options |= {"judge": judge, "judged_by": judged_by}
     if recipe.cache_features:

@@ -52,8 +52,8 @@ def anatomy_of(model: nn.Module) -> Anatomy:
     return found
 
 
-def classifier_of(model: nn.Module) -> nn.Linear:
-    """Return the last linear layer; its input is the feature vector."""
+def classifier_of(model: nn.Module) -> nn.Module:
+    """Return the last linear layer, or what stands for it; its input is the feature vector."""
     return model.get_submodule(anatomy_of(model).classifier)
 
 
@@ -65,7 +65,8 @@ def feature_dimension(model: nn.Module) -> int:
 
 def outputs_of(model: nn.Module) -> int:
     """Return the number of classes that the classifier tells apart."""
-    return classifier_of(model).weight.shape[0]
+    classifier = classifier_of(model)
+    return classifier.out_channels if isinstance(classifier, nn.Conv2d) else classifier.out_features
 
 
 def replace_classifier(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from xferpipe.config.surgery import Surgery
 from xferpipe.seeding import stream
 from xferpipe.zoo.anatomy import set_module
 from xferpipe.zoo.build import anatomy_of, feature_dimension, outputs_of, replace_classifier
+from xferpipe.zoo.nearest_neighbours import NearestNeighbours
 from xferpipe.zoo.updates import add_adapters, add_lora
 
 #: Parts that are in a saved model's structure; updates are merged before it is saved.
@@ -50,11 +52,27 @@ def operate(model: nn.Module, surgery: Surgery | None, *, outputs: int, seed: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "surgery"))
         restructure(model, {name: getattr(surgery, name) for name in STRUCTURAL})
+        if surgery.knn is not None:
+            ask_neighbours(model, surgery.knn.model_dump(), outputs=outputs)
+            return
         replace_classifier(model, outputs, seed=seed, zero=surgery.zero_head)
         if surgery.lora is not None:
             add_lora(model, surgery.lora)
         if surgery.adapters:
             add_adapters(model)
+
+
+def ask_neighbours(model: nn.Module, knn: dict[str, Any], *, outputs: int) -> None:
+    """Put a vote of training images in the place of the classifier, and note it.
+
+    Args:
+        model: A model of `build_model`.
+        knn: Fields of block `knn` of a surgery.
+        outputs: Classes.
+    """
+    vote = NearestNeighbours(feature_dimension(model), outputs, **knn)
+    set_module(model, anatomy_of(model).classifier, vote)
+    model.surgery = {**getattr(model, "surgery", {}), "knn": knn}
 
 
 def restructure(model: nn.Module, parts: dict[str, object]) -> None:

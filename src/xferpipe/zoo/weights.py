@@ -12,8 +12,15 @@ from torch import nn
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.records import RecordError, read_tensors
 from xferpipe.records.tensors import save_tensors
-from xferpipe.zoo.build import anatomy_of, build_model, outputs_of, replace_classifier
-from xferpipe.zoo.surgery import restructure
+from xferpipe.zoo.build import (
+    anatomy_of,
+    build_model,
+    classifier_of,
+    outputs_of,
+    replace_classifier,
+)
+from xferpipe.zoo.nearest_neighbours import NearestNeighbours
+from xferpipe.zoo.surgery import ask_neighbours, restructure
 
 
 class WeightsError(ValueError):
@@ -106,8 +113,16 @@ def load_state(
     model.load_state_dict(state, strict=False)
 
 
-def describe(model: nn.Module, description: Mapping[str, object], *, origin: str) -> None:
+def describe(
+    model: nn.Module, description: Mapping[str, object], *, origin: str, images: int = 0
+) -> None:
     """Make a fresh model what the description of a weights file says of it, weights excepted.
+
+    Args:
+        model: A model of `build_model`.
+        description: As `read_weights` returns it.
+        origin: What the weights are, named in errors.
+        images: Training images that a k-NN classifier remembers.
 
     Raises:
         WeightsError: The description is of another architecture, or damaged.
@@ -120,6 +135,14 @@ def describe(model: nn.Module, description: Mapping[str, object], *, origin: str
             f"{origin}: surgery {description['surgery']} does not fit {type(model).__name__} "
             f"({error}); correct 'architecture', or delete the file to rebuild it"
         ) from None
+    if knn := description.get("surgery", {}).get("knn"):
+        try:
+            ask_neighbours(model, knn, outputs=int(description["outputs"]))
+            classifier_of(model).make_room(images)
+        except (TypeError, ValueError) as error:
+            raise WeightsError(
+                f"{origin}: its k-NN options {knn} are damaged ({error}); delete it to rebuild it"
+            ) from None
     if description.get("transform_input"):
         # A flag and no tensor: published weights of GoogLeNet and Inception want other means and
         # deviations, and their forward makes them from ImageNet's.
@@ -138,8 +161,9 @@ def load_model(spec: ModelSpec, path: Path | str) -> nn.Module:
             f"{path} was not written by xferpipe; load it through a zoo entry with weights: file"
         )
     model = build_model(spec, int(description["outputs"]))
-    describe(model, description, origin=str(path))
-    if description.get("surgery"):
+    remembered = state.get(f"{anatomy_of(model).classifier}.labels", ())
+    describe(model, description, origin=str(path), images=len(remembered))
+    if description.get("surgery") and not isinstance(classifier_of(model), NearestNeighbours):
         replace_classifier(model, int(description["outputs"]))
     load_state(model, state, origin=str(path))
     return model.eval()
