@@ -16,6 +16,8 @@ INDEX = ".index.json"
 SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt", ".bin", ".ckpt")
 #: Names that a folder's weights have, in the order they are looked for.
 _USUAL = ("model.safetensors", "pytorch_model.bin")
+#: Bytes of the longest header that safetensors reads; a damaged length may be gigabytes.
+_LONGEST_HEADER = 100_000_000
 #: First byte of a pickle: how `torch.save` began a file until 2020.
 _PICKLE = b"\x80"
 _CONVERT = "convert them to safetensors, or to a torch file, with the program that they are of"
@@ -183,8 +185,8 @@ def _check_safetensors(path: Path, length: int) -> None:
     try:
         with path.open("rb") as file:
             file.seek(8)
-            # A damaged length would have a whole disk read.
-            header = json.loads(file.read(length)) if 8 + length <= size else None
+            known = 8 + length <= size and length <= _LONGEST_HEADER
+            header = json.loads(file.read(length)) if known else None
         ends = [
             entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
         ]

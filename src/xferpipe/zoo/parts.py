@@ -59,7 +59,8 @@ class Part:
     @property
     def words(self) -> str:
         """Where the part stands in its file."""
-        return " ".join(filter(None, (self.place, self.prefix and f"{self.prefix}*"))) or "names"
+        below = f"{self.prefix}*" if self.prefix else ""
+        return " ".join(filter(None, (self.place, below))) or "the top"
 
 
 def parts_of(groups: Mapping[str, State], model: nn.Module, architecture: str) -> list[Part]:
