@@ -61,7 +61,7 @@ def test_position_embeddings_of_another_side_are_resampled_as_timm_does(tmp_path
         model, _ = loaded("timm:vit_tiny_patch16_224", larger.state_dict(), tmp_path / "w.pth")
     expected = timm.layers.resample_abs_pos_embed(larger.pos_embed, (14, 14), (24, 24))
     assert torch.allclose(model.pos_embed, expected, atol=1e-6)
-    assert "pos_embed brought from (1, 577, 192) to (1, 197, 192) as timm does" in caplog.text
+    assert "pos_embed resampled from (1, 577, 192) to (1, 197, 192) as timm does" in caplog.text
     assert torch.equal(model.blocks[3].attn.qkv.weight, larger.blocks[3].attn.qkv.weight)
 
 

@@ -288,6 +288,14 @@ def test_refusal_is_a_count_and_five_tensors_of_the_part_that_comes_nearest(tmp_
     assert any(line.startswith("  missing: layer2.0.conv1.weight (8, 4, 3, 3)") for line in lines)
 
 
+def test_file_with_no_name_of_the_model_is_refused_with_names_of_both(tmp_path):
+    with pytest.raises(WeightsError, match="another architecture") as caught:
+        loaded({"stem.weight": torch.ones(3, 3)}, tmp_path / "w.pth")
+    lines = str(caught.value).splitlines()[1:]
+    assert lines[0] == "  missing: conv1.weight (4, 3, 3, 3)"
+    assert "  in the file: stem.weight" in lines
+
+
 def test_names_of_another_program_are_told_without_guessing_another_architecture(tmp_path):
     other = {f"x{i}.{name.rpartition('.')[2]}": RAW[name] for i, name in enumerate(RAW)}
     wrapped = {"state_dict": under("module.", other)}

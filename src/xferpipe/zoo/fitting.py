@@ -164,6 +164,7 @@ def _refusal(groups: Mapping[str, State], parts: list[Part], model: nn.Module, o
     cure = "is it a checkpoint of another architecture? Correct 'architecture' or the weights"
     if not nearest.state and not wanted - there:
         cure = "all shapes are there, names differ: give `rename` in the zoo entry"
-    return misfit(
-        f"{origin}: {len(nearest.problems)} tensors do not fit {name}", nearest.problems, cure
-    )
+    problems = list(nearest.problems)
+    if not nearest.fitting:
+        problems += [f"in the file: {nearest.prefix}{other}" for other in nearest.left_out]
+    return misfit(f"{origin}: {len(nearest.problems)} tensors do not fit {name}", problems, cure)

@@ -24,6 +24,8 @@ from xferpipe.zoo.conversions import (
 _AVERAGED = re.compile(
     r"(?:^|[._])(?:ema|teacher|momentum|averaged|swa|encoder_k|target)(?=[._]|$)"
 )
+#: What timm's conversions resample: position embeddings and biases, and patch embeddings.
+_RESAMPLED = re.compile(r"pos_embed|rel_pos|relative_position|patch_embed")
 #: Buffers that programs add or leave out, and that no prediction needs.
 _COUNTERS = (".num_batches_tracked", ".total_ops", ".total_params")
 
@@ -80,7 +82,7 @@ def parts_of(groups: Mapping[str, State], model: nn.Module, architecture: str) -
         for place, prefix, state in places:
             converted = convert(state, model)
             part = _part(place, prefix, converted, model)
-            part.notes += _reshaped(state, converted)
+            part.notes += _resampled(state, converted)
             parts.append(part)
     return parts
 
@@ -156,10 +158,10 @@ def _without_digits(name: str) -> str:
     return re.sub(r"\d+", "", name)
 
 
-def _reshaped(state: State, converted: State) -> list[str]:
-    """Say which tensors timm resampled: same name, another shape."""
+def _resampled(state: State, converted: State) -> list[str]:
+    """Say which tensors timm resampled; others of another shape were given another name."""
     return [
-        f"{name} brought from {tuple(state[name].shape)} to {tuple(value.shape)} as timm does"
+        f"{name} resampled from {tuple(state[name].shape)} to {tuple(value.shape)} as timm does"
         for name, value in converted.items()
-        if name in state and state[name].shape != value.shape
+        if _RESAMPLED.search(name) and name in state and state[name].shape != value.shape
     ]
