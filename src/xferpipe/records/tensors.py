@@ -88,5 +88,6 @@ def _opened(path: Path | str, framework: str) -> Iterator[Any]:
     # The others are of types that this version of numpy or torch does not have.
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError) as error:
         raise RecordError(
-            f"{path}: expected a safetensors file ({error}); delete it to rebuild it"
+            f"{path}: expected a safetensors file ({error}); copy it again, or have the job that "
+            "wrote it make it anew"
         ) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -21,6 +23,9 @@ from xferpipe.zoo.build import (
 )
 from xferpipe.zoo.nearest_neighbours import NearestNeighbours
 from xferpipe.zoo.surgery import ask_neighbours, restructure
+
+#: How many tensors a refusal lists.
+_SHOWN = 5
 
 
 class WeightsError(ValueError):
@@ -68,7 +73,7 @@ def read_weights(path: Path | str) -> tuple[dict[str, torch.Tensor], dict[str, o
     ):
         raise WeightsError(
             f"{path}: its description is damaged ({text[:100]!r}), expected JSON with the classes "
-            "and the surgery of a model that these tensors fit; delete it to rebuild it"
+            "and the surgery of a model that these tensors fit; make the file again"
         )
     return state, description
 
@@ -84,7 +89,7 @@ def load_state(
         origin: What the weights are, named in errors.
         classifier: False leaves the model's own classifier as it is, whatever the state holds.
     Raises:
-        WeightsError: Keys are missing or unknown or shapes differ; all of them are listed.
+        WeightsError: Keys are missing or unknown or shapes differ; five are listed.
     """
     own = model.state_dict()
     beginning = f"{anatomy_of(model).classifier}."
@@ -101,16 +106,36 @@ def load_state(
     problems += [f"unknown: {name} {tuple(state[name].shape)}" for name in state if name not in own]
     problems += [
         f"shape: {name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in state
-        if name in own and state[name].shape != own[name].shape
+        for name in own
+        if name in state and state[name].shape != own[name].shape
     ]
     if problems:
         raise WeightsError(
-            f"{origin}: {len(problems)} tensors do not fit {type(model).__name__}; is it a "
-            "checkpoint of another architecture? Correct 'architecture' or the weights:\n  "
-            + "\n  ".join(problems)
+            misfit(
+                f"{origin}: {len(problems)} tensors do not fit {type(model).__name__}",
+                problems,
+                "is it a checkpoint of another architecture? Correct 'architecture' or the weights",
+            )
         )
-    model.load_state_dict(state, strict=False)
+    # Modules that have changed since ask for their version, and these names are today's.
+    versioned = OrderedDict(state)
+    versioned._metadata = own._metadata
+    model.load_state_dict(versioned, strict=False)
+
+
+def misfit(headline: str, problems: Sequence[str], cure: str) -> str:
+    """Return the text of a refusal: five of the tensors that do not fit, of every sort some.
+
+    Args:
+        headline: What does not fit, with the count.
+        problems: `missing: ...`, `unknown: ...` and `shape: ...`, one a tensor.
+        cure: What to do.
+    """
+    sorts: dict[str, list[str]] = {}
+    for problem in problems:
+        sorts.setdefault(problem.partition(":")[0], []).append(problem)
+    by_turns = [one for turn in zip_longest(*sorts.values()) for one in turn if one is not None]
+    return "\n  ".join([f"{headline}; {cure}:", *by_turns[:_SHOWN]])
 
 
 def describe(
@@ -133,7 +158,7 @@ def describe(
     except (ValueError, TypeError) as error:
         raise WeightsError(
             f"{origin}: surgery {description['surgery']} does not fit {type(model).__name__} "
-            f"({error}); correct 'architecture', or delete the file to rebuild it"
+            f"({error}); correct 'architecture', or make the file again"
         ) from None
     if knn := description.get("surgery", {}).get("knn"):
         try:

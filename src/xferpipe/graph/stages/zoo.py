@@ -9,6 +9,7 @@ from xferpipe.config.datasets import Dataset
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.study import Study
 from xferpipe.datasets.package_files import package_weights
+from xferpipe.datasets.weight_files import files_of
 from xferpipe.graph.stage import Artifact, Needs, Stage
 from xferpipe.graph.stages.parts import (
     ImageStage,
@@ -140,6 +141,8 @@ class LoadWeights(ZooStage):
             weights=loaded.weights,
             name=loaded.name,
             order=loaded.order,
+            ema=loaded.ema,
+            rename=loaded.rename,
             seed=study.seed,
         )
 
@@ -147,7 +150,7 @@ class LoadWeights(ZooStage):
         loaded = study.zoo[model]
         if loaded.weights == "package":
             return [package_weights(loaded.name)]
-        return [Path(loaded.name)] if loaded.weights == "file" else []
+        return files_of(Path(loaded.name)) if loaded.weights == "file" else []
 
 
 class Cost(Stage):

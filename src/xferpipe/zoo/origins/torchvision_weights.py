@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from urllib.parse import urlparse
@@ -12,10 +11,8 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.zoo.build import build_model
+from xferpipe.zoo.conversions import in_torchvisions_names
 from xferpipe.zoo.weights import WeightsError, load_state
-
-#: DenseNet's published files have names that Python attributes cannot have.
-_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:.*))$")
 
 
 def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
@@ -41,7 +38,7 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
             f"allowed: {', '.join(known.__members__)}"
         )
     weights = known[name]
-    state = {_DENSENET_NAME.sub(r"\1\2", key): value for key, value in _read(weights).items()}
+    state = in_torchvisions_names(_read(weights))
     classes = len(weights.meta["categories"])
     model = build_model(spec, classes)
     if spec.architecture in ("googlenet", "inception_v3"):
@@ -70,5 +67,5 @@ def _read(weights: object) -> dict[str, torch.Tensor]:
         ) from None
     except Exception as error:  # damaged files end in errors of pickle, zipfile or torch
         raise WeightsError(
-            f"{file}: cannot be read ({type(error).__name__}); delete it and fetch it again"
+            f"{file}: cannot be read ({type(error).__name__}); put {weights.url} in its place"
         ) from None
