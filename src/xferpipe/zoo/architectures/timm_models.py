@@ -24,7 +24,20 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     if not timm.is_model(name):
         near = suggestion(name, timm.list_models())
         raise ValueError(f"unknown architecture 'timm:{name}'{near}; see timm.list_models()")
-    return timm.create_model(name, pretrained=False, num_classes=outputs)
+    return timm.create_model(name, pretrained=False, num_classes=outputs, **side_option(spec))
+
+
+def side_option(spec: ModelSpec) -> dict[str, int]:
+    """Return the option of `timm.create_model` that builds a model for the side that it is fed.
+
+    It is there for architectures that timm calls of fixed input size, and where a side is known;
+    weights of another side are resampled when timm loads them.
+    """
+    import timm
+
+    config = timm.get_pretrained_cfg(spec.architecture.removeprefix("timm:"))
+    fixed = config is not None and config.fixed_input_size
+    return {"img_size": spec.image_px} if fixed and spec.image_px is not None else {}
 
 
 def anatomy(model: nn.Module, architecture: str) -> Anatomy:
