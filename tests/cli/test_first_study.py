@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from xferpipe.cli.features import _usual_px
 from xferpipe.cli.first_study import (
     budget_of,
     content,
@@ -176,3 +177,10 @@ def test_table_of_identities_is_for_retrieval(tmp_path, columns, task):
 def test_names_and_words_are_cleaned(tmp_path):
     assert study_name(tmp_path / "my photos!") == "my_photos"
     assert words_of(" small, ,lite") == ["small", "lite"]
+
+
+@pytest.mark.parametrize(
+    ("model", "px"), [("timm:vit_base_patch14_dinov2", 518), ("resnet18", 224), ("lite", 224)]
+)
+def test_features_are_taken_of_images_of_the_side_that_the_model_needs(model, px):
+    assert _usual_px(model) == px

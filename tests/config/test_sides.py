@@ -41,6 +41,10 @@ def study(entry, *, px=64, **recipe):
             "timm has no weights of resnet18; did you mean .*torchvision",
         ),
         (
+            DINOV2 | {"architecture": "timm:vit_base_patch14_dinov2.lvd142m"},
+            "has a tag; write architecture: timm:vit_base_patch14_dinov2 and name: lvd142m",
+        ),
+        (
             DINOV2 | {"image_px": 225},
             "image_px: .* of 225 px; sides that it takes: multiples of 14",
         ),

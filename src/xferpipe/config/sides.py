@@ -37,6 +37,12 @@ def _is_known(name: str, entry: ZooEntry) -> None:
             f"zoo.{name}.weights: {entry.weights} has no weights of {entry.architecture}; did you "
             f"mean weights: {other}?"
         )
+    plain, _, tag = entry.architecture.partition(".")
+    if entry.weights == "timm" and tag:
+        raise ValueError(
+            f"zoo.{name}.architecture: {entry.architecture} has a tag; write architecture: {plain} "
+            f"and name: {tag}"
+        )
     try:
         known(entry.architecture)
     except UnknownModelError as error:
