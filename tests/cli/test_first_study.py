@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from xferpipe.cli.features import _usual_px
 from xferpipe.cli.first_study import (
     budget_of,
     content,
@@ -102,6 +103,28 @@ def test_side_of_images_follows_from_the_models(models, px):
     assert dataset_of(Path("photos"), "image_folder", models, 64)["image_px"] == 64
 
 
+@pytest.mark.parametrize(
+    ("models", "asked", "px", "sides"),
+    [
+        # DINOv2 was trained on 518 px; the others do not pay for that.
+        (["timm:vit_base_patch14_dinov2"], None, 518, [None]),
+        (["timm:vit_base_patch14_dinov2", "resnet50"], None, 518, [None, 224]),
+        (["timm:vit_base_patch14_dinov2", "resnet50"], 224, 224, [224, None]),
+        # 96 px are no multiple of its patches, so that they are resized for it.
+        (["timm:vit_base_patch14_dinov2", "resnet50"], 96, 96, [None, None]),
+        # timm cuts 0.9 of the resized image out: 224 of 248 px.
+        (["timm:vit_tiny_patch16_224", "lite"], None, 248, [None, 224, 224, 224]),
+        (["inception_v3"], 64, 64, [299]),
+    ],
+)
+def test_every_model_gets_images_of_a_side_that_it_takes(models, asked, px, sides):
+    dataset = dataset_of(Path("photos"), "image_folder", models, asked)
+    assert dataset["image_px"] == px
+    written = study(models=models, dataset=dataset, image_px=asked)
+    assert [entry.get("image_px") for entry in written["zoo"].values()] == sides
+    load_study(written)
+
+
 def test_a_race_over_all_models_and_recipes_is_written_with_its_budget():
     loaded = load_study(study())
     ((place, race),) = loaded.races().items()
@@ -160,3 +183,10 @@ def test_table_of_identities_is_for_retrieval(tmp_path, columns, task):
 def test_names_and_words_are_cleaned(tmp_path):
     assert study_name(tmp_path / "my photos!") == "my_photos"
     assert words_of(" small, ,lite") == ["small", "lite"]
+
+
+@pytest.mark.parametrize(
+    ("model", "px"), [("timm:vit_base_patch14_dinov2", 518), ("resnet18", 224), ("lite", 224)]
+)
+def test_features_are_taken_of_images_of_the_side_that_the_model_needs(model, px):
+    assert _usual_px(model) == px

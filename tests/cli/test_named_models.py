@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from xferpipe.cli import named_models
 from xferpipe.cli.named_models import PACKAGES, entries_of, entry_of, usual_models
+from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.zoo import ZooEntry
 
 
@@ -27,14 +28,34 @@ def test_torchvision_name_is_the_entry_of_its_newest_weights():
     }
 
 
+def test_torchvision_name_may_say_its_weights():
+    (name,) = entry_of("resnet50.IMAGENET1K_V1")
+    assert name == "resnet50.IMAGENET1K_V1"
+    assert entry_of(name)[name]["name"] == "IMAGENET1K_V1"
+
+
 def test_timm_name_is_fed_as_timm_says_of_these_weights():
     import timm
 
     own = timm.get_pretrained_cfg("vit_base_patch16_224.augreg_in21k")
     (entry,) = entry_of("timm:vit_base_patch16_224.augreg_in21k").values()
-    assert entry["name"] == "augreg_in21k"
-    assert (entry["mean"], entry["std"]) == (list(own.mean), list(own.std))
+    assert (entry["name"], entry["licence"]) == ("augreg_in21k", own.license)
+    fed = ModelSpec.of(ZooEntry.model_validate(entry))
+    assert (fed.mean, fed.std) == (tuple(own.mean), tuple(own.std))
+    assert (fed.image_px, fed.crop_pct) == (own.input_size[1], own.crop_pct)
+    assert fed.interpolation == own.interpolation
     assert list(entry_of("timm:resnet18")) == ["resnet18.a1_in1k"]
+
+
+@pytest.mark.parametrize("word", ["cifar_resnet8", "timm:resnet14t_none", "timm:test_vit4"])
+def test_name_without_weights_is_no_model_to_start_from(word):
+    with pytest.raises(ValueError, match=r"is unknown|there are no pretrained weights of it"):
+        entry_of(word)
+
+
+def test_model_that_cannot_be_used_says_why():
+    with pytest.raises(ValueError, match="cannot be used: it has several classifiers"):
+        entry_of("timm:deit_tiny_distilled_patch16_224")
 
 
 def test_lite_stands_for_the_three_packages_under_the_names_of_the_history():
@@ -79,7 +100,7 @@ def test_name_that_is_like_none_is_told_with_what_is_expected():
 
 
 def test_weights_that_timm_does_not_have_are_told_with_those_that_it_has():
-    with pytest.raises(ValueError, match="no weights 'a9' of resnet18; it has: a1_in1k, "):
+    with pytest.raises(ValueError, match=r"no weights 'a9' of resnet18.*; it has: a1_in1k, "):
         entry_of("timm:resnet18.a9")
 
 
@@ -89,9 +110,8 @@ def test_file_with_the_name_of_its_architecture_is_fed_as_that(weights):
         "architecture": "timm:tf_efficientnet_lite0",
         "weights": "file",
         "name": str(weights),
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.5, 0.5, 0.5],
     }
+    assert ModelSpec.of(ZooEntry.model_validate(entry)).mean == (0.5, 0.5, 0.5)
     (plain,) = entry_of(f"{weights}@resnet18").values()
     assert plain["architecture"] == "resnet18"
     ZooEntry.model_validate(plain)

@@ -108,6 +108,8 @@ def test_option_that_a_family_lacks_is_an_error(architecture, options, message):
         ("mobilenet_v3_small", 1024, "features.12.0", 12),
         ("timm:resnet18", 512, "layer4.1.conv2", 4),
         ("timm:vit_tiny_patch16_224", 192, "blocks.11.mlp.fc2", 12),
+        # Its `stages` is a method, and none of its blocks.
+        ("timm:hrnet_w18_small", 2048, "final_layer.0", 1),
     ],
 )
 def test_anatomy_names_the_feature_and_gradient_layers(architecture, dimension, last, stages):

@@ -10,6 +10,9 @@ import typer
 from xferpipe.cli import look
 from xferpipe.cli.options import AsJson, Device, Threads
 
+#: Side of the images for a model that takes any.
+_PX = 224
+
 
 def features(
     images: Annotated[
@@ -24,8 +27,9 @@ def features(
         ),
     ],
     image_px: Annotated[
-        int, typer.Option(min=8, max=1024, help="Side in pixels; an exported model has its own.")
-    ] = 224,
+        int | None,
+        typer.Option(min=8, max=1024, help="Side in pixels; unset: 224, or what the model needs."),
+    ] = None,
     device: Device = "auto",
     threads: Threads = 2,
     as_json: AsJson = False,
@@ -49,6 +53,7 @@ def features(
     reader = reader_of(images)
     is_table = reader == "table"
     place = {"path": images, "root": images.parent} if is_table else {"root": images}
+    image_px = image_px or _usual_px(model)
     with look.progress("reading the images", quiet=as_json) as progress:
         dataset = {"reader": reader, "image_px": image_px, **place}
         job = ManifestJob.model_validate({"name": "images", "dataset": dataset, "seed": 0})
@@ -72,3 +77,14 @@ def features(
         return
     for path, part in written.items():
         typer.echo(f"{path}: {part.height} images, {width} features")
+
+
+def _usual_px(model: str) -> int:
+    """Return the side that images are decoded to where nobody says; an export has its own."""
+    from xferpipe.cli.first_study import decoded_px
+    from xferpipe.cli.named_models import entry_of
+    from xferpipe.handover.bundle import CONFIG
+
+    if (Path(model) / CONFIG).is_file():
+        return _PX
+    return max([_PX, *map(decoded_px, entry_of(model).values())])

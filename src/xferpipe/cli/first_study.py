@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from xferpipe.cli.named_models import LITE, PACKAGES, SMALL, entries_of
+from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.known_models import row_of
+from xferpipe.config.zoo import ZooEntry
 
 #: A folder or file in a data set's place that gives its layout away, and the reader of it.
 LAYOUTS = {
@@ -22,6 +25,8 @@ SEEDS, MOST_SEEDS = 2, 3
 _TABLES = (".csv", ".parquet")
 #: Sides in pixels: of small models; of images for them and the lite ones; for all others.
 _SMALL_PX, _LITE_PX, _PX = 32, 96, 224
+#: Largest side that a data set may have.
+_MOST_PX = 1024
 #: Images that a choice should rest on, and the part of the training images that it may take.
 _CHOSEN_ON, _MOST_HELD_OUT, _HELD_OUT = 100, 0.4, 0.2
 
@@ -171,16 +176,48 @@ def dataset_of(images: Path, reader: str, models: Sequence[str], px: int | None)
         reader: Reader of the data set, see `xferpipe.config.datasets`.
         models: Words for the models.
         px: Side in pixels that images are decoded to; None: 32 for small models alone, 96 with
-            lite ones, else 224.
+            lite ones, else 224, or more where a model takes images of its own side alone.
     """
     if px is None:
-        lite = {SMALL, LITE, *PACKAGES}
-        px = _SMALL_PX if set(models) == {SMALL} else _LITE_PX if set(models) <= lite else _PX
+        px = max([_usual_px(models), *map(decoded_px, entries_of(models).values())])
     if reader == "table":
         place = {"path": str(images), "root": str(images.parent)}
     else:
         place = {"root": str(images)}
     return {"reader": reader, **place, "image_px": px}
+
+
+def _usual_px(models: Sequence[str]) -> int:
+    """Return the side that models of any side get."""
+    if set(models) == {SMALL}:
+        return _SMALL_PX
+    return _LITE_PX if set(models) <= {SMALL, LITE, *PACKAGES} else _PX
+
+
+def decoded_px(content: dict[str, Any]) -> int:
+    """Return the side that images are decoded to for a model of one side alone; 0 for others."""
+    entry = ZooEntry.model_validate(content)
+    row, spec = row_of(entry), ModelSpec.of(entry)
+    return min(spec.resize_px, _MOST_PX) if row is not None and row.fixed else 0
+
+
+def _fed(content: dict[str, Any], px: int, usual_px: int, *, asked: bool) -> dict[str, Any]:
+    """Return a zoo entry with the side of its images, where that is not the data set's.
+
+    Args:
+        content: The entry.
+        px: Side of the data set's images.
+        usual_px: Side for a model that takes any.
+        asked: Somebody asked for this side of the data set: models that can be built for it are.
+    """
+    row = row_of(ZooEntry.model_validate(content))
+    if row is None:
+        return content
+    if row.fixed:
+        return content | {"image_px": px} if asked and row.takes(px) else content
+    side = px if asked else usual_px
+    side = side if row.takes(side) else row.side
+    return content if side == px else content | {"image_px": side}
 
 
 def content(
@@ -193,6 +230,7 @@ def content(
     recipes: Sequence[str] | None,
     budget: dict[str, Any] | None,
     seeds: int | None,
+    image_px: int | None = None,
 ) -> dict[str, Any]:
     """Return a study of one target.
 
@@ -205,6 +243,7 @@ def content(
         recipes: Names of the recipes; None: all of the task.
         budget: What the race may cost; None: everything is run.
         seeds: Runs of each model and recipe; None: as many as the race needs, up to 3, or 2.
+        image_px: Side in pixels that was asked for; None: it follows from the models.
     Returns:
         What `config.yaml` holds.
     Raises:
@@ -214,7 +253,10 @@ def content(
     # Beside others the small models see small images: they are what is cheap.
     small_px = px if set(models) == {SMALL} else min(px, _SMALL_PX)
     datasets = {name: dataset}
-    zoo = entries_of(models)
+    usual_px, asked = _usual_px(models), image_px is not None
+    zoo = {
+        model: _fed(entry, px, usual_px, asked=asked) for model, entry in entries_of(models).items()
+    }
     study: dict[str, Any] = {"name": name, "seed": 0, "datasets": datasets}
     if small:
         if name in _sources(px):

@@ -42,7 +42,9 @@ BudgetText = Annotated[
 ]
 ImagePx = Annotated[
     int | None,
-    typer.Option(min=8, max=1024, help="Side in pixels; unset: 32 (small), 96 (lite), 224."),
+    typer.Option(
+        min=8, max=1024, help="Side in pixels; unset: 32 (small), 96 (lite), 224, or more."
+    ),
 ]
 
 _HEAD = """\
@@ -195,6 +197,7 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
             recipes=recipes,
             budget=budget,
             seeds=options.seeds,
+            image_px=options.image_px,
         )
     checked = load_study(study)
     facts = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from xferpipe.config.catalogue import Listed
+from xferpipe.config.known_models import UnknownModelError, known, unknown
 from xferpipe.datasets.package_files import is_installed
 from xferpipe.datasets.weight_files import INDEX, SUFFIXES, fault_of, files_of
 
@@ -23,8 +24,6 @@ EXTRA = "pip install 'xferpipe[demo]'"
 
 _CONFIG = "config.json"
 _TIMM = "timm:"
-#: Nearest names that an error shows.
-_NEAREST = 4
 
 
 def usual_models() -> list[str]:
@@ -69,9 +68,7 @@ def entry_of(word: str) -> dict[str, Any]:
     behind = architecture and Path(path).exists()
     if path.endswith((*SUFFIXES, INDEX)) or (Path(path) / _CONFIG).is_file() or behind:
         return _file(path, architecture)
-    if word.startswith(_TIMM):
-        return _timm(word)
-    return _torchvision(word)
+    return _pretrained(word)
 
 
 def _package(word: str) -> dict[str, Any]:
@@ -93,33 +90,47 @@ def _package(word: str) -> dict[str, Any]:
     }
 
 
-def _timm(word: str) -> dict[str, Any]:
-    import timm
-
-    architecture, _, tag = word.removeprefix(_TIMM).partition(".")
-    if not timm.is_model(architecture):
-        raise _unknown(word)
-    config = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
-    tags = timm.list_pretrained(architecture)
-    if tag and f"{architecture}.{tag}" not in tags:
-        known = ", ".join(name.partition(".")[2] for name in tags) or "none"
-        raise ValueError(f"timm has no weights {tag!r} of {architecture}; it has: {known}")
-    tag = tag or (config.tag if config is not None else "")
-    if not tag:
-        raise ValueError(f"timm has no pretrained weights for {architecture!r}")
-    config = timm.get_pretrained_cfg(f"{architecture}.{tag}")
-    statistics = {"mean": list(config.mean), "std": list(config.std)}
-    entry = {"architecture": f"{_TIMM}{architecture}", "weights": "timm", "name": tag}
-    return {f"{architecture}.{tag}": entry | statistics}
+def _pretrained(word: str) -> dict[str, Any]:
+    """Return the entry of a model of timm or torchvision: its configuration says the rest."""
+    architecture, _, weights = word.partition(".")
+    row = _known(architecture, weights or None, word)
+    if row is None or not row.weights:
+        raise ValueError(
+            f"model {word}: there are no pretrained weights of it; name a weights file"
+        )
+    return entry_of_row(row)
 
 
-def _torchvision(word: str) -> dict[str, Any]:
-    from torchvision import models
+def entry_of_row(row: Listed) -> dict[str, Any]:
+    """Return the zoo entry of weights that the catalogue has, by its name in the zoo.
 
-    if word not in models.list_models(module=models):
-        raise _unknown(word)
-    weights = models.get_model_weights(word).DEFAULT.name
-    return {word: {"architecture": word, "weights": "torchvision", "name": weights}}
+    Raises:
+        ValueError: xferpipe cannot use the model.
+    """
+    if row.problem:
+        raise ValueError(f"model {row.word} cannot be used: it {row.problem}; take another")
+    library = "timm" if row.architecture.startswith(_TIMM) else "torchvision"
+    entry = {"architecture": row.architecture, "weights": library, "name": row.weights}
+    if row.licence:
+        entry["licence"] = row.licence
+    name = f"{row.architecture}.{row.weights}" if library == "timm" else row.word
+    return {name.removeprefix(_TIMM): entry}
+
+
+def _known(architecture: str, weights: str | None, word: str) -> Listed | None:
+    """Return what is known of an architecture and weights; None for architectures of our own.
+
+    Raises:
+        ValueError: Nobody knows it; the nearest names are told.
+    """
+    try:
+        known(architecture)
+    except UnknownModelError:
+        raise ValueError(
+            f"model {unknown(word, (SMALL, LITE, *PACKAGES))} Expected {SMALL}, {LITE}, a name of "
+            "torchvision, timm:<name>, or a file of weights as my.safetensors@timm:resnet18"
+        ) from None
+    return known(architecture, weights)
 
 
 def _file(given: str, architecture: str) -> dict[str, Any]:
@@ -133,7 +144,8 @@ def _file(given: str, architecture: str) -> dict[str, Any]:
     weights = files_of(path)[0]
     built = _built(config) if config.is_file() and not architecture else {}
     if architecture:
-        built = {"architecture": architecture, **_statistics(architecture)}
+        _known(architecture, None, architecture)
+        built = {"architecture": architecture}
     if not built:
         raise ValueError(
             f"{given}: of which architecture? Write {given}@timm:resnet18, as it may be, or put "
@@ -163,39 +175,3 @@ def _built(config: Path) -> dict[str, Any]:
             f"{config} names no architecture as timm or `xferpipe export` writes it; "
             "give it behind the file, as FILE@timm:resnet18"
         ) from None
-
-
-def _statistics(architecture: str) -> dict[str, Any]:
-    """Return what pixels are normalised by, where timm says so; check the name."""
-    if not architecture.startswith(_TIMM):
-        from torchvision import models
-
-        if not architecture.startswith("cifar_") and architecture not in models.list_models(
-            module=models
-        ):
-            raise _unknown(architecture)
-        return {}
-    import timm
-
-    name = architecture.removeprefix(_TIMM)
-    if not timm.is_model(name):
-        raise _unknown(architecture)
-    config = timm.get_pretrained_cfg(name, allow_unregistered=False)
-    return {} if config is None else {"mean": list(config.mean), "std": list(config.std)}
-
-
-def _unknown(word: str) -> ValueError:
-    """Return the error of a name that nobody knows, with those that are nearest to it."""
-    import timm
-    from torchvision import models
-
-    known = [SMALL, LITE, *PACKAGES, *models.list_models(module=models)]
-    plain = word.removeprefix(_TIMM)
-    near = {} if plain != word else dict.fromkeys(difflib.get_close_matches(word, known, _NEAREST))
-    in_timm = difflib.get_close_matches(plain, timm.list_models(), _NEAREST)
-    found = [*near, *(f"{_TIMM}{name}" for name in in_timm)][: 2 * _NEAREST]
-    meant = f"did you mean {', '.join(found)}? " if found else ""
-    return ValueError(
-        f"model {word!r} is unknown; {meant}Expected {SMALL}, {LITE}, a name of torchvision, "
-        "timm:<name>, or a file of weights as my.safetensors@timm:resnet18"
-    )

@@ -74,6 +74,27 @@ class Augmentation(Block):
             raise ValueError(misfit)
         return self
 
+    @property
+    def gives_sizes(self) -> bool:
+        """Whether it says which side images have: then no model's own side counts."""
+        return any(
+            (
+                self.train_resize_size,
+                self.train_crop_size,
+                self.val_resize_size,
+                self.val_crop_size,
+            )
+        )
+
+    def sides(self, image_px: int) -> tuple[int, int]:
+        """Return the sides in pixels of the images that a model is trained and evaluated on.
+
+        Args:
+            image_px: Side of the images before.
+        """
+        train = self.train_crop_size or self.train_resize_size or image_px
+        return train, self.val_crop_size or self.val_resize_size or image_px
+
     def misfit(self, image_px: int | None) -> str | None:
         """Say which crop is larger than what it is cut from; None if none is, as far as is known.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS
 from xferpipe.config.nearest import suggestion
+from xferpipe.config.sides import models_fit
 
 if TYPE_CHECKING:
     from xferpipe.config.experts import Expert
@@ -38,6 +39,7 @@ def check(study: Study) -> None:
     _finetunes_fit(study)
     _races_fit(study)
     _exports_fit(study)
+    models_fit(study)
     _runs_fit(study)
     _crops_fit(study)
     if (reference := study.scores.reference) is not None:

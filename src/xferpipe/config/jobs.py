@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from xferpipe.config.base import Block
 from xferpipe.config.datasets import Dataset
+from xferpipe.config.known_models import preprocessing
 from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
 from xferpipe.config.race import Race
 from xferpipe.config.recipes import Recipe
@@ -36,11 +37,29 @@ class ModelSpec(Block):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     image_px: int | None = None
+    crop_pct: float = 1.0
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     @classmethod
     def of(cls, entry: ZooEntry) -> ModelSpec:
-        """Take the building part of a zoo entry."""
-        return cls(**{name: getattr(entry, name) for name in cls.model_fields})
+        """Take the building part of a zoo entry; what it leaves open its configuration says."""
+        built = {name: getattr(entry, name) for name in cls.model_fields}
+        return cls(**built | preprocessing(entry))
+
+    @property
+    def resize_px(self) -> int | None:
+        """Side that images are resized to before `image_px` is cut out of their middle."""
+        # As timm rounds it.
+        return None if self.image_px is None else int(self.image_px / self.crop_pct)
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out crop and interpolation that change nothing: they would change every key."""
+        content = plain(self)
+        for name in ("crop_pct", "interpolation"):
+            if content[name] == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
 
 class Job(Block):

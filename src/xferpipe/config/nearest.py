@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 #: Share of letters in common, in order, from which on a name is near; as for Python's own names.
 _NEAR = 0.6
+#: Names that are shown where there is room for several.
+_MOST = 4
 
 
 def suggestion(given: object, known: Iterable[object]) -> str:
@@ -19,12 +21,18 @@ def suggestion(given: object, known: Iterable[object]) -> str:
         given: What was written; capitals do not count.
         known: Names that there are.
     """
+    found = nearest(given, known)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def nearest(given: object, known: Iterable[object]) -> list[str]:
+    """Return the known names that are near to what was written, the nearest first, at most four."""
     names = {str(name).casefold(): str(name) for name in known}
     text = str(given).casefold()
-    found = difflib.get_close_matches(text, names, cutoff=_NEAR)
+    found = difflib.get_close_matches(text, names, _MOST, cutoff=_NEAR)
     # Letters that changed places are the likeliest slip, and cost the measure most.
     found.sort(key=lambda name: sorted(name) != sorted(text))
-    return f" (did you mean {names[found[0]]!r}?)" if found else ""
+    return [names[name] for name in found]
 
 
 def keys_at(block: type[BaseModel], place: Iterable[str | int]) -> set[str]:

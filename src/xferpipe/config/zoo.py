@@ -117,18 +117,33 @@ class ZooEntry(Block):
     block_order: Literal[
         "original", "norm_after_addition", "relu_before_addition", "preactivation"
     ] = Field("original", description="Order inside the residual blocks of the CIFAR ResNets.")
-    mean: tuple[float, float, float] = Field(
-        (0.485, 0.456, 0.406), description="Channel means subtracted from pixels in [0, 1]."
+    mean: tuple[float, float, float] | None = Field(
+        None,
+        description="Channel means subtracted from pixels in [0, 1]; unset: those of the model's "
+        "own configuration in timm or torchvision, where nothing is known ImageNet's.",
     )
-    std: tuple[float, float, float] = Field(
-        (0.229, 0.224, 0.225), description="Channel deviations that pixels are divided by."
+    std: tuple[float, float, float] | None = Field(
+        None, description="Channel deviations that pixels are divided by; unset: as `mean`."
     )
     image_px: int | None = Field(
         None,
         ge=8,
         le=1024,
-        description="Side in pixels that images are resized to where no recipe names a size; "
-        "unset: the data set's. Transformers take one side alone.",
+        description="Side in pixels that images are resized to where no recipe names a size. "
+        "Unset: the data set's, or for a model that takes one side alone, its own. A transformer "
+        "is built for the side that is named, its position embedding resampled.",
+    )
+    crop_pct: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Where a model has a side of its own: the part of the resized image that it "
+        "sees, from the middle. Unset: its configuration's where its side is too, else 1.",
+    )
+    interpolation: Literal["bilinear", "bicubic"] | None = Field(
+        None,
+        description="How images are resized to a side of the model's own; unset: as its "
+        "configuration says, where nothing is known bilinear.",
     )
     licence: str | None = Field(None, description="Licence of the weights, shown beside results.")
 

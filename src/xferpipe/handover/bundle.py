@@ -211,9 +211,9 @@ def _preprocessing(job: FinetuneJob, recipe: Augmentation) -> Preprocessing:
     return Preprocessing(
         decoded_px=job.dataset.image_px,
         fit=job.dataset.fit,
-        resize_px=own or recipe.val_resize_size,
-        crop_px=recipe.val_crop_size,
-        interpolation="bilinear" if own else recipe.interpolation,
+        resize_px=job.spec.resize_px if own else recipe.val_resize_size,
+        crop_px=own if own and job.spec.crop_pct < 1 else recipe.val_crop_size,
+        interpolation=job.spec.interpolation if own else recipe.interpolation,
         mean=job.spec.mean,
         std=job.spec.std,
     )

@@ -50,9 +50,9 @@ def opened(
     how = Preprocessing(
         decoded_px=px,
         fit=fit,
-        resize_px=spec.image_px,
-        crop_px=None,
-        interpolation="bilinear",
+        resize_px=spec.resize_px,
+        crop_px=spec.image_px if spec.crop_pct < 1 else None,
+        interpolation=spec.interpolation,
         mean=spec.mean,
         std=spec.std,
     )

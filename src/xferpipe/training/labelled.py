@@ -18,13 +18,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 def own_side(spec: ModelSpec, recipe: Augmentation | None) -> int | None:
     """Return the side in pixels that a model itself wants: none where the recipe gives sizes."""
-    sized = recipe is not None and (
-        recipe.train_resize_size
-        or recipe.train_crop_size
-        or recipe.val_resize_size
-        or recipe.val_crop_size
-    )
-    return None if sized else spec.image_px
+    return None if recipe is not None and recipe.gives_sizes else spec.image_px
 
 
 class LabelledImages:
@@ -89,7 +83,8 @@ class LabelledImages:
                 batch, labels = batch.pin_memory(), labels.pin_memory()
             batch = batch.to(self.device, non_blocking=True)
             if self.px is not None:
-                batch = geometry.resized(batch, self.px, "bilinear")
+                batch = geometry.resized(batch, self.spec.resize_px, self.spec.interpolation)
+                batch = geometry.centre_crop(batch, self.px)
             yield batch, labels.to(self.device, non_blocking=True)
 
 

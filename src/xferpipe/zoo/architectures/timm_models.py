@@ -24,16 +24,31 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     if not timm.is_model(name):
         near = suggestion(name, timm.list_models())
         raise ValueError(f"unknown architecture 'timm:{name}'{near}; see timm.list_models()")
-    return timm.create_model(name, pretrained=False, num_classes=outputs)
+    return timm.create_model(name, pretrained=False, num_classes=outputs, **side_option(spec))
+
+
+def side_option(spec: ModelSpec) -> dict[str, int]:
+    """Return the option of `timm.create_model` that builds a model for the side that it is fed.
+
+    It is there for architectures that timm calls of fixed input size, and where a side is known;
+    weights of another side are resampled when timm loads them.
+    """
+    import timm
+
+    config = timm.get_pretrained_cfg(spec.architecture.removeprefix("timm:"))
+    fixed = config is not None and config.fixed_input_size
+    return {"img_size": spec.image_px} if fixed and spec.image_px is not None else {}
 
 
 def anatomy(model: nn.Module, architecture: str) -> Anatomy:
     """Name the parts of a timm model, from its own description.
 
     Raises:
-        ValueError: It has several classifiers.
+        ValueError: It has several classifiers, or none.
     """
     classifier = model.default_cfg["classifier"]
+    if not classifier or (isinstance(classifier, str) and not _has(model, classifier)):
+        raise ValueError(f"{architecture} has no classifier that could be replaced")
     if not isinstance(classifier, str):
         raise ValueError(f"{architecture} has several classifiers: {', '.join(classifier)}")
     stem = model.default_cfg.get("first_conv") or ""
@@ -45,7 +60,9 @@ def anatomy(model: nn.Module, architecture: str) -> Anatomy:
         last = stem
     if last == stem:
         last = last_named(model, nn.Linear, outside=outside)
-    body = next((name for name in ("stages", "blocks", "layers") if hasattr(model, name)), "")
+    # HRNet's `stages` is a method.
+    names = ("stages", "blocks", "layers")
+    body = next((one for one in names if isinstance(getattr(model, one, None), nn.Module)), "")
     if body:
         stages = tuple((f"{body}.{name}",) for name, _ in getattr(model, body).named_children())
     else:
@@ -60,3 +77,7 @@ def anatomy(model: nn.Module, architecture: str) -> Anatomy:
         last_convolution=last,
         stages=stages,
     )
+
+
+def _has(model: nn.Module, name: str) -> bool:
+    return any(name == one for one, _ in model.named_modules())

@@ -35,6 +35,8 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     if name in ("googlenet", "inception_v3"):
         # The auxiliary classifiers return more than logits in training.
         options |= {"aux_logits": False, "init_weights": True}
+    if name.startswith("vit_") and spec.image_px is not None:
+        options["image_size"] = spec.image_px
     if spec.norm != "batch":
         options["norm_layer"] = group_norm
     model = models.get_model(name, weights=None, num_classes=outputs, **options)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.zoo.architectures.timm_models import side_option
 from xferpipe.zoo.build import build_model
 from xferpipe.zoo.origins import file_weights
 from xferpipe.zoo.weights import WeightsError, load_state
@@ -38,12 +39,14 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
     if file.exists():
         return file_weights.load(spec, str(file))[0], about
     try:
-        made = timm.create_model(full, pretrained=True)
+        # timm resamples the position embedding where the side is another.
+        made = timm.create_model(full, pretrained=True, **side_option(spec))
     except Exception as error:  # the hub's client raises many types when it is offline
         raise WeightsError(
             f"{full}: not in timm's cache, and it cannot be fetched ({type(error).__name__}); "
             f"download its model.safetensors on another machine and put it at {file}"
         ) from None
     model = build_model(spec, made.num_classes)
-    load_state(model, made.state_dict(), origin=full)
-    return model, about | {"source_classes": made.num_classes}
+    # Many models that learned without labels, as DINOv2, have no classifier.
+    load_state(model, made.state_dict(), origin=full, classifier=made.num_classes > 0)
+    return model, about | {"source_classes": made.num_classes or None}
