@@ -42,6 +42,6 @@ def test_added_model_leaves_every_stored_score_as_it_was(finished) -> None:
     assert old.equals(rows, null_equal=True)
     assert set(now["model"]) - set(rows["model"]) == {"second"}
     assert {job.split()[0] for job in planned} == {
-        *("load_weights", "features", "scores", "finetune"),
+        *("load_weights", "cost", "features", "scores", "finetune"),
         *("aggregate", "report", "figures"),
     }

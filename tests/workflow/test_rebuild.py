@@ -73,7 +73,7 @@ def test_switch_to_conda_runs_nothing_again(finished, tmp_path):
         (
             ("pretraining_recipes", "upstream", "lr"),
             0.06,
-            {"pretrain trained"}
+            {"pretrain trained", "cost trained"}
             | pairs("features", "digits", "vehicles", models=["trained"])
             | pairs("scores", "digits", "vehicles", models=["trained"])
             | TRAINED_RUNS
@@ -107,7 +107,7 @@ def test_changed_value_runs_what_reads_it(finished, path, value, expected):
 def test_added_model_runs_its_own_jobs_only(finished):
     finished.study["zoo"]["second"] = dict(finished.study["zoo"]["drawn"], width=8)
     assert finished.planned() == (
-        {"load_weights second", "finetune digits/full/second/sgd/0"}
+        {"load_weights second", "cost second", "finetune digits/full/second/sgd/0"}
         | pairs("features", "digits", "vehicles", models=["second"])
         | pairs("scores", "digits", "vehicles", models=["second"])
         | END
