@@ -40,7 +40,10 @@ def rows(old: dict[tuple[str, str], Listed]) -> Iterator[Listed]:
                 else {name: value for name, value in asdict(known).items() if name in TRIED}
             )
             print(row.architecture, found[row.architecture], file=sys.stderr)
-        yield replace(row, **found[row.architecture])
+        # What stands in the way of one set of weights need not do so for the architecture.
+        yield replace(
+            row, **found[row.architecture] | ({"problem": row.problem} if row.problem else {})
+        )
 
 
 def main(arguments: list[str]) -> None:
@@ -60,7 +63,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _known() -> dict[tuple[str, str], Listed]:
-    return {(row.architecture, row.source): row for row in read(TABLE)}
+    return {(row.architecture, row.source): row for row in read(TABLE) if row.usual}
 
 
 if __name__ == "__main__":
