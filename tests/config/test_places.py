@@ -91,7 +91,7 @@ def test_slice_tells_a_place_that_is_given_from_none():
 
 def test_slice_of_published_weights_keeps_their_name():
     def loaded(name):
-        entry = {"architecture": "resnet18", "weights": "torchvision", "name": name}
+        entry = {"architecture": "resnet50", "weights": "torchvision", "name": name}
         content = study("/here", experts={}, zoo={"net": entry})
         return job_of(load_study(content), "load_weights", "net").canonical_json()
 

@@ -70,7 +70,7 @@ class ZooEntry(Block):
 
     architecture: str = Field(
         description="cifar_resnet8 ... cifar_resnet110 (basic blocks, 6n+2), cifar_resnet164 ... "
-        "cifar_resnet1001 (bottlenecks, 9n+2), a torchvision model name, timm:<name>, or one of "
+        "cifar_resnet1001 (bottlenecks, 9n+2), a torchvision model name, or timm:<name>. Of "
         "re-identification: osnet_x1_0, osnet_ibn_x1_0, osnet_ain_x1_0 (and other widths), "
         "resnet50_ibn_a, resnet50_ibn_b (and other depths)."
     )
@@ -119,11 +119,11 @@ class ZooEntry(Block):
     ] = Field("original", description="Order inside the residual blocks of the CIFAR ResNets.")
     mean: tuple[float, float, float] | None = Field(
         None,
-        description="Channel means subtracted from pixels in [0, 1]; unset: those of the model's "
+        description="Channel means subtracted from pixels in [0, 1]. Unset: those of the model's "
         "own configuration in timm or torchvision, where nothing is known ImageNet's.",
     )
     std: tuple[float, float, float] | None = Field(
-        None, description="Channel deviations that pixels are divided by; unset: as `mean`."
+        None, description="Channel deviations that pixels are divided by. Unset: as `mean`."
     )
     image_px: int | None = Field(
         None,
