@@ -385,7 +385,7 @@ def test_finetune_that_diverges_shows_the_features_it_came_to(stages):
     [
         ({"models": ["nobody"]}, "'nobody' is not defined"),
         ({"seeds": [7]}, "none of the study's fine-tunes is among these"),
-        ({"recipes": ["probe"]}, "caches features"),
+        ({"recipes": ["probe"]}, "'probe' leaves the features as they are"),
     ],
 )
 def test_study_that_asks_for_features_nobody_takes_says_so(stages, asked, says):

@@ -161,10 +161,10 @@ def test_two_studies_and_a_smoke_form_share_no_folder(finished):
     before = read_stamp(finished.results / "tables" / "selection.parquet")
     finished.study["smoke"] = {"finetunes": finished.study["finetunes"][:1]}
     smoke = finished.planned("--config", "smoke=true")
-    assert len(smoke) == 22
+    assert len(smoke) == 24
     assert finished.planned() == set()
     finished.study["name"] = "another"
-    assert len(finished.planned()) == 25
+    assert len(finished.planned()) == 27
     finished.study["name"] = "tiny"
     assert read_stamp(finished.results / "tables" / "selection.parquet") == before
 
@@ -178,7 +178,7 @@ def test_runtime_of_a_model_that_is_gone_is_not_in_the_tables(finished):
     runtime = read_table("runtime", finished.results / "tables" / "runtime.parquet")
     assert runtime.filter(polars.col("job").str.contains("drawn")).height == 0
     # generate, 3 manifests, 3 packs, pretraining, 2 features, 2 scores, 2 fine-tunes
-    assert runtime.height == 14
+    assert runtime.height == 15
 
 
 def test_results_of_the_first_version_are_left_alone_with_one_message(
@@ -305,6 +305,6 @@ def test_pinned_library_is_part_of_the_key_of_what_computes_with_it(finished, tm
     lock.write_text(text.replace("polars==", "polars==99."))
     assert finished.planned() == END
     lock.write_text(text.replace("torchvision==", "torchvision==99."))
-    assert len(finished.planned()) == 25
+    assert len(finished.planned()) == 27
     lock.write_text(text.replace("snakemake==", "snakemake==99."))
     assert finished.planned() == set()

@@ -51,6 +51,11 @@ class SelectedClassifier(Selected):
         """Return d."""
         return self.chosen.in_features
 
+    @property
+    def out_features(self) -> int:
+        """Return the active domain's c."""
+        return self.chosen.out_features
+
 
 def make_expert(model: nn.Module, mode: str, classes: Sequence[int], *, seed: int) -> None:
     """Turn a model into a multi-domain expert, in place.
