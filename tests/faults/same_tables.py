@@ -9,7 +9,7 @@ import polars
 from xferpipe.records import TABLES, read_table
 
 #: Units of what is measured while a job runs, and so differs between two runs of the same bits.
-MEASURED = {"s", "1/s", "B"}
+MEASURED = {"s", "ms", "1/s", "B"}
 #: Tables of nothing but measured times.
 MEASUREMENTS = {"runtime"}
 #: Columns whose values are weighed by measured times.
