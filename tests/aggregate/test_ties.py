@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from xferpipe.aggregate.pools import normalise_pools
 from xferpipe.aggregate.score_ranking import mean_ranks, ranked
-from xferpipe.aggregate.ties import PRECISION, merge_ties, merged
+from xferpipe.aggregate.ties import merge_ties, merged
+from xferpipe.config.scores import PRECISION
 from xferpipe.scores.score_table import COLUMNS
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=12).map(numpy.array)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy
 import polars
 
-#: Part of the largest figure that no score is more precise than: some rest on float32 products.
-PRECISION = 1e-7
+from xferpipe.config.scores import PRECISION
 
 
 def merged(values: numpy.ndarray) -> numpy.ndarray:

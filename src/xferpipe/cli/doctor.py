@@ -143,13 +143,11 @@ def _compiler() -> list[Finding]:
 
 def _weights() -> list[Finding]:
     """Count cached weights without importing the libraries that own the caches."""
-    home = Path.home()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", home / ".cache"))
-    torch_home = Path(os.environ.get("TORCH_HOME", cache / "torch"))
-    hub = Path(os.environ.get("HF_HOME", cache / "huggingface"))
+    from xferpipe.config.cached_weights import hugging_face_hub, torch_checkpoints
+
     places = {
-        "torchvision": (torch_home / "hub" / "checkpoints", "*.pth"),
-        "timm": (Path(os.environ.get("HF_HUB_CACHE", hub / "hub")), "models--*"),
+        "torchvision": (torch_checkpoints(), "*.pth"),
+        "timm": (hugging_face_hub(), "models--*"),
     }
     findings = []
     for name, (folder, pattern) in places.items():

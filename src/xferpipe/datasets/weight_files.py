@@ -96,6 +96,11 @@ def files_of(path: Path) -> list[Path]:
     return [path, *(path.parent / name for name in shards)]
 
 
+def tensor_files_of(path: Path) -> list[Path]:
+    """Return the files that hold the tensors: those of `files_of` without the index."""
+    return [file for file in files_of(path) if not file.name.endswith(INDEX) or not file.is_file()]
+
+
 def fault_of(path: Path) -> str | None:
     """Say why weights cannot be read as they lie there; None where they may be.
 
@@ -103,9 +108,8 @@ def fault_of(path: Path) -> str | None:
         path: As for `files_of`.
     """
     try:
-        for file in files_of(path):
-            if not file.name.endswith(INDEX) or not file.is_file():
-                form_of(file)
+        for file in tensor_files_of(path):
+            form_of(file)
     except (WeightFileError, OSError) as error:
         return str(error)
     return None

@@ -14,6 +14,7 @@ from torch import nn
 
 from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.base import Block
+from xferpipe.config.catalogue import TIMM
 from xferpipe.config.datasets import with_any_place
 from xferpipe.config.jobs import FinetuneJob, ModelSpec
 from xferpipe.datasets import splits
@@ -33,7 +34,6 @@ from xferpipe.zoo.build import feature_dimension
 from xferpipe.zoo.weights import WeightsError, load_model
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-_TIMM = "timm:"
 
 
 class Preprocessing(Block):
@@ -221,11 +221,11 @@ def _preprocessing(job: FinetuneJob, recipe: Augmentation) -> Preprocessing:
 
 def _timm_part(about: About, model: nn.Module) -> dict[str, object]:
     """Return what timm reads, for a model that timm can build as it is."""
-    if not about.spec.architecture.startswith(_TIMM) or getattr(model, "surgery", {}):
+    if not about.spec.architecture.startswith(TIMM) or getattr(model, "surgery", {}):
         return {}
     pre, own = about.preprocessing, model.default_cfg
     return {
-        "architecture": about.spec.architecture.removeprefix(_TIMM),
+        "architecture": about.spec.architecture.removeprefix(TIMM),
         "num_classes": len(about.class_names),
         "num_features": feature_dimension(model),
         "pretrained_cfg": {

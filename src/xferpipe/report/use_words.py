@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xferpipe.config.catalogue import TIMM
 from xferpipe.report.evidence import Evidence
 from xferpipe.report.picked import Picked, picked_runs
 
 #: Folder that `xferpipe export` is told to write where the study itself exports no model.
 _FOLDER = "best_model"
-_TIMM = "timm:"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def _use(evidence: Evidence, picked: Picked, architecture: str) -> Use:
     run, study = picked.run, evidence.job.study
     recipe = evidence.job.recipes.get(run["recipe"])
     is_timm = (
-        architecture.startswith(_TIMM)
+        architecture.startswith(TIMM)
         and run["task"] == "classification"
         and (recipe is None or recipe.surgery is None)
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 import polars
 
-from xferpipe.config.scores import METHODS
+from xferpipe.config.scores import METHODS, PRECISION
 from xferpipe.records.schemas import TABLES
 from xferpipe.scores.bootstrap import counts_of, drawn, interval
 from xferpipe.scores.inputs import (
@@ -34,8 +34,6 @@ _MOST = {
     ("sfda", ""): 1.0,
     ("etran", "part=discriminant"): 1.0,
 }
-#: Part of such a value that rounding may take away.
-PRECISION = 1e-7
 
 #: Columns of `compute`'s table: those of table `scores` that do not name the job.
 COLUMNS = {

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.config.zoo import architecture_family
+from xferpipe.config.zoo import architecture_family, options_misfit
 from xferpipe.seeding import stream
 from xferpipe.zoo.anatomy import Anatomy, set_module
 
@@ -24,8 +24,10 @@ def build_model(spec: ModelSpec, outputs: int, *, seed: int = 0) -> nn.Module:
     Returns:
         The model; `anatomy_of(model)` names its parts.
     Raises:
-        ValueError: The family does not know the architecture.
+        ValueError: The family does not know the architecture, or has no place for an option.
     """
+    if misfit := options_misfit(spec.architecture, norm=spec.norm, block_order=spec.block_order):
+        raise ValueError(misfit)
     family = importlib.import_module(
         f"xferpipe.zoo.architectures.{architecture_family(spec.architecture)}"
     )

@@ -18,7 +18,6 @@ from torch import nn
 from torchvision.models import resnet
 
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.config.zoo import options_misfit
 from xferpipe.zoo.anatomy import Anatomy
 from xferpipe.zoo.architectures import torchvision_models
 
@@ -31,7 +30,7 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     """Build a ResNet with instance norms and fresh weights.
 
     Raises:
-        ValueError: There is no such variant, or another norm or block order is asked of it.
+        ValueError: There is no such variant.
     """
     found = _NAME.fullmatch(spec.architecture)
     if not found:
@@ -39,8 +38,6 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
             f"unknown architecture {spec.architecture!r}: expected resnet<depth>_ibn_a or "
             "resnet<depth>_ibn_b, for example resnet50_ibn_a"
         )
-    if misfit := options_misfit(spec.architecture, norm=spec.norm, block_order=spec.block_order):
-        raise ValueError(misfit)
     depth, variant = found.groups()
     model = getattr(resnet, depth)(weights=None, num_classes=outputs)
     for name in _STAGES[variant]:

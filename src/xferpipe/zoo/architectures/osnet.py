@@ -18,7 +18,6 @@ from torch import nn
 from torch.nn import functional
 
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.config.zoo import options_misfit
 from xferpipe.zoo.anatomy import Anatomy
 
 _NAME = re.compile(r"osnet_(?:(ibn|ain)_)?x(1_0|0_75|0_5|0_25)")
@@ -32,7 +31,7 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     """Build an OSNet with fresh weights.
 
     Raises:
-        ValueError: There is no such form or width, or another norm or block order is asked of it.
+        ValueError: There is no such form or width.
     """
     found = _NAME.fullmatch(spec.architecture)
     if not found:
@@ -40,8 +39,6 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
             f"unknown architecture {spec.architecture!r}: expected osnet_, osnet_ibn_ or "
             "osnet_ain_ and a width of x1_0, x0_75, x0_5 or x0_25, for example osnet_x1_0"
         )
-    if misfit := options_misfit(spec.architecture, norm=spec.norm, block_order=spec.block_order):
-        raise ValueError(misfit)
     width = float(found[2].replace("_", "."))
     return OSNet(found[1] or "", tuple(int(width * c) for c in _CHANNELS), outputs)
 

@@ -6,7 +6,6 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.nearest import suggestion
-from xferpipe.config.zoo import options_misfit
 from xferpipe.zoo.anatomy import Anatomy, last_named
 
 
@@ -14,12 +13,10 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     """Build a timm model with fresh weights.
 
     Raises:
-        ValueError: timm has no such model, or another norm or block order is asked of it.
+        ValueError: timm has no such model.
     """
     import timm
 
-    if misfit := options_misfit(spec.architecture, norm=spec.norm, block_order=spec.block_order):
-        raise ValueError(misfit)
     name = spec.architecture.removeprefix("timm:")
     if not timm.is_model(name):
         near = suggestion(name, timm.list_models())

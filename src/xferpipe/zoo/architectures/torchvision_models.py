@@ -6,7 +6,6 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.nearest import suggestion
-from xferpipe.config.zoo import options_misfit
 from xferpipe.zoo.anatomy import Anatomy, last_named
 from xferpipe.zoo.normalisation import StandardisedConvolution, group_norm
 
@@ -15,8 +14,7 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     """Build a torchvision model with fresh weights.
 
     Raises:
-        ValueError: torchvision has no such classification model, or it cannot have another norm or
-            block order.
+        ValueError: torchvision has no such classification model.
     """
     from torchvision import models
 
@@ -29,8 +27,6 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
             f"{', '.join(near) or 'none that begins so'}; cifar_resnet<depth> and timm:<name> are "
             "allowed too"
         )
-    if misfit := options_misfit(name, norm=spec.norm, block_order=spec.block_order):
-        raise ValueError(misfit)
     options: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         # The auxiliary classifiers return more than logits in training.

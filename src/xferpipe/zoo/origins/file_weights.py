@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.datasets.weight_files import INDEX, WeightFileError, files_of, form_of
+from xferpipe.datasets.weight_files import WeightFileError, form_of, tensor_files_of
 from xferpipe.zoo.build import build_model, replace_classifier
 from xferpipe.zoo.fitting import fit
 from xferpipe.zoo.torch_file import read_torch_file
@@ -64,9 +64,7 @@ def _read(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, obj
     """Read the tensors of all files of a path, by their place in them, and our own description."""
     groups: dict[str, dict[str, torch.Tensor]] = {}
     description: dict[str, object] = {}
-    for file in files_of(path):
-        if file.name.endswith(INDEX) and file.is_file():
-            continue
+    for file in tensor_files_of(path):
         form = form_of(file)
         if form == "torch":
             found = read_torch_file(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -12,7 +11,7 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.zoo.build import build_model
-from xferpipe.zoo.conversions import in_torchvisions_names
+from xferpipe.zoo.conversions import in_torchvisions_names, with_positions
 from xferpipe.zoo.weights import WeightsError, load_state
 
 
@@ -26,7 +25,6 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
         WeightsError: No such weights, or they are neither cached nor to be had.
     """
     from torchvision import models
-    from torchvision.models.vision_transformer import interpolate_embeddings
 
     try:
         known = models.get_model_weights(spec.architecture)
@@ -46,10 +44,7 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
     if spec.architecture in ("googlenet", "inception_v3"):
         state = {key: value for key, value in state.items() if not key.lower().startswith("aux")}
         model.transform_input = True
-    if spec.architecture.startswith("vit_"):
-        # Weights of another side than the model is built for: as they are where it is the same.
-        state = interpolate_embeddings(model.image_size, model.patch_size, OrderedDict(state))
-    load_state(model, state, origin=f"{spec.architecture} {name}")
+    load_state(model, with_positions(state, model), origin=f"{spec.architecture} {name}")
     (source, metrics), *_ = weights.meta["_metrics"].items()
     return model, {
         "recipe": name,
