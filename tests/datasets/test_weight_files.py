@@ -63,7 +63,7 @@ def onnx_model() -> bytes:
         (b"\x08\x01\x12\x04abcd", "is a TensorFlow SavedModel"),
         (b"\0\0\0\0TFL3", "is a TensorFlow Lite model"),
         (b"any\x57\xfb\x80\x8b\x24\x75\x47\xdb", "is the index of a TensorFlow checkpoint"),
-        (gzip.compress(b"weights"), "is compressed (gzip); unpack it"),
+        (gzip.compress(b"weights", mtime=0), "is compressed (gzip); unpack it"),
         (b"\0" * 257 + b"ustar\0" + b"\0" * 250, "is a tar archive; unpack it"),
         (b"weights", "is no file of weights that is known; expected safetensors"),
     ],
