@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from xferpipe.cli import named_models
 from xferpipe.cli.named_models import PACKAGES, entries_of, entry_of, usual_models
 from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.known_models import row_of
 from xferpipe.config.zoo import ZooEntry
 
 
@@ -67,6 +68,19 @@ def test_lite_stands_for_the_three_packages_under_the_names_of_the_history():
         ZooEntry.model_validate(entry)
 
 
+@pytest.mark.parametrize(
+    ("word", "weights", "side"),
+    [("dinov2", "lvd142m", 224), ("siglip", "webli", 224), ("clip", "openai", 224)],
+)
+def test_word_for_a_foundation_backbone_is_its_base_size(word, weights, side):
+    (entry,) = entry_of(word).values()
+    assert entry["name"] == weights
+    checked = ZooEntry.model_validate(entry)
+    assert ModelSpec.of(checked).image_px == side
+    assert 80e6 < row_of(checked).parameters < 100e6
+    assert entry_of(f"{entry['architecture']}.{weights}").keys() == entry_of(word).keys()
+
+
 def test_package_that_is_not_installed_says_how_to_have_it(monkeypatch):
     monkeypatch.setattr(named_models, "is_installed", lambda package: "lite2" not in package)
     assert usual_models() == ["small"]
@@ -95,7 +109,7 @@ def test_unknown_name_is_told_with_the_nearest_ones(word, meant):
 
 
 def test_name_that_is_like_none_is_told_with_what_is_expected():
-    with pytest.raises(ValueError, match="is unknown; Expected small, lite, a name of torchvision"):
+    with pytest.raises(ValueError, match="is unknown; Expected small, lite, dinov2, siglip, cl"):
         entry_of("0123")
 
 

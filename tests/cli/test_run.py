@@ -195,10 +195,9 @@ def test_ctrl_c_before_any_job_ends_in_words(here):
     assert "Traceback" not in screen
 
 
-@pytest.mark.slow
-@pytest.mark.workflow
-def test_folder_becomes_a_model_in_use(here):
-    """Without the small models' pretraining, which takes minutes: one random model in a file."""
+@pytest.fixture
+def drawn(here):
+    """Words for two models with drawn weights: pretraining the small ones takes minutes."""
     from xferpipe.config.jobs import ModelSpec
     from xferpipe.config.zoo import ZooEntry
     from xferpipe.zoo.build import build_model
@@ -208,7 +207,33 @@ def test_folder_becomes_a_model_in_use(here):
         entry = ZooEntry(architecture="cifar_resnet8", weights="random")
         model = build_model(ModelSpec.of(entry), 3, seed=seed)
         save_weights(model, here / f"drawn{seed}.safetensors")
-    models = ",".join(f"drawn{seed}.safetensors@cifar_resnet8" for seed in (0, 1))
+    return [f"drawn{seed}.safetensors@cifar_resnet8" for seed in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_folder_becomes_a_model_that_votes_and_is_a_zoo_entry_again(here, drawn):
+    asked = ("--models", drawn[0], "--image-px", "24", "--recipes", "knn", "--budget", "1")
+    told = call("run", "my photos", *asked, "--cores", "2", cwd=here)
+    assert re.search(r"^my_photos: .* drawn0 with recipe knn: test accuracy", told, re.M)
+    folder = "results/my_photos/export/my_photos/full"
+    write_photos(here / "new ones", count=10, seed=5)
+    output = ("--output", "found.parquet", "--device", "cpu")
+    call("predict", folder, "new ones", *output, cwd=here)
+    found = polars.read_parquet(here / "found.parquet")
+    right = [path.split("/")[-2] == name for path, name in found["path", "predicted"].rows()]
+    assert sum(right) >= 18
+    again = ("--models", folder, "--image-px", "24", "--recipes", "head", "--name", "again")
+    call(
+        "init", "again.yaml", "--images", "my photos", "--task", "classification", *again, cwd=here
+    )
+    call("plan", "--configfile", "again.yaml", cwd=here)
+
+
+@pytest.mark.slow
+@pytest.mark.workflow
+def test_folder_becomes_a_model_in_use(here, drawn):
+    models = ",".join(drawn)
     asked = ("--models", models, "--image-px", "24", "--recipes", "head,strong")
     told = call("run", "my photos", *asked, "--budget", "3", "--cores", "2", cwd=here)
     lines = told.splitlines()

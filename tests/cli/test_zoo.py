@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from xferpipe.cli import DONE, WRONG_INPUT, main
+from xferpipe.cli.named_models import PACKAGES
 from xferpipe.config import cached_weights, load_study
+from xferpipe.config.catalogue import listed
 
 STUDY = """\
 # Mine.
@@ -52,6 +54,18 @@ def test_models_are_listed_by_the_words_of_init(call):
     ]
 
 
+def test_models_of_packages_are_listed_and_written_by_their_word(call, path):
+    found = json.loads(call("efficientnet_lite", "--weights", "cached", "--json").out)
+    packages = [row for row in found if row["model"] in PACKAGES]
+    assert [row["licence"] for row in packages] == ["Apache 2.0"] * 3
+    assert [row["data"] for row in packages] == ["ImageNet-1k"] * 3
+    (row,) = json.loads(call("efficientnet_lite2", "--json").out)[:1]
+    assert row["model"] == "efficientnet_lite2"
+    assert row["parameters"] == listed("timm:tf_efficientnet_lite2").parameters
+    call("efficientnet_lite1", "--write", str(path))
+    assert load_study(path).zoo["lite1_imagenet"].name == PACKAGES["efficientnet_lite1"]
+
+
 def test_only_those_that_fit_are_listed(call):
     found = json.loads(call("clip", "--max-params", "90M", "--licence", "mit", "--json").out)
     assert found
@@ -82,7 +96,7 @@ def test_cached_ones_need_no_download(call, tmp_path, monkeypatch):
     cached_weights._names.cache_clear()
     found = json.loads(call("--weights", "cached", "--json").out)
     cached_weights._names.cache_clear()
-    assert [row["model"] for row in found] == ["resnet18"]
+    assert [row["model"] for row in found if row["model"] not in PACKAGES] == ["resnet18"]
 
 
 def test_models_are_written_into_a_study_beside_what_is_there(call, path):

@@ -23,6 +23,14 @@ from xferpipe.report.licences import licences_of
             "that of their source's images, non-commercial research",
         ),
         ({"weights": "random"}, "CC BY-NC-SA 4.0", "that of this target's images, CC BY-NC-SA 4.0"),
+        ({"weights": "timm", "licence": "apple-amlr"}, None, "that of the weights, apple-amlr"),
+        ({"weights": "timm", "licence": "seer-license"}, None, "that of the weights, seer-license"),
+        (
+            {"weights": "torchvision", "licence": "https://x.org/facebookresearch/SWAG/LICENSE"},
+            None,
+            "that of the weights",
+        ),
+        ({"weights": "file", "licence": "https://x.org/facebookresearch/mit"}, None, ""),
         # Letters of other words say nothing: not every NC is that of Creative Commons.
         ({"weights": "timm", "licence": "INCLUDED-1.0"}, None, ""),
     ],

@@ -1,12 +1,17 @@
 """Bad input through the real workflow: one clear error each, nothing half-written."""
 
+import subprocess
+import sys
+
 import numpy
 import polars
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from PIL import Image
 
+from xferpipe.cli import WRONG_INPUT
 from xferpipe.datasets.manifest import read_manifest
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
@@ -172,6 +177,14 @@ def test_checkpoint_of_another_architecture_lists_what_does_not_fit(finished):
         "weights": "file",
         "name": str(other),
     }
+    study = finished.directory / "foreign.yaml"
+    study.write_text(yaml.safe_dump(finished.study))
+    words = ("plan", "--configfile", study, "--directory", finished.directory)
+    plan = [sys.executable, "-c", "from xferpipe.cli import main; main()", *map(str, words)]
+    told = subprocess.run(plan, text=True, capture_output=True, check=False)
+    assert told.returncode == WRONG_INPUT
+    assert f"zoo.foreign: {other}: " in told.stderr
+    assert "Traceback" not in told.stderr
     done = finished.run("results/tiny/zoo/foreign/weights.safetensors", ok=False)
     output = done.stdout + done.stderr
     assert "other.safetensors" in output

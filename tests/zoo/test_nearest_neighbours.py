@@ -11,6 +11,8 @@ from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.surgery import Surgery
 from xferpipe.zoo.build import build_model, classifier_of, feature_dimension, outputs_of
 from xferpipe.zoo.nearest_neighbours import NearestNeighbours
+from xferpipe.zoo.origins import file_weights
+from xferpipe.zoo.parts import trunk_of
 from xferpipe.zoo.surgery import operate
 from xferpipe.zoo.weights import WeightsError, load_model, read_weights, save_weights
 
@@ -68,6 +70,22 @@ def test_model_that_votes_is_saved_and_loaded_with_its_images(tmp_path):
     images = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         assert torch.equal(model(images), again(images))
+
+
+def test_model_that_votes_is_a_zoo_entry_by_its_trunk(tmp_path):
+    model = voting()
+    save_weights(model, tmp_path / "w.safetensors")
+    found, about = file_weights.load(SPEC, str(tmp_path / "w.safetensors"))
+    assert (outputs_of(found), about["source_classes"]) == (0, None)
+    trunk = trunk_of(model)
+    assert {name: found.state_dict()[name].tolist() for name in trunk} == {
+        name: model.state_dict()[name].tolist() for name in trunk
+    }
+    # As its job writes it, and every other reads it.
+    save_weights(found, tmp_path / "entry.safetensors")
+    again = load_model(SPEC, tmp_path / "entry.safetensors")
+    operate(again, None, outputs=3, seed=0)
+    assert again(torch.zeros(2, 3, 16, 16)).shape == (2, 3)
 
 
 def test_damaged_options_of_a_vote_are_an_error(tmp_path, monkeypatch):

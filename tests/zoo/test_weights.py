@@ -10,10 +10,14 @@ from safetensors.torch import save_file
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.records import read_table
+from xferpipe.zoo.architectures.timm_models import is_projection
 from xferpipe.zoo.build import build_model, outputs_of
 from xferpipe.zoo.card import class_means, write_card
 from xferpipe.zoo.origins import file_weights, timm_weights, torchvision_weights
 from xferpipe.zoo.weights import WeightsError, load_model, load_state, save_weights
+
+#: Numbers of classes that weights of timm have: of ImageNet, its larger sets, and two others.
+LABELS = (0, 1000, 11221, 11821, 19168, 21841, 21842, 21843, 115217)
 
 
 def spec(architecture: str = "cifar_resnet8", **options) -> ModelSpec:
@@ -211,6 +215,43 @@ def test_timm_weights_are_found_beside_torchs_or_named(tmp_path, monkeypatch):
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     save_file(made.state_dict(), tmp_path / "hub/checkpoints/resnet10t.c3_in1k.safetensors")
     assert equal(timm_weights.load(bit, "c3_in1k")[0], made)
+
+
+@pytest.mark.parametrize(("outputs", "classes"), [(512, 0), (7, 7)])
+@pytest.mark.parametrize("origin", ["file", "timm's cache", "timm"])
+def test_projection_beside_texts_is_no_classifier(tmp_path, monkeypatch, outputs, classes, origin):
+    import timm
+
+    name = "vit_xsmall_patch16_clip_224"
+    clip = spec(f"timm:{name}", image_px=224)
+    made = timm.create_model(name, num_classes=outputs)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "hub/checkpoints" / f"{name}.tinyclip_yfcc15m.safetensors"
+    if origin == "timm":
+        monkeypatch.setattr("timm.create_model", lambda *_, **__: made)
+    else:
+        path.parent.mkdir(parents=True)
+        save_file(made.state_dict(), path)
+    if origin == "file":
+        found, about = file_weights.load(clip, str(path))
+    else:
+        found, about = timm_weights.load(clip, "tinyclip_yfcc15m")
+    assert outputs_of(found) == classes
+    assert about["source_classes"] == (classes or None)
+    body = {key: value for key, value in made.state_dict().items() if key[:5] != "head."}
+    assert all(torch.equal(found.state_dict()[key], value) for key, value in body.items())
+
+
+def test_every_published_width_of_a_projection_is_one_of_image_text_models():
+    """What timm publishes tells them apart: no classifier of labels is as wide."""
+    import timm
+
+    words = ("clip", "vit_pe_core_", "eva02_", "_mci")
+    for full in timm.list_pretrained():
+        width = timm.get_pretrained_cfg(full).num_classes
+        image_text = is_projection(f"timm:{full}", width)
+        assert not image_text or any(word in full for word in words), full
+        assert image_text or width in LABELS, full
 
 
 def test_card_counts_parameters_without_the_classifier(tmp_path):

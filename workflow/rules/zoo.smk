@@ -80,6 +80,8 @@ rule load_weights:
         model=RULES.models_of("load_weights"),
     conda:
         "../envs/xferpipe.yaml"
+    # First of all that can run: weights that do not fit are told before hours of other jobs.
+    priority: 1
     threads: RULES.threads("load_weights")
     resources:
         **RULES.resources("load_weights"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xferpipe.cli.named_models import LITE, PACKAGES, SMALL, entries_of
+from xferpipe.cli.named_models import FOUNDATIONS, LITE, PACKAGES, SMALL, entries_of
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.known_models import row_of
 from xferpipe.config.zoo import ZooEntry
@@ -167,6 +167,17 @@ def recipes_of(task: str, wanted: Sequence[str] | None) -> dict[str, Any]:
     return {name: dict(known[name]) for name in known if name in (wanted or usual)}
 
 
+def usual_recipes(task: str, models: Sequence[str]) -> list[str]:
+    """Return the recipes of a first study where nobody names some.
+
+    Of foundation backbones alone they are the presets made for these: training a vision transformer
+    at the rates of a convolutional network forgets what it knows.
+    """
+    return list(
+        _BY_NAME[task] if set(models) <= {*FOUNDATIONS} and _BY_NAME[task] else _RECIPES[task]
+    )
+
+
 def dataset_of(images: Path, reader: str, models: Sequence[str], px: int | None) -> dict[str, Any]:
     """Return the block of a data set.
 
@@ -240,7 +251,7 @@ def content(
         task: classification or retrieval.
         training_images: How many of the images are no test images.
         models: Words for the models, see `named_models`.
-        recipes: Names of the recipes; None: all of the task.
+        recipes: Names of the recipes; None: the usual ones of the task and the models.
         budget: What the race may cost; None: everything is run.
         seeds: Runs of each model and recipe; None: as many as the race needs, up to 3, or 2.
         image_px: Side in pixels that was asked for; None: it follows from the models.
@@ -269,7 +280,7 @@ def content(
     study["targets"] = {name: target}
     if small:
         study["pretraining_recipes"] = {"upstream": dict(_PRETRAINING)}
-    study["finetuning_recipes"] = recipes_of(task, recipes)
+    study["finetuning_recipes"] = recipes_of(task, recipes or usual_recipes(task, models))
     study["zoo"] = zoo
     if budget is None:
         grid = {"recipes": list(study["finetuning_recipes"]), "seeds": list(range(seeds or SEEDS))}

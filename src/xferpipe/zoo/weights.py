@@ -166,7 +166,7 @@ def describe(
             classifier_of(model).make_room(images)
         except (TypeError, ValueError) as error:
             raise WeightsError(
-                f"{origin}: its k-NN options {knn} are damaged ({error}); delete it to rebuild it"
+                f"{origin}: its k-NN options {knn} are damaged ({error}); make the file again"
             ) from None
     if description.get("transform_input"):
         # A flag and no tensor: published weights of GoogLeNet and Inception want other means and

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
+from xferpipe.config.catalogue import TIMM
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.nearest import suggestion
 from xferpipe.zoo.anatomy import Anatomy, last_named
+
+#: Widths of the projections into a space shared with texts that timm's image-text models (CLIP and
+#: its kind) have in the place of a classifier.
+_PROJECTIONS = (384, 512, 640, 768, 1024, 1152, 1280)
 
 
 def build(spec: ModelSpec, outputs: int) -> nn.Module:
@@ -17,7 +22,7 @@ def build(spec: ModelSpec, outputs: int) -> nn.Module:
     """
     import timm
 
-    name = spec.architecture.removeprefix("timm:")
+    name = spec.architecture.removeprefix(TIMM)
     if not timm.is_model(name):
         near = suggestion(name, timm.list_models())
         raise ValueError(f"unknown architecture 'timm:{name}'{near}; see timm.list_models()")
@@ -32,9 +37,25 @@ def side_option(spec: ModelSpec) -> dict[str, int]:
     """
     import timm
 
-    config = timm.get_pretrained_cfg(spec.architecture.removeprefix("timm:"))
+    config = timm.get_pretrained_cfg(spec.architecture.removeprefix(TIMM))
     fixed = config is not None and config.fixed_input_size
     return {"img_size": spec.image_px} if fixed and spec.image_px is not None else {}
+
+
+def is_projection(architecture: str, outputs: int) -> bool:
+    """Tell whether what stands in a classifier's place is an image-text model's projection.
+
+    Args:
+        architecture: `timm:<name>`; of other families there is none.
+        outputs: Width of it.
+    """
+    if outputs not in _PROJECTIONS or not architecture.startswith(TIMM):
+        return False
+    import timm
+
+    name = architecture.removeprefix(TIMM).partition(".")[0]
+    published = [timm.get_pretrained_cfg(full) for full in timm.list_pretrained(f"{name}.*")]
+    return outputs in [config.num_classes for config in published]
 
 
 def anatomy(model: nn.Module, architecture: str) -> Anatomy:

@@ -10,6 +10,7 @@ from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.datasets.weight_files import WeightFileError, form_of, tensor_files_of
+from xferpipe.zoo.architectures.timm_models import is_projection
 from xferpipe.zoo.build import build_model, replace_classifier
 from xferpipe.zoo.fitting import fit
 from xferpipe.zoo.torch_file import read_torch_file
@@ -43,6 +44,9 @@ def load(
     except WeightFileError as error:
         raise WeightsError(str(error)) from None
     model = build_model(spec, 1)
+    # A vote of its training images is no classifier of a source: the trunk alone is taken.
+    surgery = description.get("surgery", {})
+    description = description | {"surgery": {k: v for k, v in surgery.items() if k != "knn"}}
     describe(model, description, origin=name)
     found = fit(
         groups,
@@ -55,9 +59,13 @@ def load(
     )
     for note in found.notes:
         log.info("%s: %s", name, note)
-    replace_classifier(model, found.outputs)
-    load_state(model, found.state, origin=name, classifier=found.outputs > 0)
-    return model, {"source_classes": found.outputs or None}
+    classes = found.outputs
+    if is_projection(spec.architecture, classes):
+        log.info("%s: its last layer projects beside texts: the model has no classes", name)
+        classes = 0
+    replace_classifier(model, classes)
+    load_state(model, found.state, origin=name, classifier=classes > 0)
+    return model, {"source_classes": classes or None}
 
 
 def _read(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, object]]:

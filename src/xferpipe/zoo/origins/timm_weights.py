@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.zoo.architectures.timm_models import side_option
+from xferpipe.zoo.architectures.timm_models import is_projection, side_option
 from xferpipe.zoo.build import build_model
 from xferpipe.zoo.origins import file_weights
 from xferpipe.zoo.weights import WeightsError, load_state
@@ -37,7 +37,8 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
     about: dict[str, object] = {"recipe": name}
     file = Path(torch.hub.get_dir()) / "checkpoints" / f"{full}.safetensors"
     if file.exists():
-        return file_weights.load(spec, str(file))[0], about
+        model, found = file_weights.load(spec, str(file))
+        return model, about | found
     try:
         # timm resamples the position embedding where the side is another.
         made = timm.create_model(full, pretrained=True, **side_option(spec))
@@ -46,7 +47,8 @@ def load(spec: ModelSpec, name: str) -> tuple[nn.Module, dict[str, object]]:
             f"{full}: not in timm's cache, and it cannot be fetched ({type(error).__name__}); "
             f"download its model.safetensors on another machine and put it at {file}"
         ) from None
-    model = build_model(spec, made.num_classes)
-    # Many models that learned without labels, as DINOv2, have no classifier.
-    load_state(model, made.state_dict(), origin=full, classifier=made.num_classes > 0)
-    return model, about | {"source_classes": made.num_classes or None}
+    # Models that learned without labels have no classifier, as DINOv2, or a projection, as CLIP.
+    classes = 0 if is_projection(spec.architecture, made.num_classes) else made.num_classes
+    model = build_model(spec, classes)
+    load_state(model, made.state_dict(), origin=full, classifier=classes > 0)
+    return model, about | {"source_classes": classes or None}
