@@ -78,10 +78,10 @@ rule load_weights:
         RULES.benchmark("load_weights")
     wildcard_constraints:
         model=RULES.models_of("load_weights"),
-    conda:
-        "../envs/xferpipe.yaml"
     # First of all that can run: weights that do not fit are told before hours of other jobs.
     priority: 1
+    conda:
+        "../envs/xferpipe.yaml"
     threads: RULES.threads("load_weights")
     resources:
         **RULES.resources("load_weights"),

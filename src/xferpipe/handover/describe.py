@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import torch
 from torch import nn
 
 from xferpipe.config.jobs import ModelSpec
-from xferpipe.config.zoo import ZooEntry, file_options
+from xferpipe.config.zoo import ZooEntry
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import Fit
 from xferpipe.handover.bundle import CONFIG, Preprocessing, read_bundle
 from xferpipe.handover.predict import passes
+from xferpipe.zoo.origins import load
 
 #: Columns of a manifest that a file of features keeps where they hold anything.
 KEPT = ("path", "split", "label", "class_name", "identity", "camera")
@@ -45,8 +45,7 @@ def opened(
     (content,) = entries.values()
     checked = ZooEntry.model_validate(dict(content))
     spec = ModelSpec.of(checked)
-    origin = importlib.import_module(f"xferpipe.zoo.origins.{checked.weights}_weights")
-    network, _ = origin.load(spec, checked.name, **file_options(checked))
+    network, _ = load(checked, spec)
     how = Preprocessing(
         decoded_px=px,
         fit=fit,
