@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy
 import pytest
 from PIL import Image
@@ -81,6 +83,13 @@ def test_percentiles_leave_a_hot_pixel_out():
 )
 def test_window_at_the_edges_of_its_types(values, window, expected):
     assert in_window(values, Decoding(window=window))[0].tolist() == expected
+
+
+def test_signalling_nan_is_no_warning():
+    values = numpy.array([[0x7F800001, 0, 0x3F800000]], dtype=numpy.uint32).view(numpy.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert in_window(values, Decoding(window="min_max")).tolist() == [[0, 0, 255]]
 
 
 def test_float_image_without_a_finite_value_is_refused(tmp_path):

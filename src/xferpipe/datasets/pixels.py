@@ -102,10 +102,11 @@ def in_window(values: numpy.ndarray, how: Decoding) -> numpy.ndarray:
     low, high = _window(values, how)
     if not low < high:
         return numpy.zeros(values.shape, dtype=numpy.uint8)
-    # float64: the ends of int32 or float32 may be further apart than these can tell.
-    scaled = values.astype(numpy.float64)
-    scaled -= low
-    scaled *= 255 / (high - low)
+    with numpy.errstate(invalid="ignore"):  # NaN and infinities are answered below.
+        # float64: the ends of int32 or float32 may be further apart than these can tell.
+        scaled = values.astype(numpy.float64)
+        scaled -= low
+        scaled *= 255 / (high - low)
     numpy.nan_to_num(scaled, copy=False, nan=0, posinf=255, neginf=0)
     return numpy.rint(scaled.clip(0, 255, out=scaled), out=scaled).astype(numpy.uint8)
 
