@@ -466,6 +466,57 @@ def test_init_existing_study_is_not_replaced_without_force(run, photos, tmp_path
     assert run("init", tmp_path / "s.yaml", *arguments, "--force")[0] == DONE
 
 
+def test_init_decodes_every_image_and_tells_all_that_cannot_be_read(run, photos, tmp_path):
+    """The damage lies between sound ends: only decoding finds it."""
+    for i in range(7):
+        path = photos / "oak" / f"{i}.png"
+        content = bytearray(path.read_bytes())
+        start = content.index(b"IDAT") + 10
+        content[start : start + 40] = bytes(40)
+        path.write_bytes(content)
+    arguments = ("--images", photos, "--task", "classification", "--models", "small")
+    code, _, err = run("init", tmp_path / "s.yaml", *arguments)
+    assert code == WRONG_INPUT
+    assert "7 of 36 image files cannot be decoded" in err
+    assert err.count("oak/") == 5
+    assert "Traceback" not in err
+    listed = tmp_path / "s_unreadable.csv"
+    assert f"and 2 more, listed in {listed}" in err
+    rows = listed.read_text().splitlines()
+    assert rows[0] == "path,reason"
+    assert [row.split(",")[0] for row in rows[1:]] == [
+        str(photos / f"oak/{i}.png") for i in range(7)
+    ]
+    assert not (tmp_path / "s.yaml").exists()
+    assert "--skip-unreadable" in err
+    code, out, err = run("init", tmp_path / "s.yaml", *arguments, "--skip-unreadable")
+    assert code == DONE
+    assert "classes    3: ash (12), birch tree (12), oak (5)" in out
+    assert "note: 7 images are left out, as they cannot be decoded: oak/0.png (" in err
+    assert load_study(tmp_path / "s.yaml").datasets["photos"].unreadable == "skip"
+
+
+def test_init_names_the_classes_and_tells_what_is_odd_of_the_files(run, photos, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 9)).save(photos / "oak" / "turned.jpg", exif=exif)
+    (photos / "ash" / "12.png").write_bytes((photos / "oak" / "3.png").read_bytes())
+    (photos / "ash" / "labels.txt").write_text("ash")
+    arguments = ("--images", photos, "--task", "classification", "--models", "small")
+    code, out, err = run("init", tmp_path / "s.yaml", *arguments)
+    assert code == DONE
+    assert "classes    3: ash (13), birch tree (12), oak (13)" in out
+    assert "note: 1 image is turned as its EXIF tag says: oak/turned.jpg" in err
+    assert "note: 1 file is among the images and not read, as" in err
+    assert "1 picture is in more than one class: ash/12.png = oak/3.png" in err.replace(
+        "oak/3.png = ash/12.png", "ash/12.png = oak/3.png"
+    )
+    code, out, _ = run("init", tmp_path / "t.yaml", *arguments, "--json")
+    facts = json.loads(out)
+    assert facts["images_of_classes"] == {"ash": 13, "birch tree": 12, "oak": 13}
+    assert len(facts["findings"]) >= 3
+
+
 def test_init_bad_image_names_the_file(run, photos, tmp_path):
     (photos / "oak" / "0.png").write_bytes(b"")
     arguments = ("--images", photos, "--task", "classification", "--models", "small")

@@ -50,9 +50,9 @@ def listing(tmp_path):
     """Return a function that runs the manifest stage and reads the manifest back."""
 
     def run(dataset, *, root: Path | None = None, seed: int = 0) -> polars.DataFrame:
-        output = tmp_path / "manifest.parquet"
-        manifest(ManifestJob(name="set", dataset=dataset, seed=seed), root=root, manifest=output)
-        return read_manifest(output)
+        files = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "findings")}
+        manifest(ManifestJob(name="set", dataset=dataset, seed=seed), root=root, **files)
+        return read_manifest(files["manifest"])
 
     return run
 

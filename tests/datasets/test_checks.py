@@ -9,7 +9,7 @@ import pytest
 
 from xferpipe.config.datasets import ImageFolder
 from xferpipe.config.jobs import ManifestJob, PackJob
-from xferpipe.datasets import checks, decoding
+from xferpipe.datasets import checks, inspection
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
@@ -113,7 +113,12 @@ def listed_and_packed(root, tmp_path):
     """Run both stages; the files they leave are those the caller looks for."""
     dataset = ImageFolder(root=root, image_px=8)
     output = tmp_path / "out" / "manifest.parquet"
-    manifest(ManifestJob(name="set", dataset=dataset, seed=0), root=root, manifest=output)
+    manifest(
+        ManifestJob(name="set", dataset=dataset, seed=0),
+        root=root,
+        manifest=output,
+        findings=output.with_name("findings.parquet"),
+    )
     pack(
         PackJob(dataset=dataset, seed=0),
         manifest=output,
@@ -130,7 +135,7 @@ def test_pack_truncated_jpeg_names_the_file_and_leaves_nothing(image_tree, tmp_p
         DatasetError, match=rf"{re.escape(str(broken))}: .*truncated.*copy it again"
     ):
         listed_and_packed(root, tmp_path)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["manifest.parquet"]
+    assert not (tmp_path / "out").exists()
 
 
 def test_pack_truncated_jpeg_is_an_error_even_when_pil_was_told_to_accept_it(
@@ -180,10 +185,10 @@ def test_manifest_unpacked_file_with_bytes_after_its_end_is_good(image_tree, lis
     assert len(listing(ImageFolder(root=root, image_px=8, pack=False), root=root)) == 10
 
 
-def test_check_whole_good_files_are_not_decoded(image_tree, monkeypatch):
-    root = image_tree({"a": 3}, suffix=".jpg")
-    monkeypatch.setattr(decoding, "decode", lambda *_: pytest.fail("decoded"))
-    decoding.check_whole(sorted((root / "a").iterdir()))
+def test_manifest_good_files_are_not_decoded(image_tree, listing, monkeypatch):
+    root = image_tree({"a": 3, "b": 3}, suffix=".jpg")
+    monkeypatch.setattr(inspection, "decode", lambda *_: pytest.fail("decoded"))
+    assert len(listing(ImageFolder(root=root), root=root)) == 6
 
 
 def test_pack_text_named_as_an_image_is_named(image_tree, tmp_path):
@@ -198,22 +203,13 @@ def test_pack_file_gone_since_the_manifest_is_named(image_tree, tmp_path, listin
     dataset = ImageFolder(root=root, image_px=8)
     listing(dataset, root=root)
     (root / "a" / "003.png").unlink()
-    with pytest.raises(DatasetError, match=r"003\.png: missing file; restore it"):
+    with pytest.raises(DatasetError, match=r"003\.png: missing file .*; restore it"):
         pack(
             PackJob(dataset=dataset, seed=0),
             manifest=tmp_path / "manifest.parquet",
             root=root,
             images=tmp_path / "images.npy",
         )
-
-
-def test_check_files_missing_and_hollow_files_are_counted(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"x")
-    (tmp_path / "b.png").touch()
-    with pytest.raises(DatasetError, match=r"missing file .*c\.png \(2 of 3 listed"):
-        checks.check_files(["a.png", "c.png", "d.png"], tmp_path, where="set")
-    with pytest.raises(DatasetError, match=r"b\.png has no bytes \(1 such"):
-        checks.check_files(["a.png", "b.png"], tmp_path, where="set")
 
 
 @pytest.mark.parametrize("twin", ["one.jpg", "one.PNG", "One.png"])

@@ -148,6 +148,11 @@ def test_fingerprint_folder_linked_into_itself_ends(tree, mark):
     (tree / "a" / "loop").symlink_to(tree)
     assert mark(tree) == before
     (tree / "a" / "more").symlink_to(tree / "b")
+    assert mark(tree) == before, "every folder is read once"
+    other = tree.parent / "other"
+    other.mkdir()
+    (other / "9.jpg").write_bytes(b"more")
+    (tree / "a" / "other").symlink_to(other)
     assert mark(tree) != before
 
 

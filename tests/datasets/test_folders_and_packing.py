@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from xferpipe.config.datasets import Digits, Generated, ImageFolder
+from xferpipe.config.decoding import Decoding
 from xferpipe.config.jobs import PackJob
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.datasets.decoding import fitted
 from xferpipe.datasets.images import open_images
+from xferpipe.datasets.pixels import fitted
 from xferpipe.datasets.readers import reader_module
 from xferpipe.stages.pack import pack
 
@@ -29,7 +30,7 @@ def test_image_folder_flat_is_labelled_by_sorted_folders_and_split(image_tree, l
     assert rows["path"].to_list() == sorted(rows.head(24)["path"]) + sorted(rows.tail(6)["path"])
 
 
-@pytest.mark.parametrize("validation", ["val", "validation", "Val"])
+@pytest.mark.parametrize("validation", ["val", "validation", "Val", "valid", "dev"])
 def test_image_folder_split_folders_are_the_splits(image_tree, listing, validation):
     root = image_tree(
         {f"{split}/{name}": 3 for split in ("train", validation, "test") for name in "ab"}
@@ -147,7 +148,7 @@ def test_fitted_any_mode_becomes_three_channels(mode):
         image = Image.fromarray(grey.astype(numpy.uint16) * 257)
     else:
         image = Image.fromarray(grey).convert("RGB").convert(mode)
-    pixels = fitted(image, 8, "crop")
+    pixels = fitted(image, 8, "crop", Decoding(window="full"))
     assert pixels.shape == (3, 8, 8)
     if mode in ("L", "LA", "RGBA", "I;16"):
         assert (pixels == grey).all()

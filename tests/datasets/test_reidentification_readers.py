@@ -38,7 +38,8 @@ def read(reader, root, **changes):
 
 def manifest_of(reader, root, tmp_path):
     job = ManifestJob(name="cars", dataset=DATASETS[reader], seed=0)
-    manifest(job, root=root, manifest=tmp_path / "manifest.parquet")
+    files = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "findings")}
+    manifest(job, root=root, **files)
     return read_manifest(tmp_path / "manifest.parquet")
 
 
@@ -263,5 +264,5 @@ def test_vehicleid_missing_list_names_those_there(written):
 def test_manifest_listed_image_that_is_missing_is_named(written, tmp_path):
     root = written("vehicleid")
     (root / "image/0000007.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"missing file .*0000007\.jpg"):
+    with pytest.raises(DatasetError, match=r"0000007\.jpg: missing file \(1 of 42 .*restore it"):
         manifest_of("vehicleid", root, tmp_path)

@@ -124,7 +124,11 @@ def test_pack_truncated_jpeg_of_a_table_is_named_and_never_hangs(tmp_path, listi
     (tmp_path / "d.jpg").write_bytes(whole[: len(whole) // 2])
     polars.DataFrame(REID).write_csv(tmp_path / "images.csv")
     dataset = ImageTable(path=tmp_path / "images.csv", root=tmp_path)
+    with pytest.raises(DatasetError, match=r"d\.jpg: cannot be decoded"):
+        listing(dataset, root=tmp_path)
+    (tmp_path / "d.jpg").write_bytes(whole)
     listing(dataset, root=tmp_path)
+    (tmp_path / "d.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DatasetError, match=r"d\.jpg: cannot be decoded"):
         pack(
             PackJob(dataset=dataset, seed=0),

@@ -80,7 +80,12 @@ def done(tmp_path_factory):
     data = {}
     for name in ("letters", "shapes"):
         table, packed = folder / f"{name}.parquet", folder / f"{name}.npy"
-        manifest(jobs("manifest", name), root=None, manifest=table)
+        manifest(
+            jobs("manifest", name),
+            root=None,
+            manifest=table,
+            findings=table.with_name("findings.parquet"),
+        )
         pack(jobs("pack", name), manifest=table, root=None, images=packed)
         data[name] = {"manifest": table, "images": packed, "root": None}
     weights = {}

@@ -33,7 +33,12 @@ def prepared(tmp_path_factory):
         root = folder / reader
         write(reader, BLOCK, root, 0)
         rows = folder / f"{reader}.parquet"
-        manifest(ManifestJob(name=reader, dataset=dataset, seed=0), root=root, manifest=rows)
+        manifest(
+            ManifestJob(name=reader, dataset=dataset, seed=0),
+            root=root,
+            manifest=rows,
+            findings=rows.with_name("findings.parquet"),
+        )
         pack(
             PackJob(dataset=dataset, seed=0),
             manifest=rows,

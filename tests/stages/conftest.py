@@ -58,7 +58,12 @@ class Stages:
         """Return the arguments that name a data set; its files are made once."""
         listed, packed = self.data / f"{name}.parquet", self.data / f"{name}.npy"
         if not listed.exists():
-            manifest(self.jobs("manifest", name), root=None, manifest=listed)
+            manifest(
+                self.jobs("manifest", name),
+                root=None,
+                manifest=listed,
+                findings=listed.with_name("findings.parquet"),
+            )
             pack(self.jobs("pack", name), manifest=listed, root=None, images=packed)
         return {"manifest": listed, "images": packed, "root": None}
 

@@ -51,7 +51,12 @@ def tuned(stages, cars):
         listed, packed = folder / "rows.parquet", folder / "images.npy"
         if not packed.exists():
             write("veri776", study.datasets["cars"].generate, folder / "root", 0)
-            manifest(job_of(study, "manifest", "cars"), root=folder / "root", manifest=listed)
+            manifest(
+                job_of(study, "manifest", "cars"),
+                root=folder / "root",
+                manifest=listed,
+                findings=folder / "findings.parquet",
+            )
             pack(
                 job_of(study, "pack", "cars"),
                 manifest=listed,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xferpipe.cli import look
-from xferpipe.cli.options import AsJson, Device, Threads
+from xferpipe.cli.options import AsJson, Device, SkipUnreadable, Threads
 
 #: Side of the images for a model that takes any.
 _PX = 224
@@ -30,6 +30,7 @@ def features(
         int | None,
         typer.Option(min=8, max=1024, help="Side in pixels; unset: 224, or what the model needs."),
     ] = None,
+    skip_unreadable: SkipUnreadable = False,
     device: Device = "auto",
     threads: Threads = 2,
     as_json: AsJson = False,
@@ -43,9 +44,10 @@ def features(
     from xferpipe.cli.first_study import reader_of
     from xferpipe.cli.named_models import entry_of
     from xferpipe.config.jobs import ManifestJob
+    from xferpipe.datasets.file_findings import file_findings
     from xferpipe.handover.describe import described, opened
     from xferpipe.records import atomic_path
-    from xferpipe.stages.manifest import rows_of
+    from xferpipe.stages.manifest import listing
     from xferpipe.training.compute import prepare
 
     if not images.exists():
@@ -56,10 +58,14 @@ def features(
     image_px = image_px or _usual_px(model)
     with look.progress("reading the images", quiet=as_json) as progress:
         dataset = {"reader": reader, "image_px": image_px, **place}
+        if skip_unreadable:
+            dataset["unreadable"] = "skip"
         job = ManifestJob.model_validate({"name": "images", "dataset": dataset, "seed": 0})
-        network, how = opened(model, entry_of, px=image_px, fit=job.dataset.fit)
+        read_as = {"fit": job.dataset.fit, "decoding": job.dataset.decoding}
+        network, how = opened(model, entry_of, px=image_px, **read_as)
         root = place["root"]
-        rows = rows_of(job, root, tested=False)
+        listed = listing(job, root, tested=False, progress=progress)
+        rows = listed.rows
         found = described(network, how, rows, root, prepare(device, threads), progress)
     written = {output: found}
     if found["split"].is_in(["query", "gallery"]).any():
@@ -77,6 +83,8 @@ def features(
         return
     for path, part in written.items():
         typer.echo(f"{path}: {part.height} images, {width} features")
+    for note in file_findings(listed.findings, job.dataset):
+        look.say(f"note: {note}")
 
 
 def _usual_px(model: str) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from xferpipe.cli import look
-from xferpipe.cli.options import AsJson
+from xferpipe.cli.options import AsJson, SkipUnreadable
 from xferpipe.console.words import program
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ ImagePx = Annotated[
     ),
 ]
 
+#: Classes that are named where a study is written.
+_CLASSES = 20
+
 _HEAD = """\
 # A study of your own images, written by `xferpipe init`; docs/configuration.md explains every key.
 #
@@ -83,6 +89,7 @@ def init(
             min=1, max=20, help="Runs of each model and recipe; unset: as many as needed."
         ),
     ] = None,
+    skip_unreadable: SkipUnreadable = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing study.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -104,8 +111,9 @@ def init(
         usual = usual_task(images, reader_of(images))
         task = _ask("task", "classification or retrieval?", usual)
     models = models or _ask("models", "Which models?", ",".join(usual_models()))
-    options = Options(task, models, recipes, budget, name, image_px, seeds)
-    study, facts = first_study(images, options, quiet=as_json)
+    options = Options(task, models, recipes, budget, name, image_px, seeds, skip_unreadable)
+    with listed_beside(output):
+        study, facts = first_study(images, options, quiet=as_json)
     write(study, images, output)
     facts = {"study": str(output), **facts}
     if as_json:
@@ -128,6 +136,7 @@ class Options:
         name: Name of the study.
         image_px: Side in pixels.
         seeds: Runs of each model and recipe.
+        skip_unreadable: Leave out images that cannot be decoded.
     """
 
     task: str | None = None
@@ -137,6 +146,32 @@ class Options:
     name: str | None = None
     image_px: int | None = None
     seeds: int | None = None
+    skip_unreadable: bool = False
+
+
+@contextlib.contextmanager
+def listed_beside(study: Path) -> Iterator[None]:
+    """Write all images that cannot be decoded to a table beside the study, and name it.
+
+    Raises:
+        UnreadableImages: There are more than the message names.
+    """
+    from xferpipe.datasets.unreadable import NAMED, UnreadableImages
+    from xferpipe.records import atomic_path
+
+    try:
+        yield
+    except UnreadableImages as error:
+        if len(error.problems) <= NAMED:
+            raise
+        place = study.with_name(f"{study.stem}_unreadable.csv")
+        with atomic_path(place) as temporary, temporary.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["path", "reason"])
+            rows.writerows((problem.path, problem.reason) for problem in error.problems)
+        raise UnreadableImages(
+            error.problems, of=error.of, where=error.where, all_in=str(place)
+        ) from None
 
 
 def found_images(given: Path | str) -> Path:
@@ -168,7 +203,7 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     from xferpipe.config import load_study
     from xferpipe.config.jobs import ManifestJob
     from xferpipe.datasets.findings import findings
-    from xferpipe.stages.manifest import rows_of
+    from xferpipe.stages.manifest import listing
 
     reader = first.reader_of(images)
     task = options.task or first.usual_task(images, reader)
@@ -185,10 +220,13 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     first.recipes_of(task, recipes)
     models = first.words_of(options.models) if options.models else usual_models()
     dataset = first.dataset_of(images, reader, models, options.image_px)
-    with look.progress("reading the images", quiet=quiet):
+    if options.skip_unreadable:
+        dataset["unreadable"] = "skip"
+    with look.progress("reading the images", quiet=quiet) as progress:
         job = ManifestJob.model_validate({"name": name, "dataset": dataset, "seed": 0})
-        rows = rows_of(job, Path(dataset["root"]))
-        found = _facts(rows) | {"findings": findings(job.dataset, rows)}
+        listed = listing(job, Path(dataset["root"]), whole=True, progress=progress)
+        odd = findings(job.dataset, listed.rows, listed.findings)
+        found = _facts(listed.rows) | {"findings": odd}
     with look.progress("looking up models", quiet=quiet):
         study = first.content(
             name=name,
@@ -259,11 +297,23 @@ def _facts(rows: polars.DataFrame) -> dict:
     import polars
 
     training = rows.filter(polars.col("split") == "train")
+    sizes = rows.group_by("class_name", "label").len().sort("label").select("class_name", "len")
+    has_queries = (rows["split"] == "query").any()
     return {
         "images": rows.height,
         "splits": dict(rows["split"].value_counts(sort=True).rows()),
         "classes": training["class_name"].n_unique(),
+        "images_of_classes": {} if has_queries else dict(sizes.rows()),
     }
+
+
+def _counted(facts: dict) -> str:
+    """Return the classes with their images; identities are numbers that say nothing."""
+    if not facts["images_of_classes"]:
+        return ""
+    named = [f"{name} ({count:,})" for name, count in facts["images_of_classes"].items()]
+    more = f" and {len(named) - _CLASSES} more" if len(named) > _CLASSES else ""
+    return f": {', '.join(named[:_CLASSES])}{more}"
 
 
 def tell(facts: dict) -> None:
@@ -274,7 +324,7 @@ def tell(facts: dict) -> None:
     if facts["budget"] is not None:
         runs = f"a race of at most {facts['budget']} of fine-tuning, among {runs}"
     typer.echo(f"images     {facts['images']} ({splits})")
-    typer.echo(f"{kind:<10} {facts['classes']}")
+    typer.echo(f"{kind:<10} {facts['classes']}{_counted(facts)}")
     typer.echo(f"models     {len(facts['models'])}: {', '.join(facts['models'])}")
     typer.echo(f"recipes    {len(facts['recipes'])}: {', '.join(facts['recipes'])}")
     typer.echo(f"runs       {runs}")

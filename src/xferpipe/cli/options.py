@@ -25,4 +25,10 @@ Smoke = Annotated[bool, typer.Option(help="The study's smoke form.")]
 UseConda = Annotated[bool, typer.Option(help="The study runs with --use-conda.")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where it computes.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads that it computes with.")]
+SkipUnreadable = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable", help="Leave out images that cannot be decoded, and list them."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]

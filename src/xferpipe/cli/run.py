@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import typer
 
 from xferpipe.cli import DONE, INTERRUPTED
 from xferpipe.cli.init import BudgetText, ImagePx, Models, Options, Recipes, Task
+from xferpipe.cli.options import SkipUnreadable
 
 if TYPE_CHECKING:
     from xferpipe.config.study import Study
@@ -35,6 +37,7 @@ def run(
     study: Annotated[
         Path | None, typer.Option(help="Study to write, or to go on with; unset: NAME.yaml.")
     ] = None,
+    skip_unreadable: SkipUnreadable = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would run; write nothing.")
     ] = False,
@@ -52,13 +55,16 @@ def run(
     from xferpipe.cli.snakefile import own_snakefile
 
     images = init.found_images(images)
-    options = Options(task, models, recipes, budget, name, image_px)
+    options = Options(
+        task, models, recipes, budget, name, image_px, skip_unreadable=skip_unreadable
+    )
     path = study or Path(f"{name or study_name(images)}.yaml")
     workflow = own_snakefile()
     if path.exists():
         check_options(path, images, options)
     else:
-        content, facts = init.first_study(images, options, quiet=False)
+        with contextlib.nullcontext() if dry_run else init.listed_beside(path):
+            content, facts = init.first_study(images, options, quiet=False)
         if dry_run:
             with tempfile.TemporaryDirectory() as folder:
                 planned = Path(folder) / path.name
@@ -139,6 +145,9 @@ def _compared(
         yield "--task", f"targets.{target}.task", about.task, options.task
     if options.image_px is not None:
         yield "--image-px", f"{where}.image_px", dataset.image_px, options.image_px
+    if options.skip_unreadable:
+        held = getattr(dataset, "unreadable", "error")
+        yield "--skip-unreadable", f"{where}.unreadable", held, "skip"
     race = next(iter(study.choose), None)
     if options.budget is not None:
         asked = first.budget_of(options.budget)

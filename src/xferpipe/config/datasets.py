@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from xferpipe.config.base import Block, Place, place_fields
+from xferpipe.config.decoding import USUAL, Decoding
 
 
 class DatasetBlock(Block):
@@ -31,6 +38,11 @@ class DatasetBlock(Block):
         None, ge=1, description="Keep at most this many images of a class and split (seeded)."
     )
     licence: str | None = Field(None, description="Licence of the images, shown beside results.")
+
+    @property
+    def read_as(self) -> Decoding:
+        """What image files are read as; without meaning for images that are none."""
+        return USUAL
 
     def class_sizes(self) -> dict[str, int] | None:
         """Return the images of each class, all splits together, where the study alone tells."""
@@ -58,6 +70,31 @@ class PackedOnly(DatasetBlock):
     """Images that are no files: there is nothing to decode in every epoch."""
 
     pack: Literal[True] = Field(True, description="These images are no files: always packed.")
+
+
+class FilesBlock(DatasetBlock):
+    """What data sets of image files have."""
+
+    decoding: Decoding = Field(USUAL, description="What the files are read as.")
+    unreadable: Literal["error", "skip"] = Field(
+        "error",
+        description="Files that cannot be decoded: `error` lists them and stops; `skip` leaves "
+        "them out and records each with the reason, and decodes every file once more to find them.",
+    )
+
+    @property
+    def read_as(self) -> Decoding:
+        """What image files are read as."""
+        return self.decoding
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what changes nothing: it would change the key of every job on the images."""
+        content = plain(self)
+        for name in ("decoding", "unreadable"):
+            if getattr(self, name) == type(self).model_fields[name].default:
+                content.pop(name, None)
+        return content
 
 
 #: Images of each digit in the UCI set.
@@ -123,7 +160,7 @@ class RandomClasses(Block):
     seed: int = Field(0, ge=0, description="Seed of the draw; the study's seed has no part in it.")
 
 
-class NamedClasses(DatasetBlock):
+class NamedClasses(FilesBlock):
     """A data set that may be cut to some of its classes."""
 
     classes: tuple[str, ...] | RandomClasses | None = Field(
@@ -143,7 +180,7 @@ class NamedClasses(DatasetBlock):
 
 
 class ImageFolder(NamedClasses):
-    """One folder per class, with or without train/validation/test folders above them."""
+    """One folder per class, with or without train, validation and test folders above them."""
 
     reader: Literal["image_folder"] = "image_folder"
     root: Place = Field(description="Folder that holds the class folders or the split folders.")
@@ -197,7 +234,7 @@ class GeneratedVehicles(Block):
     image_px: int = Field(32, ge=16, le=512, description="Side in pixels of the written JPEGs.")
 
 
-class ReidentificationBlock(DatasetBlock):
+class ReidentificationBlock(FilesBlock):
     """What the re-identification layouts share."""
 
     fit: Literal["crop", "stretch"] = Field(

@@ -7,6 +7,8 @@ import polars
 from xferpipe.config.datasets import Dataset
 from xferpipe.datasets import reidentification
 from xferpipe.datasets.checks import LABELLED_SPLITS, listed
+from xferpipe.datasets.copies import copy_findings
+from xferpipe.datasets.file_findings import file_findings
 from xferpipe.datasets.readers import reader_module
 
 #: Fewer training images than this in a class leave next to nothing after the hold-outs.
@@ -15,13 +17,21 @@ FEW_IMAGES = 10
 _UNEVEN = 5
 
 
-def findings(dataset: Dataset, rows: polars.DataFrame) -> list[str]:
+def findings(
+    dataset: Dataset, rows: polars.DataFrame, files: polars.DataFrame | None = None
+) -> list[str]:
     """Say what is odd: each sentence has the count, names, and what to do.
 
     Args:
         dataset: Its block; readers of published sets know how many images it should have.
         rows: Table `manifest`.
+        files: Table `image_findings`; None: nothing is known of the files.
     """
+    odd = [] if files is None else file_findings(files, dataset)
+    return [*_of_labels(dataset, rows), *odd, *copy_findings(rows)]
+
+
+def _of_labels(dataset: Dataset, rows: polars.DataFrame) -> list[str]:
     if (rows["split"] == "query").any():
         published = getattr(reader_module(dataset.reader), "published", None)
         counts = None if published is None else published(dataset)

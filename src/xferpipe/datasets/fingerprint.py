@@ -45,8 +45,34 @@ def dataset_fingerprint(dataset: Dataset, *, cache: Path | None = None) -> str:
     names = reader_module(dataset.reader).files(dataset)
     if names is None:
         return ""
-    use = f"{dataset.reader} {getattr(dataset, 'test_list', '')} {table and table.resolve()}"
-    return start + fingerprint(dataset.root, names, use=use, cache=cache)
+    return start + fingerprint(dataset.root, names, use=use_of(dataset), cache=cache)
+
+
+def use_of(dataset: Dataset) -> str:
+    """Name what a data set's files are read for, under which their hashes are remembered."""
+    table = getattr(dataset, "path", None)
+    return f"{dataset.reader} {getattr(dataset, 'test_list', '')} {table and table.resolve()}"
+
+
+def contents(
+    root: Path | str, names: list[str], use: str = "", *, cache: Path | None = None
+) -> list[str | None]:
+    """Return a short hash of each file's bytes: equal where files are exact copies.
+
+    Args:
+        root: The folder.
+        names: Files relative to it.
+        use: As for `fingerprint`, which remembers the hashes; others are taken and not remembered.
+        cache: As for `dataset_fingerprint`.
+    Returns:
+        16 hexadecimal digits each; None for a file that is not there.
+    """
+    known = _known(_store(Path(root), use, cache))
+    parts = [names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK)]
+    with ThreadPoolExecutor(8) as pool:
+        blocks = list(pool.map(lambda part: _entries(part, str(root), known), parts))
+    texts = [content for block in blocks for content, _ in block]
+    return [None if text == "missing" else text.partition(":")[2][:16] for text in texts]
 
 
 def file_fingerprint(path: Path | str, *, cache: Path | None = None) -> str:

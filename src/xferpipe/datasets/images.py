@@ -12,9 +12,11 @@ import polars
 import torch
 
 from xferpipe.config.datasets import Dataset
+from xferpipe.config.decoding import USUAL, Decoding
 from xferpipe.datasets.checks import DatasetError
-from xferpipe.datasets.decoding import Fit, decode, processors
+from xferpipe.datasets.decoding import decode, processors
 from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.pixels import Fit
 from xferpipe.records import ArrayFileError, map_array
 
 Rows = Sequence[int] | numpy.ndarray | torch.Tensor
@@ -72,8 +74,8 @@ class PackedImages(Images):
 class FileImages(Images):
     """Images decoded from their files in threads, the same bits as when packed."""
 
-    def __init__(self, paths: Sequence[Path], px: int, fit: Fit) -> None:
-        self._paths, self.px, self._fit = paths, px, fit
+    def __init__(self, paths: Sequence[Path], px: int, fit: Fit, how: Decoding = USUAL) -> None:
+        self._paths, self.px, self._fit, self._how = paths, px, fit, how
         # One set of threads for the life of the object: starting them costs more than a batch.
         self._pool = ThreadPoolExecutor(processors(), thread_name_prefix="decode")
 
@@ -102,7 +104,7 @@ class FileImages(Images):
                     future.cancel()
 
     def _decode(self, row: int) -> numpy.ndarray:
-        return decode(self._paths[row], self.px, self._fit)
+        return decode(self._paths[row], self.px, self._fit, self._how)
 
     def _collect(self, futures: list) -> torch.Tensor:
         if not futures:
@@ -117,6 +119,7 @@ def open_images(
     image_px: int,
     *,
     fit: Fit = "crop",
+    how: Decoding = USUAL,
 ) -> Images:
     """Open the images of a manifest.
 
@@ -126,6 +129,7 @@ def open_images(
         root: Folder that paths start from.
         image_px: Side that files are decoded to.
         fit: How files are brought to a square, as in the data set's block.
+        how: What files are read as, likewise.
     Raises:
         DatasetError: The packed array belongs to another manifest or size, or an image is no file
             and the set is not packed.
@@ -143,7 +147,7 @@ def open_images(
             f"{manifest['path'].null_count()} of {len(manifest)} images are no files, so they are "
             "read packed only; set 'pack: true' for this data set"
         )
-    return FileImages([Path(root) / path for path in manifest["path"]], image_px, fit)
+    return FileImages([Path(root) / path for path in manifest["path"]], image_px, fit, how)
 
 
 def open_dataset(
@@ -152,7 +156,7 @@ def open_dataset(
     """Read a data set's manifest and open its images.
 
     Args:
-        dataset: Its block: side and fit of decoded images.
+        dataset: Its block: side and fit of decoded images, and what files are read as.
         manifest: Table `manifest`.
         images: Packed images, or None to decode files.
         root: Folder that manifest paths start from.
@@ -161,4 +165,5 @@ def open_dataset(
         DatasetError: The images cannot be used.
     """
     rows = read_manifest(manifest)
-    return rows, open_images(rows, images, root, dataset.image_px, fit=dataset.fit)
+    side, fit, how = dataset.image_px, dataset.fit, dataset.read_as
+    return rows, open_images(rows, images, root, side, fit=fit, how=how)

@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 import polars
 
 from xferpipe.datasets.checks import DatasetError, listed
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+from xferpipe.datasets.walk import is_hidden, is_image
 
 _logger = logging.getLogger(__name__)
 
@@ -47,14 +46,20 @@ def image_names(path: Path) -> list[str]:
     Raises:
         DatasetError: There are none.
     """
-    names = sorted(
-        item.name
-        for item in path.iterdir()
-        if item.suffix.lower() in IMAGE_SUFFIXES and not item.name.startswith(".")
-    )
+    names = sorted(item.name for item in path.iterdir() if is_image(item.name))
     if not names:
-        raise DatasetError(f"{path}: no images ({', '.join(IMAGE_SUFFIXES)}); copy them again")
+        raise DatasetError(f"{path}: no images (.jpg, .png and others); copy them again")
     return names
+
+
+def passed_over(root: Path | None, parts: Iterable[str]) -> list[str]:
+    """List the files in some folders below a data set's root whose names are not of images."""
+    return [
+        f"{part}/{item.name}"
+        for part in parts
+        for item in folder(root, part).iterdir()
+        if not is_image(item.name) and not is_hidden(item.name) and not item.is_dir()
+    ]
 
 
 def images_of(root: Path, parts: Iterable[str]) -> list[str]:

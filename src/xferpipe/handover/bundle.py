@@ -16,11 +16,12 @@ from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.base import Block
 from xferpipe.config.catalogue import TIMM
 from xferpipe.config.datasets import with_any_place
+from xferpipe.config.decoding import USUAL, Decoding
 from xferpipe.config.jobs import FinetuneJob, ModelSpec
 from xferpipe.datasets import splits
-from xferpipe.datasets.decoding import Fit
 from xferpipe.datasets.geometry import Interpolation
 from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.pixels import Fit
 from xferpipe.handover.card import model_card
 from xferpipe.handover.onnx_file import FILE as ONNX
 from xferpipe.handover.onnx_file import require_onnx, write_onnx
@@ -39,11 +40,12 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 class Preprocessing(Block):
     """What becomes of a photograph before the model sees it.
 
-    It is decoded to RGB, brought to a square of `decoded_px` (`crop`: the shorter side, then the
-    middle; `stretch`: both sides; bilinear), resized to `resize_px` and cut to the middle
-    `crop_px` where those are given, divided by 255, and normalised.
+    It is decoded to RGB as `decoding` says, brought to a square of `decoded_px` (`crop`: the
+    shorter side, then the middle; `stretch`: both sides; bilinear), resized to `resize_px` and cut
+    to the middle `crop_px` where those are given, divided by 255, and normalised.
     """
 
+    decoding: Decoding = USUAL
     decoded_px: int
     fit: Fit
     resize_px: int | None
@@ -209,6 +211,7 @@ def _new_folder(output: Path) -> Iterator[Path]:
 def _preprocessing(job: FinetuneJob, recipe: Augmentation) -> Preprocessing:
     own = own_side(job.spec, recipe)
     return Preprocessing(
+        decoding=job.dataset.read_as,
         decoded_px=job.dataset.image_px,
         fit=job.dataset.fit,
         resize_px=job.spec.resize_px if own else recipe.val_resize_size,

@@ -162,10 +162,23 @@ def _use(about: dict[str, Any], *, is_timm: bool) -> str:
 
 def _preprocessing(pre: dict[str, Any]) -> str:
     fit = "its middle square" if pre["fit"] == "crop" else "both sides"
-    steps = [f"RGB, {fit} resized to {pre['decoded_px']} px (bilinear)"]
+    steps = [_decoding(pre["decoding"]), f"{fit} resized to {pre['decoded_px']} px (bilinear)"]
     if pre["resize_px"]:
         steps.append(f"resized to {pre['resize_px']} px ({pre['interpolation']})")
     if pre["crop_px"]:
         steps.append(f"cut to the middle {pre['crop_px']} px")
     steps.append(f"divided by 255, minus {list(pre['mean'])}, divided by {list(pre['std'])}")
     return "; ".join(steps) + "."
+
+
+def _decoding(how: dict[str, Any]) -> str:
+    """Say what a file is read as."""
+    ways = {
+        "percentiles": "from percentile {} to {} of each file".format(*how["percentiles"]),
+        "min_max": "from the least to the largest value of each file",
+        "full": "over its whole range",
+    }
+    window = how["window"]
+    grey = ways[window] if isinstance(window, str) else f"from {window[0]:g} to {window[1]:g}"
+    turned = "turned as its EXIF tag says" if how["orientation"] == "apply" else "not turned"
+    return f"RGB, {turned}, transparent parts {how['background']}, grey of more than 8 bits {grey}"

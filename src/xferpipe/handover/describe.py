@@ -10,10 +10,11 @@ import polars
 import torch
 from torch import nn
 
+from xferpipe.config.decoding import USUAL, Decoding
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.zoo import ZooEntry
-from xferpipe.datasets.checks import DatasetError
-from xferpipe.datasets.decoding import Fit
+from xferpipe.datasets.pixels import Fit
+from xferpipe.datasets.unreadable import UnreadableImages
 from xferpipe.handover.bundle import CONFIG, Preprocessing, read_bundle
 from xferpipe.handover.predict import passes
 from xferpipe.zoo.origins import load
@@ -23,7 +24,12 @@ KEPT = ("path", "split", "label", "class_name", "identity", "camera")
 
 
 def opened(
-    model: str, entry: Callable[[str], Mapping[str, Any]], *, px: int, fit: Fit
+    model: str,
+    entry: Callable[[str], Mapping[str, Any]],
+    *,
+    px: int,
+    fit: Fit,
+    decoding: Decoding = USUAL,
 ) -> tuple[nn.Module, Preprocessing]:
     """Open a model and say what becomes of a photograph before it sees it.
 
@@ -32,6 +38,7 @@ def opened(
         entry: Gives the zoo entry of a name.
         px: Side that images are decoded to for a named model.
         fit: How they are brought to a square for it.
+        decoding: What files are read as for it.
     Raises:
         ValueError: The name is unknown, or stands for several models.
         WeightsError: The weights are not here, or damaged.
@@ -47,6 +54,7 @@ def opened(
     spec = ModelSpec.of(checked)
     network, _ = load(checked, spec)
     how = Preprocessing(
+        decoding=decoding,
         decoded_px=px,
         fit=fit,
         resize_px=spec.resize_px,
@@ -79,17 +87,17 @@ def described(
         The columns of `KEPT` that hold anything; `feature`, list of float32; `source_probability`,
         likewise, where the model tells classes apart.
     Raises:
-        DatasetError: An image cannot be decoded.
+        UnreadableImages: Some cannot be decoded; all are tried first.
     """
     paths = [root / path for path in rows["path"]]
-    features, probabilities = [], []
+    features, probabilities, problems = [], [], []
     for passed in passes(model, how, paths, device, progress):
-        for path, problem in zip(passed.paths, passed.problems, strict=True):
-            if problem:
-                raise DatasetError(f"{path}: {problem}; copy it again, or take it out")
+        problems += [problem for problem in passed.problems if problem is not None]
         features += passed.features.tolist()
         if passed.logits.shape[1] > 1:
             probabilities += passed.logits.double().softmax(1).float().tolist()
+    if problems:
+        raise UnreadableImages(problems, of=len(paths))
     numbers = polars.List(polars.Float32)
     kept = [name for name in KEPT if name in rows.columns and rows[name].count()]
     found = rows.select(kept).with_columns(polars.Series("feature", features, dtype=numbers))

@@ -14,10 +14,9 @@ from torch import nn
 
 from xferpipe.config.augmentation import Augmentation
 from xferpipe.datasets.augmentation import preprocess
-from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import decode, processors
-from xferpipe.datasets.readers.image_folder import EXTENSIONS
-from xferpipe.datasets.walk import files_below
+from xferpipe.datasets.unreadable import UnreadableImage
+from xferpipe.datasets.walk import files_below, is_image
 from xferpipe.handover.bundle import Bundle, Preprocessing
 from xferpipe.training.memory import Pieces
 from xferpipe.zoo.build import feature_dimension, outputs_of
@@ -45,9 +44,9 @@ def photographs(place: Path) -> list[Path]:
         return [place]
     if not place.exists():
         raise FileNotFoundError(2, "no such folder or image", str(place))
-    found = sorted(name for name in files_below(place) if name.lower().endswith(EXTENSIONS))
+    found = sorted(name for name in files_below(place) if is_image(name))
     if not found:
-        raise ValueError(f"{place} holds no image ({', '.join(EXTENSIONS)})")
+        raise ValueError(f"{place} holds no image (.jpg, .png, .tif, .webp and others)")
     return [place / name for name in found]
 
 
@@ -87,7 +86,8 @@ def predict(
         else:
             found = ({"feature": own.tolist()} for own in passed.features)
         for path, problem in zip(passed.paths, passed.problems, strict=True):
-            rows.append({"path": str(path), **({"problem": problem} if problem else next(found))})
+            known = next(found) if problem is None else {"problem": problem.problem}
+            rows.append({"path": str(path), **known})
     left_out = {"feature"} if is_classifier else {"predicted", "probability", "probabilities"}
     kept = [name for name in SCHEMA if name not in left_out]
     return polars.DataFrame(rows, schema=SCHEMA).select(kept)
@@ -105,7 +105,7 @@ class Pass:
     """
 
     paths: Sequence[Path]
-    problems: list[str | None]
+    problems: list[UnreadableImage | None]
     features: torch.Tensor
     logits: torch.Tensor
 
@@ -152,21 +152,21 @@ def _classes(logits: torch.Tensor, names: Sequence[str]) -> Iterator[dict[str, o
 
 def _decoded(
     paths: Sequence[Path], how: Preprocessing
-) -> Iterator[tuple[Sequence[Path], torch.Tensor, list[str | None]]]:
+) -> Iterator[tuple[Sequence[Path], torch.Tensor, list[UnreadableImage | None]]]:
     """Yield a few paths, the images of those that can be decoded, and what is wrong with each."""
 
-    def one(path: Path) -> numpy.ndarray | str:
+    def one(path: Path) -> numpy.ndarray | UnreadableImage:
         try:
-            return decode(path, how.decoded_px, how.fit)
-        except DatasetError as problem:
-            return str(problem).removeprefix(f"{path}: ").partition(";")[0]
+            return decode(path, how.decoded_px, how.fit, how.decoding)
+        except UnreadableImage as problem:
+            return problem
 
     with ThreadPoolExecutor(processors()) as pool:
         for first in range(0, len(paths), BATCH):
             some = paths[first : first + BATCH]
             found = list(pool.map(one, some))
-            images = [image for image in found if not isinstance(image, str)]
+            images = [image for image in found if isinstance(image, numpy.ndarray)]
             px = how.decoded_px
             stacked = numpy.stack(images) if images else numpy.empty((0, 3, px, px), numpy.uint8)
-            problems = [image if isinstance(image, str) else None for image in found]
+            problems = [None if isinstance(image, numpy.ndarray) else image for image in found]
             yield some, torch.from_numpy(stacked), problems

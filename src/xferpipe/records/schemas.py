@@ -50,6 +50,23 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("identity", INTEGER, "", "Identity as the data set numbers it; null without one."),
         ("camera", INTEGER, "", "Camera as the data set numbers it; null without one."),
         ("sequence", INTEGER, "", "Track or encounter that the image is of; null without one."),
+        (
+            "content",
+            TEXT,
+            "",
+            "Hash of the file's bytes, equal for exact copies; null where images are no files.",
+        ),
+    ),
+    "image_findings": _columns(
+        (
+            "kind",
+            TEXT,
+            "",
+            "unreadable (left out), passed_over (no image by its name), orientation, deep_grey or "
+            "transparency.",
+        ),
+        ("path", TEXT, "", "File below the data set's root."),
+        ("detail", TEXT, "", "Why it is unreadable; its extension, EXIF orientation or mode."),
     ),
     "zoo": _columns(
         ("model", TEXT, "", "Zoo entry."),
@@ -534,8 +551,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
 }
 
-#: All that `aggregate` writes: a manifest is of one data set, a history of several studies.
-RESULT_TABLES = tuple(name for name in TABLES if name not in ("manifest", "history"))
+#: Tables of one data set, or of several studies; `aggregate` writes all others.
+_OTHERS = ("manifest", "image_findings", "history")
+RESULT_TABLES = tuple(name for name in TABLES if name not in _OTHERS)
 
 
 def result_files(folder: Path) -> dict[str, Path]:

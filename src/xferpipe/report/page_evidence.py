@@ -20,6 +20,7 @@ def load_page(
     job: ReportJob,
     tables: Mapping[str, Path],
     targets: Mapping[str, Mapping[str, Path | None]],
+    sources: Mapping[str, Path] | None = None,
 ) -> Evidence:
     """Read what the page is made of.
 
@@ -27,6 +28,7 @@ def load_page(
         job: What the report is of.
         tables: File of each result table.
         targets: Files of each target's images, see `target_images`.
+        sources: Manifests of data sets that models were pretrained on, likewise.
     Returns:
         The tables. One that is absent or unreadable is empty and named in `missing`.
     Raises:
@@ -43,7 +45,7 @@ def load_page(
         missing[_SINGLE_IMAGES] = str(error).replace(
             f"{tables[_SINGLE_IMAGES]}", f"{_SINGLE_IMAGES}.parquet"
         )
-    images = target_images(job, targets)
+    images = target_images(job, targets, sources or {})
     return replace(evidence, missing=missing, predictions=predictions, images=images)
 
 

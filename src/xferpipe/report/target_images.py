@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from xferpipe.config.jobs import ReportJob
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import decode
 from xferpipe.datasets.manifest import read_manifest
-from xferpipe.records import ArrayFileError, map_array
+from xferpipe.records import ArrayFileError, map_array, read_table
 
 #: Side of a picture on the page; a smaller image stays as it is.
 SIDE_PX = 84
@@ -35,12 +35,16 @@ class TargetImages:
         packed: Packed images, uint8 (n, 3, px, px), in memory only where they are touched; None
             where the set is not packed.
         root: Folder that paths start from; None where images are no files.
+        files: Table `image_findings`; None where nothing is known of the files.
+        sources: Tables `manifest` of data sets that models were pretrained on, by name.
     """
 
     dataset: Dataset
     rows: polars.DataFrame
     packed: numpy.ndarray | None = None
     root: Path | None = None
+    files: polars.DataFrame | None = None
+    sources: Mapping[str, polars.DataFrame] = field(default_factory=dict)
 
     def pictures(self, rows: Iterable[int]) -> dict[int, str]:
         """Return small pictures as data URIs.
@@ -64,29 +68,39 @@ class TargetImages:
         path = self.rows["path"][row]
         if path is None or self.root is None:
             raise DatasetError(f"row {row} is neither packed nor a file")
-        return decode(self.root / path, self.dataset.image_px, self.dataset.fit)
+        return decode(
+            self.root / path, self.dataset.image_px, self.dataset.fit, self.dataset.read_as
+        )
 
 
 def target_images(
-    job: ReportJob, files: Mapping[str, Mapping[str, Path | None]]
+    job: ReportJob,
+    files: Mapping[str, Mapping[str, Path | None]],
+    sources: Mapping[str, Path],
 ) -> dict[str, TargetImages]:
     """Open the images of every target.
 
     Args:
         job: What the report is of: targets and their data sets.
-        files: By target: `manifest`, and `images` (packed) or `root`, or neither.
+        files: By target: `manifest`; `findings` where there are any; and `images` (packed) or
+            `root`, or neither.
+        sources: Manifests of data sets that models were pretrained on, by name.
     Raises:
         RecordError: There is no such manifest.
         DatasetError: It is damaged, or the packed images are of another one.
     """
     found = {}
+    pretrained_on = {name: read_manifest(path) for name, path in sources.items()}
     for target, paths in files.items():
+        findings = paths.get("findings")
         rows = read_manifest(paths["manifest"])
         found[target] = TargetImages(
             dataset=job.datasets[job.targets[target].dataset],
             rows=rows,
             packed=_packed(paths.get("images"), rows),
             root=paths.get("root"),
+            files=None if findings is None else read_table("image_findings", findings),
+            sources=pretrained_on,
         )
     return found
 

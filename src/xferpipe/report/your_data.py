@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars
 
 from xferpipe.datasets.checks import DatasetError
+from xferpipe.datasets.copies import copies_of_sources
 from xferpipe.datasets.findings import findings
 from xferpipe.datasets.splits import validation_rows
 from xferpipe.report.evidence import Evidence
@@ -75,7 +76,10 @@ def _target_data(evidence: Evidence, target: str, images: TargetImages, shown: i
         f"{side} px: {parts}.",
         counts=counts,
         classes=_pictures(rows, images, counts, shown),
-        warnings=tuple(findings(images.dataset, images.rows)),
+        warnings=(
+            *findings(images.dataset, images.rows, images.files),
+            *copies_of_sources(images.rows, images.sources),
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.decoding import decode_blocks
 from xferpipe.datasets.manifest import read_manifest
 from xferpipe.datasets.readers import reader_module
+from xferpipe.datasets.unreadable import UnreadableImages, logged
 from xferpipe.records import atomic_path
 
 
@@ -20,14 +21,21 @@ def pack(job: PackJob, *, manifest: Path, root: Path | None, images: Path) -> No
     """Decode every image of a manifest, in its order.
 
     Args:
-        job: Data set (its `image_px` and `fit`) and seed.
+        job: Data set (its `image_px`, `fit` and `decoding`) and seed.
         manifest: Table `manifest`.
         root: Folder that paths start from; None where images are no files.
         images: Written: `.npy` file, uint8 (n, 3, px, px).
     Raises:
-        DatasetError: An image is missing, truncated or no image, or the reader gives another
-            number of images than the manifest has.
+        UnreadableImages: Some files are missing, truncated or no images; all are tried first.
+        DatasetError: The reader gives another number of images than the manifest has.
     """
+    try:
+        _pack(job, manifest, root, images)
+    except UnreadableImages as error:
+        raise logged(error) from None
+
+
+def _pack(job: PackJob, manifest: Path, root: Path | None, images: Path) -> None:
     rows = read_manifest(manifest)
     px = job.dataset.image_px
     shape = (len(rows), 3, px, px)
@@ -56,4 +64,4 @@ def _blocks(job: PackJob, rows: polars.DataFrame, root: Path | None) -> Iterator
     if rows["path"].null_count():
         return reader_module(job.dataset.reader).images(job.dataset, rows, seed=job.seed)
     paths = [Path(root) / path for path in rows["path"]]
-    return decode_blocks(paths, job.dataset.image_px, job.dataset.fit)
+    return decode_blocks(paths, job.dataset.image_px, job.dataset.fit, job.dataset.read_as)

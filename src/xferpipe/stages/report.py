@@ -17,6 +17,7 @@ def report(
     *,
     tables: Mapping[str, Path],
     targets: Mapping[str, Mapping[str, Path | None]],
+    sources: Mapping[str, Path] | None = None,
     page: Path,
 ) -> None:
     """Write the report page.
@@ -24,12 +25,14 @@ def report(
     Args:
         job: What the report is of.
         tables: The result tables by name; those that are absent are named on the page.
-        targets: By target, where its images are: `manifest`, and `images` (packed) or `root`.
+        targets: By target, where its images are: `manifest` and `findings`, and `images` (packed)
+            or `root`.
+        sources: Manifests of data sets that models were pretrained on, by name.
         page: Written: HTML.
     Raises:
         RecordError: A manifest is gone.
         DatasetError: The images of a target are not those of its manifest.
     """
-    evidence = load_page(job, tables, targets)
+    evidence = load_page(job, tables, targets, sources or {})
     with atomic_path(page) as temporary:
         temporary.write_text(stamped_text(html(evidence)), encoding="utf-8")

@@ -1,49 +1,34 @@
-"""One folder per class, with or without train, validation (or val) and test folders above them."""
+"""One folder per class, with or without train, validation and test folders above them."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from collections import defaultdict
+from pathlib import Path
 
 import polars
 
 from xferpipe.config.datasets import ImageFolder
-from xferpipe.datasets.checks import DatasetError, check_names, listed
-from xferpipe.datasets.walk import files_below
+from xferpipe.datasets.checks import SPLIT_WORDS, DatasetError, check_names, listed
+from xferpipe.datasets.walk import files_below, is_hidden, is_image
 
-#: Names of split folders, in lower case.
-_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
-#: File name extensions of images, in lower case; others (lists, licences) are passed over.
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+#: Words that are those of splits whatever stands beside them: `valid` and `invalid` may be classes.
+_SURE = {"train", "validation", "val", "test"}
 
 
 def read(dataset: ImageFolder, *, root: Path | None, seed: int) -> polars.DataFrame:
     """List the images; classes are numbered in the order of their folders' names.
 
-    Folders within a class folder belong to the class. Names that begin with a dot are left out.
+    Folders within a class folder belong to the class. Hidden names are left out.
     """
     root = Path(dataset.root if root is None else root)
     where = f"image folder {root}"
-    top = _folders(root)
-    splits = {name: _SPLITS[name.lower()] for name in top if name.lower() in _SPLITS}
-    if splits:
-        if extra := sorted(set(top) - set(splits)):
-            raise DatasetError(
-                f"{where}: split folders ({', '.join(splits)}) beside other folders "
-                f"({listed(extra)}); move the others away"
-            )
-        if len(set(splits.values())) < len(splits):
-            raise DatasetError(
-                f"{where}: two folders for one split ({', '.join(splits)}); keep one"
-            )
-        if "train" not in splits.values():
-            raise DatasetError(f"{where}: no train folder beside {', '.join(splits)}; add it")
-    else:
-        splits = {"": None}
+    splits = _splits(_folders(root), where)
+    images = [name for name in files_below(root) if is_image(name)]
     found = [
         (path, class_name, split)
         for folder, split in splits.items()
-        for class_name, path in _images(root, folder, where)
+        for class_name, path in _of_split(root, folder, images, where)
     ]
     check_names([path for path, _, _ in found], where=where)
     names = sorted({class_name for _, class_name, _ in found})
@@ -66,42 +51,63 @@ def files(dataset: ImageFolder) -> list[str]:
     Raises:
         DatasetError: There is no such folder, or no image: an empty one is where a disk belongs.
     """
-    found = [path for path in files_below(dataset.root) if _is_image(PurePosixPath(path).name)]
+    found = [name for name in files_below(dataset.root) if is_image(name)]
     if not found:
         raise DatasetError(
-            f"image folder {dataset.root}: no images ({', '.join(EXTENSIONS)}); put them there, or "
-            "correct 'root'"
+            f"image folder {dataset.root}: no images (.jpg, .png, .tif, .webp and others); put "
+            "them there, or correct 'root'"
         )
     return found
 
 
-def _images(root: Path, split_folder: str, where: str) -> list[tuple[str, str]]:
-    """Return (class, path below the root) of every image of one split."""
-    base = root / split_folder
-    loose = [item.name for item in os.scandir(base) if item.is_file() and _is_image(item.name)]
+def passed_over(dataset: ImageFolder, *, root: Path | None) -> list[str]:
+    """List the files in class folders whose names are not those of images."""
+    root = Path(dataset.root if root is None else root)
+    depth = 2 if any(_splits(_folders(root), "").values()) else 1
+    return [name for name in files_below(root) if name.count("/") >= depth and not is_image(name)]
+
+
+def _splits(top: list[str], where: str) -> dict[str, str | None]:
+    """Return the split of each split folder; the root itself where there is none."""
+    words = {name: SPLIT_WORDS[name.lower()] for name in top if name.lower() in SPLIT_WORDS}
+    sure = any(name.lower() in _SURE for name in words)
+    if not words or (set(words) != set(top) and not sure):
+        return {"": None}
+    if extra := sorted(set(top) - set(words)):
+        raise DatasetError(
+            f"{where}: split folders ({', '.join(words)}) beside other folders "
+            f"({listed(extra)}); move the others away"
+        )
+    if len(set(words.values())) < len(words):
+        raise DatasetError(f"{where}: two folders for one split ({', '.join(words)}); keep one")
+    if "train" not in words.values():
+        raise DatasetError(f"{where}: no train folder beside {', '.join(words)}; add it")
+    return words
+
+
+def _of_split(
+    root: Path, split_folder: str, images: list[str], where: str
+) -> list[tuple[str, str]]:
+    """Return (class, path below the root) of every image of one split, by class and path."""
+    start = f"{split_folder}/" if split_folder else ""
+    own: dict[str, list[str]] = defaultdict(list)
+    loose = []
+    for path in images:
+        if path.startswith(start):
+            class_name, slash, _ = path.removeprefix(start).partition("/")
+            (own[class_name] if slash else loose).append(path)
     if loose:
         raise DatasetError(
-            f"{where}: {base / min(loose)} lies outside the class folders ({len(loose)} such "
+            f"{where}: {root / min(loose)} lies outside the class folders ({len(loose)} such "
             "images); move each into the folder of its class"
         )
-    found = []
-    for class_name in _folders(base):
-        paths = [
-            PurePosixPath(split_folder, class_name, name).as_posix()
-            for name in files_below(base / class_name)
-            if _is_image(PurePosixPath(name).name)
-        ]
-        if not paths:
+    for class_name in _folders(root / split_folder):
+        if class_name not in own:
             raise DatasetError(
-                f"{where}: class folder {base / class_name} is empty (no {', '.join(EXTENSIONS)}); "
-                "add images or remove the folder"
+                f"{where}: class folder {root / split_folder / class_name} is empty (no image "
+                "that lies there alone); add images or remove the folder"
             )
-        found += [(class_name, path) for path in paths]
-    return found
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(EXTENSIONS)
+    return [(class_name, path) for class_name in sorted(own) for path in sorted(own[class_name])]
 
 
 def _folders(base: Path) -> list[str]:
@@ -112,4 +118,4 @@ def _folders(base: Path) -> list[str]:
         raise DatasetError(
             f"{base}: {error.strerror}; expected a folder with one folder per class"
         ) from None
-    return sorted(name for name in names if not name.startswith("."))
+    return sorted(name for name in names if not is_hidden(name))

@@ -46,3 +46,8 @@ def published(dataset: Market1501) -> reidentification.Published | None:
 def files(dataset: Market1501) -> list[str]:
     """List the images of the three folders."""
     return reidentification.images_of(dataset.root, _FOLDERS.values())
+
+
+def passed_over(dataset: Market1501, *, root: Path | None) -> list[str]:
+    """List the files in the three folders whose names are not those of images."""
+    return reidentification.passed_over(root, _FOLDERS.values())

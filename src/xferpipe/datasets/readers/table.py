@@ -1,9 +1,9 @@
 """A table of the user's own: one row an image, as CSV or Parquet.
 
-Columns: `path`; `split` (train, validation or val, test, query, gallery; all empty splits the set
-by `test_fraction`); for classification `label` (numbers or names); for re-identification
-`identity` (numbers or names) and, where they are known, `camera` and `sequence`. Other columns are
-left alone.
+Columns: `path`; `split` (train, validation, test, query, gallery, or other words for the first
+three; all empty splits the set by `test_fraction`); for classification `label` (numbers or names);
+for re-identification `identity` (numbers or names) and, where they are known, `camera` and
+`sequence`. Other columns are left alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import polars
 
 from xferpipe.config.datasets import ImageTable
 from xferpipe.datasets import reidentification
-from xferpipe.datasets.checks import SPLITS, DatasetError, listed
+from xferpipe.datasets.checks import SPLIT_WORDS, SPLITS, DatasetError, listed
 from xferpipe.records import UNREADABLE
 
 _COLUMNS = ("path", "split", "label", "identity", "camera", "sequence")
@@ -77,7 +77,7 @@ def _splits(rows: polars.DataFrame, where: str) -> polars.Series:
     if "split" not in rows.columns:
         return polars.Series("split", [None] * len(rows), dtype=polars.String)
     named = rows["split"].cast(polars.String).str.strip_chars().str.to_lowercase()
-    named = named.replace({"val": "validation", "": None}).alias("split")
+    named = named.replace({**SPLIT_WORDS, "": None}).alias("split")
     if unknown := set(named.drop_nulls()) - set(SPLITS):
         raise DatasetError(
             f"{where}: unknown splits {listed(sorted(unknown))}; allowed: {', '.join(SPLITS)}"

@@ -19,7 +19,7 @@ from PIL import Image
 from xferpipe.config.datasets import TorchvisionData
 from xferpipe.config.nearest import suggestion
 from xferpipe.datasets.checks import SPLITS, DatasetError
-from xferpipe.datasets.decoding import fitted
+from xferpipe.datasets.pixels import fitted
 from xferpipe.datasets.walk import files_below
 
 _BY_TRAIN = {"train": {"train": True}, "test": {"train": False}}
@@ -99,7 +99,7 @@ def images(
             )
         part = parts[number]
         image = part[index - int(ends[number]) + len(part)][0]
-        yield fitted(image, dataset.image_px, dataset.fit)[None]
+        yield fitted(image, dataset.image_px, dataset.fit, dataset.decoding)[None]
 
 
 def files(dataset: TorchvisionData) -> list[str] | None:

@@ -49,6 +49,11 @@ def files(dataset: Veri776) -> list[str]:
     return [*reidentification.images_of(dataset.root, _FOLDERS.values()), *lists]
 
 
+def passed_over(dataset: Veri776, *, root: Path | None) -> list[str]:
+    """List the files in the three folders whose names are not those of images."""
+    return reidentification.passed_over(root, _FOLDERS.values())
+
+
 def index_lists(
     root: Path | None, queries: list[str], gallery: list[str]
 ) -> tuple[list[numpy.ndarray], list[numpy.ndarray]]:

@@ -30,8 +30,8 @@ class Manifest(Stage):
     name = "manifest"
     does = "list and check the images of {dataset}"
     place = "{dataset}"
-    outputs = {"manifest": "manifest.parquet"}
-    reads = ("manifest",)
+    outputs = {"manifest": "manifest.parquet", "findings": "image_findings.parquet"}
+    reads = ("manifest", "image_findings")
     memory_mb, minutes = 2000, 30
 
     def job(self, study: Study, dataset: str) -> jobs.ManifestJob:

@@ -11,7 +11,7 @@ from xferpipe.config.report import FIGURES
 from xferpipe.config.stand_ins import StandIns, stand_ins
 from xferpipe.config.study import Study
 from xferpipe.graph.stage import BENCHMARK, Artifact, Needs, Stage, artifacts
-from xferpipe.graph.stages.parts import block, images, opened_files
+from xferpipe.graph.stages.parts import block, images, opened_files, root
 from xferpipe.records import RESULT_TABLES
 
 _DRAWING = ("altair", "polars", "vl-convert-python")
@@ -118,7 +118,7 @@ class Report(Figures):
     does = "write the report page"
     folder = ""
     outputs = {"page": "report.html"}
-    reads = (*_SHOWN, "manifest")
+    reads = (*_SHOWN, "manifest", "image_findings")
     libraries = (*_DRAWING, "numpy", "pillow")
     kept = ("page",)
 
@@ -137,6 +137,9 @@ class Report(Figures):
         return {
             "tables": {name: Artifact("aggregate", (), name) for name in _SHOWN},
             "targets": {name: _shown(study, of.dataset) for name, of in study.targets.items()},
+            "sources": {
+                name: Artifact("manifest", (name,), "manifest") for name in _sources_of_files(study)
+            },
         }
 
     def user_files(self, study: Study) -> list[Dataset | Path]:
@@ -146,5 +149,16 @@ class Report(Figures):
 
 def _shown(study: Study, dataset: str) -> Needs:
     """Return what pictures of a data set need: its packed images, else the files themselves."""
-    needs = images(study, dataset)
+    needs = images(study, dataset) | {"findings": Artifact("manifest", (dataset,), "findings")}
     return needs | {"root": None} if needs["images"] is not None else needs
+
+
+def _sources_of_files(study: Study) -> list[str]:
+    """Name the data sets of the user's files that models are pretrained on."""
+    used = []
+    for entry in study.zoo.values():
+        if entry.weights == "pretrain":
+            used.append(entry.source)
+        elif entry.weights == "expert":
+            used += study.experts[entry.expert].sources
+    return [name for name in dict.fromkeys(used) if root(study, name) is not None]
