@@ -24,6 +24,9 @@ from scipy.stats import rankdata
 from xferpipe.scores.inputs import Undefined, checked, matrix
 from xferpipe.scores.memory import require_memory
 
+#: Digits of a dissimilarity, of the largest one.
+_DIGITS = 12
+
 
 def zscored(features: numpy.ndarray) -> numpy.ndarray:
     """Scale each feature (column) to mean 0 and deviation 1; constant ones are left out."""
@@ -39,10 +42,18 @@ def dissimilarities(features: numpy.ndarray, name: str = "features") -> numpy.nd
     if (norms <= 1e-12 * numpy.abs(features).max(initial=0)).any():
         raise Undefined(f"{name} of an image are all equal, so their correlation has no value")
     rows = rows / norms
+    # Half their squared distance, less the mean row, which changes none: rows that are nearly
+    # equal, as those of features far from zero, have products that are 1 but for their last digits.
+    rows -= rows.mean(axis=0)
+    halves = (rows**2).sum(axis=1) / 2
     # The matrix itself; of its half the places of rows and columns, the values, their order and
     # their ranks.
     require_memory(8 * len(rows) ** 2 * 4, f"the comparison of {len(rows):,} images in pairs")
-    return 1 - (rows @ rows.T)[numpy.triu_indices(len(rows), 1)]
+    first, second = numpy.triu_indices(len(rows), 1)
+    values = halves[first] + halves[second] - (rows @ rows.T)[first, second]
+    # Equal ones, as all are of two features, differ by rounding: that is no order.
+    largest = values.max(initial=0)
+    return numpy.round(values / largest, _DIGITS) * largest if largest > 0 else values
 
 
 def ranks(values: numpy.ndarray) -> numpy.ndarray:
