@@ -1,4 +1,4 @@
-"""Closed-form scores written out in float64, from features less their mean wherever that is allowed.
+"""Closed-form scores written out in float64, from features less their mean where that is allowed.
 
 Each takes float64 features and labels 0, 1, ... and shares no code with `xferpipe.scores`. Where a
 definition would lose digits to a large common part, the same quantity is taken in a form that does
@@ -43,7 +43,7 @@ def class_means(f: Array, y: Array) -> Array:
 
 def lfc(f: Array, y: Array) -> dict[str, float]:
     kernel = numpy.where(y[:, None] == y, 1.0, -1.0)
-    # With x = m + r and a = r m, T = r r' + a 1' + 1 a' + m m, and a constant correlates with nothing.
+    # x = m + r, a = r m: T = r r' + a 1' + 1 a' + m m, and a constant correlates with nothing.
     mean, rest = f.mean(axis=0), centred(f)
     along = rest @ mean
     gram = rest @ rest.T
@@ -233,7 +233,7 @@ def ncti(f: Array, y: Array) -> dict[str, float]:
 def logme(f: Array, y: Array) -> float:
     """The largest density of each target over both precisions, from singular values of F itself."""
     n = len(f)
-    left, values, _ = scipy.linalg.svd(f, full_matrices=False, lapack_driver="gesvd")
+    left, values, _ = scipy.linalg.svd(f, full_matrices=False)
     values = values**2
     found = []
     for target in hot(y).T:
@@ -260,8 +260,8 @@ def logme(f: Array, y: Array) -> float:
 
 
 def published_logme(f: Array, y: Array) -> float:
-    n, d = f.shape
-    left, values, _ = scipy.linalg.svd(f, full_matrices=False, lapack_driver="gesvd")
+    n = len(f)
+    left, values, _ = scipy.linalg.svd(f, full_matrices=False)
     s = values**2
     found = []
     for t in hot(y).T:
@@ -331,7 +331,7 @@ def pactran(f: Array, y: Array) -> float:
     n, d = rest.shape
     c = y.max() + 1
     prior = 100 / d
-    left, values, _ = scipy.linalg.svd(rest, full_matrices=False, lapack_driver="gesvd")
+    left, values, _ = scipy.linalg.svd(rest, full_matrices=False)
     points = numpy.hstack([left * values, numpy.ones((n, 1))])
     penalty = numpy.append(numpy.full(len(values), 1 / prior), 0.0)
     targets, rows = hot(y), numpy.arange(n)
@@ -398,4 +398,10 @@ WRITTEN_OUT: dict[str, Callable[[Array, Array], float | dict[str, float]]] = {
     "pactran": pactran,
     "knn": knn,
     "linear_probe": linear_probe,
+}
+
+#: Scores that read a small network's features too.
+OF_PAIRS: dict[str, Callable[[Array, Array, Array], float]] = {
+    "rsa": rsa,
+    "rsa_zscored": rsa_zscored,
 }

@@ -19,12 +19,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
-from scipy.stats import rankdata
 
 from xferpipe.scores.inputs import Undefined, checked, matrix
 from xferpipe.scores.memory import require_memory
 
-#: Digits of a dissimilarity, of the largest one.
+#: Digits of a dissimilarity as a part of the largest.
 _DIGITS = 12
 
 
@@ -36,7 +35,10 @@ def zscored(features: numpy.ndarray) -> numpy.ndarray:
 
 
 def dissimilarities(features: numpy.ndarray, name: str = "features") -> numpy.ndarray:
-    """Return 1 - Pearson for all pairs of rows (n, d), the strict upper triangle in one vector."""
+    """Return 1 - Pearson for all pairs of rows (n, d), the strict upper triangle in one vector.
+
+    In parts of the largest, since only their order is asked for.
+    """
     rows = features - features.mean(axis=1, keepdims=True)
     norms = numpy.linalg.norm(rows, axis=1, keepdims=True)
     if (norms <= 1e-12 * numpy.abs(features).max(initial=0)).any():
@@ -49,22 +51,23 @@ def dissimilarities(features: numpy.ndarray, name: str = "features") -> numpy.nd
     # The matrix itself; of its half the places of rows and columns, the values, their order and
     # their ranks.
     require_memory(8 * len(rows) ** 2 * 4, f"the comparison of {len(rows):,} images in pairs")
-    first, second = numpy.triu_indices(len(rows), 1)
-    values = halves[first] + halves[second] - (rows @ rows.T)[first, second]
+    matrix = rows @ rows.T
+    numpy.subtract(halves, matrix, out=matrix)
+    matrix += halves[:, None]
+    values = matrix[numpy.triu_indices(len(rows), 1)]
     # Equal ones, as all are of two features, differ by rounding: that is no order.
-    largest = values.max(initial=0)
-    return numpy.round(values / largest, _DIGITS) * largest if largest > 0 else values
+    return numpy.round(values / (values.max(initial=0) or 1), _DIGITS)
 
 
 def ranks(values: numpy.ndarray) -> numpy.ndarray:
     """Return the rank of each value (m), 1-based, ties at their mean."""
+    # Pairs of images are millions: one sort is all that ranks need.
     order = values.argsort()
     ordered = values[order]
-    if (ordered[1:] == ordered[:-1]).any():
-        return rankdata(values)
-    # Pairs of images are millions and hardly ever tie: one sort is then all that ranks need.
+    first = numpy.flatnonzero(numpy.append(True, ordered[1:] != ordered[:-1]))
+    many = numpy.diff(numpy.append(first, len(values)))
     rank = numpy.empty(len(values))
-    rank[order] = numpy.arange(1.0, len(values) + 1)
+    rank[order] = numpy.repeat(first + (many + 1) / 2, many)
     return rank
 
 
