@@ -107,8 +107,181 @@ def test_read_missing_columns_say_what_is_allowed(columns, message, tmp_path):
 
 
 def test_read_unknown_format_is_an_error(tmp_path):
-    with pytest.raises(DatasetError, match=r"expected a \.csv or \.parquet"):
+    with pytest.raises(DatasetError, match=r"ends in \.csv, \.tsv, \.parquet"):
         table.read(ImageTable(path=tmp_path / "images.xlsx"), root=tmp_path, seed=0)
+
+
+def read_text(tmp_path, text, *, name="images.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_text(text, encoding=encoding, newline="")
+    return table.read(ImageTable(path=path, root=tmp_path), root=tmp_path, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ('path,label\n"im/a, b.png",dog\nim/c.png,"cat, large"\n', "utf-8"),
+        ("path;label\nim/a, b.png;dog\nim/c.png;cat, large\n", "utf-8"),
+        ("path;label\r\nim/a, b.png;dog\r\nim/c.png;cat, large\r\n", "utf-8-sig"),
+        ("label\tpath\ndog\tim/a, b.png\ncat, large\tim/c.png\n", "utf-8"),
+        ("path|label\nim/a, b.png|dog\nim/c.png|cat, large\n", "utf-8"),
+        ("sep=;\r\npath;label\r\nim/a, b.png;dog\r\nim/c.png;cat, large\r\n", "utf-8-sig"),
+        (" Path ; Label \n im/a, b.png ; dog \n im/c.png ; cat, large \n", "utf-8"),
+        ("note;path;label;;\n1,5;im/a, b.png;dog;;\n;im/c.png;cat, large;;\n;;;;\n", "utf-8"),
+        ("path;label\nim\\\\a, b.png;dog\n.\\\\im\\\\c.png;cat, large\n", "utf-8"),
+    ],
+    ids=["commas", "semicolons", "excel", "tabs", "bars", "sep", "spaces", "empty", "windows"],
+)
+def test_read_text_in_any_form_is_the_same_table(text, encoding, tmp_path):
+    rows = read_text(tmp_path, text.replace("\\\\", "\\"), encoding=encoding)
+    assert rows["path"].to_list() == ["im/a, b.png", "im/c.png"]
+    assert rows["class_name"].to_list() == ["dog", "cat, large"]
+    assert rows["label"].to_list() == [1, 0]
+    dataset = ImageTable(path=tmp_path / "images.csv", root=tmp_path)
+    assert table.files(dataset) == rows["path"].to_list()
+    assert set(table.column_names(dataset.path)) == {"path", "label"}
+
+
+def test_read_tab_separated_file_may_end_in_tsv(tmp_path):
+    rows = read_text(tmp_path, "path\tlabel\na.png\t1\nb.png\t0\n", name="images.tsv")
+    assert rows["label"].to_list() == [1, 0]
+
+
+def test_read_backslash_of_a_name_that_is_there_is_kept(tmp_path):
+    (tmp_path / "a\\b.png").touch()
+    rows = read_text(tmp_path, "path,label\na\\b.png,x\na\\c.png,y\n")
+    assert rows["path"].to_list() == ["a\\b.png", "a/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("./im/a.png", "im/a.png"),
+        ("im/./a.png", "im/a.png"),
+        ("im//a.png", "im/a.png"),
+        ("/im/a.png", "/im/a.png"),
+        ("../im/a.png", "../im/a.png"),
+        ("im/.a/b..png", "im/.a/b..png"),
+        ("007", "007"),
+    ],
+)
+def test_read_path_in_two_writings_is_one_file(written, path, tmp_path):
+    rows = read_text(tmp_path, f"path,label\n{written},x\nother.png,y\n")
+    assert rows["path"].to_list() == [path, "other.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty CSV"),
+        ("\n\n", "empty CSV"),
+        (",\na,b\n", "its first line is empty"),
+        ("path,label,label\na,b,c\n", "two columns are called 'label' (2 and 3)"),
+        ("path,label,Label\na,b,c\n", "columns 'label' and 'Label' are both 'label'"),
+        ("path,label\na,b,c\n", "cannot be read"),
+        ("path,label\na,\nb,x\n", "1 rows have no label: rows 1"),
+        ("path,label\na,x\n,x\n", "1 rows have no path: rows 2"),
+        ('path,label\na,x\nb," "\n', "1 rows have no label: rows 2"),
+        ("path,class\na,b\n", "neither 'label'"),
+    ],
+)
+def test_read_text_that_is_wrong_says_what_and_where(text, message, tmp_path):
+    with pytest.raises(DatasetError) as raised:
+        read_text(tmp_path, text)
+    assert str(raised.value).startswith(f"table {tmp_path / 'images.csv'}: ")
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_read_text_of_another_encoding_says_how_to_save_it(encoding, tmp_path):
+    with pytest.raises(DatasetError, match="save it as UTF-8"):
+        read_text(tmp_path, "path,label\na.png,größe\nb.png,x\n", encoding=encoding)
+
+
+CELLS = [
+    (["01", "1", "01", "1"], "label '01' (2 rows) and '1' (2 rows) are one number"),
+    (["1", "1.0", "2", "2"], "'1' (1 rows) and '1.0' (1 rows) are one number"),
+    (["dog", "dog ", "dog", "cat"], "label 'dog' (2 rows) and 'dog ' (1 rows) differ in spaces"),
+    (["a b", "a  b", "c", "c"], "differ in spaces alone"),
+    (["caf\u00e9", "cafe\u0301", "c", "c"], "or in how a letter is coded"),
+    (["0.5", "30", "31.25", "2"], "label holds 0.5; expected classes"),
+    (["cat;sky", "sky", "dog;sky", "dog"], "'cat;sky' (1 rows) names several classes, for 'sky'"),
+    (["cat;dog", "sky;cat", "sky;dog", "sky;dog"], "names several classes"),
+    (["cat|dog", "dog", "cat", "cat"], "'cat|dog' (1 rows) names several classes"),
+    (["['cat', 'dog']", "['cat']", "[]", "[]"], "is a list: xferpipe learns one class"),
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(("labels", "message"), CELLS, ids=range(len(CELLS)))
+def test_read_labels_that_may_be_another_class_are_refused(labels, message, suffix, tmp_path):
+    with pytest.raises(DatasetError) as raised:
+        read(tmp_path, {"path": ["a", "b", "c", "d"], "label": labels}, suffix=suffix)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "numbers"),
+    [
+        (["07", "10", "07", "2"], ["07", "10", "07", "2"], [1, 2, 1, 0]),
+        (["10", "9", "-1", "9"], ["10", "9", "-1", "9"], [2, 1, 0, 1]),
+        (["1.0", "2.0", "1.0", "2.0"], ["1", "2", "1", "2"], [0, 1, 0, 1]),
+        (["v1.5", "v1.0", "2", "2"], ["v1.5", "v1.0", "2", "2"], [2, 1, 0, 0]),
+        (["Dog", "dog", "cat;", "a;b"], ["Dog", "dog", "cat;", "a;b"], [0, 3, 2, 1]),
+        (["true", "false", "true", "NA"], ["true", "false", "true", "NA"], [2, 1, 2, 0]),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_read_labels_keep_their_writing_and_are_in_order(labels, names, numbers, suffix, tmp_path):
+    columns = {"path": ["a", "b", "c", "d"], "label": labels}
+    if suffix == ".tsv":
+        lines = ["path\tlabel", *("\t".join(row) for row in zip(*columns.values(), strict=True))]
+        rows = read_text(tmp_path, "\n".join(lines), name="images.tsv")
+    else:
+        rows = read(tmp_path, columns, suffix=suffix)
+    assert rows["class_name"].to_list() == names
+    assert rows["label"].to_list() == numbers
+
+
+@pytest.mark.parametrize(
+    ("type_", "labels", "names"),
+    [
+        (polars.Float64, [2.0, 10.0], ["2", "10"]),
+        (polars.Int128, [2, 10], ["2", "10"]),
+        (polars.UInt64, [2**63, 10], [str(2**63), "10"]),
+        (polars.Boolean, [True, False], ["true", "false"]),
+        (polars.Categorical, ["b", "a"], ["b", "a"]),
+        (polars.Enum(["b", "a"]), ["b", "a"], ["b", "a"]),
+        (polars.Decimal(10, 2), ["2.00", "10.00"], ["2", "10"]),
+    ],
+    ids=str,
+)
+def test_read_labels_of_any_type_are_classes(type_, labels, names, tmp_path):
+    column = polars.Series(labels).cast(type_)
+    rows = read(tmp_path, {"path": ["a", "b"], "label": column}, suffix=".parquet")
+    assert rows["class_name"].to_list() == names
+    # By value where all are numbers; `b` before `a`, true before false and 2^63 before 10 are not.
+    assert rows["label"].to_list() == ([0, 1] if names[0] == "2" else [1, 0])
+
+
+@pytest.mark.parametrize("column", ["label", "path"])
+def test_read_lists_in_a_column_are_refused(column, tmp_path):
+    columns = {"path": ["a", "b"], "label": ["x", "y"]} | {column: [["a"], ["b", "c"]]}
+    with pytest.raises(DatasetError, match=rf"column '{column}' has type List\(String\)"):
+        read(tmp_path, columns, suffix=".parquet")
+
+
+def test_read_identity_or_camera_in_two_writings_is_refused(tmp_path):
+    for column, message in (("identity", "identity '010'"), ("camera", "camera '01'")):
+        changed = ["010", "10", "7", "99", "99", "99"] if column == "identity" else ["01", *"12112"]
+        with pytest.raises(DatasetError, match=message):
+            read(tmp_path, REID | {column: changed})
+
+
+def test_read_identities_with_zeros_in_front_keep_their_names_and_numbers(tmp_path):
+    rows = read(tmp_path, REID | {"identity": ["010", "010", "007", "099", "099", "099"]})
+    assert rows["class_name"].to_list() == ["010", "010", "007", "099", "099", "099"]
+    assert rows["label"].to_list() == [1, 1, 0, None, None, None]
 
 
 def test_read_missing_file_is_an_error(tmp_path):

@@ -119,7 +119,25 @@ def test_label_correlation_memory_map_equals_tensor(native, tmp_path):
         path = tmp_path / f"features.{np.dtype(dtype).name}"
         features.numpy().astype(dtype).tofile(path)
         stored = np.memmap(path, dtype=dtype, mode="r", shape=(3000, 40))
-        assert ops.label_correlation(stored, labels) == ops.label_correlation(features, labels)
+        held = torch.from_numpy(np.array(stored))
+        assert ops.label_correlation(stored, labels) == ops.label_correlation(held, labels)
+
+
+@pytest.mark.parametrize("shape", [(40, 7), (30, 90)])
+def test_label_correlation_of_float64_far_from_zero_is_exact(native, shape):
+    """The classes' sums are multiplied by a mean that is a million times as large as they are."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(shape[0]) % 2
+    rest = generator.standard_normal(shape) + generator.standard_normal((2, shape[1]))[labels]
+    features = np.round(rest, 4) + np.round(np.logspace(0, 6, shape[1]))
+    exact = features.astype(np.longdouble)
+    gram = exact @ exact.T
+    gram -= gram.mean()
+    kernel = np.where(labels[:, None] == labels, 1.0, -1.0)
+    kernel -= kernel.mean()
+    expected = (gram * kernel).sum() / np.sqrt((gram**2).sum() * (kernel**2).sum())
+    assert abs(expected) < 1e-3
+    assert ops.label_correlation(features, labels) == pytest.approx(float(expected), rel=1e-6)
 
 
 MEMORY = """

@@ -242,9 +242,12 @@ def test_opened_npy_of_another_shape_or_type_is_named(features, message, sets, t
     [
         ("", "empty CSV"),
         ("identity,camera\n1\n1,2,3\n", "found more fields"),
-        (b"identity\n\xff\xfe\n", "invalid utf-8"),
-        ("identity,camera\n" + "1.5,2\n" * 12, "'identity' holds 1.5; expected whole numbers"),
-        ("identity,camera\n" + "1,inf\n" * 12, "'camera' holds infinity"),
+        (b"identity\n\xff\xfe\n", "it is no UTF-8 text; save it as UTF-8"),
+        ("identity,camera\n" + "1.5,2\n" * 12, "identity holds 1.5; expected classes: whole"),
+        ("identity,camera\n" + "1,inf\n" * 12, "camera holds infinity"),
+        ("identity,camera\n" + "01,1\n1,1\n" * 6, "'01' (6 rows) and '1' (6 rows) are one number"),
+        ("identity,camera\n" + "a,1\na ,1\n" * 6, "differ in spaces alone"),
+        ("identity,camera,camera\n" + "1,1,1\n" * 12, "two columns are called 'camera' (2 and 3)"),
         ("identity,camera\n" + "NaN,1.0\n" * 12, "every row needs a value"),
     ],
 )
@@ -294,14 +297,30 @@ def test_opened_whole_numbers_and_missing_ones_as_pandas_writes_them(tmp_path):
         assert file.labels["camera"].to_list() == [None, 3]
 
 
-def test_opened_names_after_many_numbers_are_names(sets, tmp_path, monkeypatch):
-    """Types are guessed from the first rows of a CSV file; what comes later may show them wrong."""
-    monkeypatch.setattr("xferpipe.retrieval.feature_files._TYPED_ROWS", 3)
+def test_opened_names_after_many_numbers_are_names(sets, tmp_path):
     path = write_npy(tmp_path / "query.npy", sets["query"])
     names = [*map(str, range(QUERIES - 1)), "whale"]
     path.with_suffix(".csv").write_text("\n".join(["identity", *names]) + "\n")
     with opened(path) as file:
         assert file.labels["identity"].to_list() == names
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffidentity;camera;path\r\n7;1;a,b.png\r\n8;;c.png\r\n",
+        "camera\tpath\tidentity\n1\ta,b.png\t7\n\tc.png\t8\n",
+        'note, identity, camera, path\nx,7,1,"a,b.png"\ny,8,nan,c.png\n',
+    ],
+    ids=["semicolons", "tabs", "spaces"],
+)
+def test_opened_sidecar_of_any_form_is_the_same(content, tmp_path):
+    numpy.save(tmp_path / "query.npy", numpy.eye(2, dtype=numpy.float32))
+    (tmp_path / "query.csv").write_text(content, encoding="utf-8", newline="")
+    with opened(tmp_path / "query.npy") as file:
+        assert file.labels["identity"].to_list() == [7, 8]
+        assert file.labels["camera"].to_list() == [1, None]
+        assert file.labels["path"].to_list() == ["a,b.png", "c.png"]
 
 
 @settings(max_examples=60, deadline=None)

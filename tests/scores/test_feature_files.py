@@ -115,6 +115,10 @@ def test_labels_of_lines_are_numbers_where_all_are(tmp_path, lines, expected):
         ("label,f\na,1\na,2\n", "all 2 labels are a"),
         ("label,f\n0.25,1\n0.5,2\n", "label holds 0.25; expected classes"),
         ("label,f\na,1,2\n", "cannot be read as CSV"),
+        ("label,f,f\na,1,2\n", "two columns are called 'f' (2 and 3)"),
+        (",label,f\n0,a,1\n1,b,2\n", "column 1 has no name"),
+        ("Unnamed: 0,label,f\n0,a,1\n1,b,2\n", "column 1 has no name"),
+        ("label,f\n01,1\n1,2\n", "'01' (1 rows) and '1' (1 rows) are one number"),
     ],
 )
 def test_csv_that_is_wrong_says_what_and_where(tmp_path, content, message):
@@ -124,6 +128,90 @@ def test_csv_that_is_wrong_says_what_and_where(tmp_path, content, message):
         read_features(path)
     assert str(path) in str(raised.value)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "label,f0,f1\nash,0.5,1\nbirch,-2,1e3\n",
+        "\ufefflabel;f0;f1\r\nash;0,5;1\r\nbirch;-2;1e3\r\n",
+        "label;f0;f1\nash;0.5;1\nbirch;-2.0;1000\n",
+        "f0\tf1\tlabel\n0.5\t1\tash\n-2\t1e3\tbirch\n",
+        " label , f0, f1\nash, 0.5, 1\nbirch,-2,1e3\n",
+        'label,path,f0,f1\n"ash","a, b.png",0.5,1\nbirch,c.png,-2,1e3\n',
+    ],
+    ids=["commas", "decimal commas", "semicolons", "tabs", "spaces", "quotes"],
+)
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_csv_of_any_form_is_the_same_features(content, suffix, tmp_path):
+    path = tmp_path / f"f.{suffix}"
+    path.write_text(content, encoding="utf-8", newline="")
+    found = read_features(path)
+    assert found.labels.tolist() == ["ash", "birch"]
+    assert found.features.tolist() == [[0.5, 1.0], [-2.0, 1000.0]]
+
+
+TWO_MEANINGS = [
+    (["01", "1", "2", "2"], "label '01' (1 rows) and '1' (1 rows) are one number"),
+    (["dog", "dog ", "cat", "cat"], "'dog' (1 rows) and 'dog ' (1 rows) differ in spaces"),
+    (["cat;dog", "dog", "cat", "cat"], "'cat;dog' (1 rows) names several classes"),
+]
+
+
+@pytest.mark.parametrize("kind", ["txt", "csv", "parquet", "npy"])
+@pytest.mark.parametrize(("labels", "message"), TWO_MEANINGS, ids=["zero", "space", "several"])
+def test_labels_of_two_meanings_are_refused_in_any_file(kind, labels, message, tmp_path):
+    path = tmp_path / f"labels.{kind}"
+    if kind == "txt":
+        labels = [label.replace("dog ", "dog\u00a0") for label in labels]
+        message = message.replace("'dog '", r"'dog\xa0'")
+        path.write_text("\n".join(labels), encoding="utf-8")
+    elif kind == "npy":
+        numpy.save(path, numpy.array(labels))
+    else:
+        table = polars.DataFrame({"label": labels})
+        (table.write_csv if kind == "csv" else table.write_parquet)(path)
+    with pytest.raises(ValueError) as raised:
+        read_labels(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (numpy.array([True, False]), [1, 0]),
+        (numpy.array([3.0, 4.0], numpy.float16), [3, 4]),
+        (numpy.array([3, 4], ">i2"), [3, 4]),
+        (numpy.array([b"a", b"b"]), ["a", "b"]),
+        (polars.Series([2**40, 3], dtype=polars.Int128), [2**40, 3]),
+        (polars.Series(["02", "03"]), ["02", "03"]),
+    ],
+    ids=["bool", "half", "big-endian", "bytes", "int128", "zeros in front"],
+)
+def test_labels_of_any_type_are_numbers_or_names(labels, expected, tmp_path):
+    if isinstance(labels, polars.Series):
+        path = tmp_path / "labels.parquet"
+        labels.alias("label").to_frame().write_parquet(path)
+    else:
+        path = tmp_path / "labels.npy"
+        numpy.save(path, labels)
+    assert read_labels(path).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (numpy.array([2**63, 1], numpy.uint64), "at most 64 bits"),
+        (numpy.array([1e300, 1.0]), "at most 64 bits"),
+        (numpy.array([b"\xff\xfe", b"a"]), "bytes that are no text"),
+    ],
+    ids=["unsigned", "large", "bytes"],
+)
+def test_labels_that_are_no_classes_are_refused_in_words(labels, message, tmp_path):
+    numpy.save(tmp_path / "labels.npy", labels)
+    with pytest.raises(ValueError, match=message):
+        read_labels(tmp_path / "labels.npy")
 
 
 def test_labels_of_another_count_name_both_files(tmp_path):

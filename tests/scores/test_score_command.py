@@ -186,3 +186,13 @@ def test_score_of_no_method_says_so(tmp_path: Path, methods: str) -> None:
 def test_score_of_an_unknown_method_names_the_nearest(three: list[Path]) -> None:
     found = run(three[0], "--methods", "knn,lcf")
     assert "unknown score 'lcf' (did you mean 'lfc'?)" in str(found.exception)
+
+
+def test_score_of_labels_that_look_like_quantities_notes_it(tmp_path: Path) -> None:
+    ages = 20 + numpy.arange(len(DATA.labels)) % 15
+    numpy.savez(tmp_path / "ages.npz", features=DATA.features, labels=ages)
+    for words in ((), ("--json",)):
+        found = run(tmp_path / "ages.npz", "--methods", "lfc", *words)
+        assert found.exit_code == 0
+        assert "note: its 15 classes are whole numbers from 20 to 34" in found.stderr or words
+    assert json.loads(found.stdout)["scores"][0]["method"] == "lfc"

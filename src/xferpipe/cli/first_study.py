@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xferpipe.cli.named_models import FOUNDATIONS, LITE, PACKAGES, SMALL, entries_of
+from xferpipe.config.datasets import TABLE_SUFFIXES
 from xferpipe.config.jobs import ModelSpec
 from xferpipe.config.known_models import row_of
 from xferpipe.config.zoo import ZooEntry
@@ -22,7 +23,6 @@ LAYOUTS = {
 BUDGET = "30m"
 #: Runs of each pair: without two, nobody knows how sure an answer is. A race asks for fewer.
 SEEDS, MOST_SEEDS = 2, 3
-_TABLES = (".csv", ".parquet")
 #: Sides in pixels: of small models; of images for them and the lite ones; for all others.
 _SMALL_PX, _LITE_PX, _PX = 32, 96, 224
 #: Largest side that a data set may have.
@@ -95,9 +95,9 @@ def reader_of(images: Path) -> str:
         ValueError: It is another file.
     """
     if images.is_file():
-        if images.suffix.lower() in _TABLES:
+        if images.suffix.lower() in TABLE_SUFFIXES:
             return "table"
-        raise ValueError(f"{images}: expected a folder, or a table ({', '.join(_TABLES)})")
+        raise ValueError(f"{images}: expected a folder, or a table ({', '.join(TABLE_SUFFIXES)})")
     return next(
         (reader for entry, reader in LAYOUTS.items() if (images / entry).is_dir()), "image_folder"
     )
@@ -106,10 +106,9 @@ def reader_of(images: Path) -> str:
 def usual_task(images: Path, reader: str) -> str:
     """Return what a folder or table is for: retrieval where there are identities."""
     if reader == "table":
-        import polars
+        from xferpipe.datasets.readers.table import column_names
 
-        read = polars.scan_parquet if images.suffix.lower() == ".parquet" else polars.scan_csv
-        return "retrieval" if "identity" in read(images).collect_schema() else "classification"
+        return "retrieval" if "identity" in column_names(images) else "classification"
     return "retrieval" if reader in LAYOUTS.values() else "classification"
 
 

@@ -44,7 +44,8 @@ def score(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="Labels, numbers or names, in place of the files' own: .npy, .txt, .csv, .parquet."
+            help="Labels, numbers or names, in place of the files' own: .npy, .txt, .csv, .tsv, "
+            ".parquet."
         ),
     ] = None,
     methods: Annotated[
@@ -75,6 +76,7 @@ def score(
     with look.progress("reading", quiet=as_json) as progress:
         found = {model: read_features(path, labels) for model, path in models.items()}
         _check_same_images(found)
+        notes = _notes(found)
         for model, read in found.items():
             allowed, without = _allowed(read)
             left_out |= without if names is None else {}
@@ -106,6 +108,8 @@ def score(
         look.print_table(columns, table.select(columns).rows())
     else:
         _tell_ranking(rows, order)
+    for note in notes:
+        look.say(f"note: {note}")
     for need, kept in left_out.items():
         look.say(f"left out: {', '.join(kept)} (needs {need})")
 
@@ -147,6 +151,14 @@ def _check_same_images(found: dict[str, LabelledFeatures]) -> None:
                 f"have label {label!r}, and {len(other.labels)} and {len(read.labels)} are there "
                 "in all; models are compared on the same images"
             )
+
+
+def _notes(found: dict[str, LabelledFeatures]) -> list[str]:
+    """Say what is odd about the labels, which are those of all files."""
+    from xferpipe.datasets.class_names import remarks
+
+    read = next(iter(found.values()))
+    return remarks(Counter(map(str, read.labels.tolist())))
 
 
 def _allowed(read: LabelledFeatures) -> tuple[list[str], dict[str, list[str]]]:

@@ -214,12 +214,17 @@ class TorchvisionData(NamedClasses):
         return not self.download and self.name not in _WITHOUT_FILES
 
 
+#: What the file of an image table may end in.
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+
+
 class ImageTable(NamedClasses):
     """A table of the user's own: path, split, and label or identity, camera and sequence."""
 
     reader: Literal["table"] = "table"
     path: Place = Field(
-        description="CSV or Parquet file; image paths in it are relative to `root`."
+        description="CSV (commas, semicolons or tabs), TSV or Parquet file; image paths in it are "
+        "relative to `root`."
     )
     root: Place = Field(Path("."), description="Folder that relative image paths start from.")
 

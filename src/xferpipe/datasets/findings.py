@@ -7,6 +7,7 @@ import polars
 from xferpipe.config.datasets import Dataset
 from xferpipe.datasets import reidentification
 from xferpipe.datasets.checks import LABELLED_SPLITS, listed
+from xferpipe.datasets.class_names import remarks
 from xferpipe.datasets.copies import copy_findings
 from xferpipe.datasets.file_findings import file_findings
 from xferpipe.datasets.readers import reader_module
@@ -36,7 +37,7 @@ def _of_labels(dataset: Dataset, rows: polars.DataFrame) -> list[str]:
         published = getattr(reader_module(dataset.reader), "published", None)
         counts = None if published is None else published(dataset)
         return reidentification.findings(rows, published=counts)
-    return [*_few(rows), *_uneven(rows)]
+    return [*_few(rows), *_uneven(rows), *_odd_names(rows)]
 
 
 def _few(rows: polars.DataFrame) -> list[str]:
@@ -64,6 +65,12 @@ def _uneven(rows: polars.DataFrame) -> list[str]:
         f"class {large} has {most} images and class {small} has {fewest}: accuracy says little of "
         "small classes; consider judged_by: balanced_accuracy for the target"
     ]
+
+
+def _odd_names(rows: polars.DataFrame) -> list[str]:
+    """Find classes that their names tell to be something else, as quantities or several labels."""
+    counts = _counts(rows.filter(polars.col("split").is_in(LABELLED_SPLITS)))
+    return remarks(dict(counts.iter_rows()))
 
 
 def _counts(rows: polars.DataFrame) -> polars.DataFrame:

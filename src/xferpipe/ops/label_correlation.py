@@ -31,8 +31,8 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
     The Gram matrix of the smaller side is that of the centred features, summed in float32 slabs of
     1,024 (on a GPU 2,048) and float64 between them; what the mean adds to it follows in float64, so
     that a large mean or a massive channel costs no digits. float16 input, and float64 input less
-    its mean, is converted to float32 in chunks. The result has the same bits for any chunk size and
-    number of threads.
+    its mean, is converted to float32 in chunks; the classes' sums of float64 input stay float64.
+    The result has the same bits for any chunk size and number of threads.
 
     Args:
         features: Tensor, array or memory-mapped array, floating point (n, d).
@@ -90,6 +90,8 @@ def label_correlation(features, labels, *, centered=False, chunk_rows=None):
         for first, block in inputs.blocks(features, device, chunk_rows, source=source, less=less):
             own = classes[first : first + block.shape[0]]
             call("label_correlation_columns", block, own, shift, gram, class_sums)
+    if less is not None:
+        class_sums = _class_sums(features, classes, mean, counts, source)
     along_mean = mean[:0] if centered else mean
     value = float(call("label_correlation_finish", gram, class_sums, counts, along_mean, along))
     return _defined(value, features, device, chunk_rows)
@@ -107,6 +109,20 @@ def _mean(features, device, chunk_rows, source):
         for _, block in inputs.blocks(features, device, chunk_rows, source=source):
             call("column_sums", block, sums)
     return sums / n
+
+
+def _class_sums(features, classes, mean, counts, source):
+    """Return the sums of each class's float64 features less the mean (c, d).
+
+    Of features far from zero they are multiplied by a mean that is many times as large as they are:
+    those of features that were rounded to float32 would leave nothing of the correlation.
+    """
+    sums = torch.zeros((len(counts), len(mean)), dtype=torch.float64, device=mean.device)
+    for rows, own in zip(features.split(SLAB_ROWS), classes.split(SLAB_ROWS)):
+        sums.index_add_(0, own, rows - mean)
+        mapped.release(source)
+    # The mean is rounded too; what it leaves is no class's.
+    return sums - sums.sum(0) * (counts / len(features))[:, None]
 
 
 def _require_classes(names, n):

@@ -13,13 +13,13 @@ import polars
 import pyarrow
 import pyarrow.parquet
 
+from xferpipe.datasets.class_names import ClassNameError, class_texts, numbers_or_names
 from xferpipe.records import UNREADABLE, ArrayFileError, map_array
+from xferpipe.records.delimited import DelimitedFileError, form_of, read_delimited
 from xferpipe.retrieval.comparison import FLOATING, Progress
 
 #: Columns of labels; `identity` must be there.
 COLUMNS = ("identity", "camera", "sequence", "path")
-#: Rows of a CSV file that its types are guessed from.
-_TYPED_ROWS = 10_000
 _BATCH_BYTES = 2 << 20
 #: Parquet is read through a buffer of this size, not a whole column of a row group at a time.
 _BUFFER_BYTES = 1 << 20
@@ -214,7 +214,9 @@ def _labels(path: Path) -> polars.DataFrame:
             names, labels = _csv_labels(path)
         else:
             names, labels = _selected(polars.scan_parquet(path, glob=False))
-    except UNREADABLE as error:
+    except ClassNameError as error:
+        raise FeatureFileError(f"{path}: column {error}") from None
+    except (DelimitedFileError, *UNREADABLE) as error:
         raise FeatureFileError(f"{path}: cannot be read ({_line(error)})") from None
     numbers = [column for column in labels if column.name != "path"]
     labels = labels.with_columns(_whole(path, column) for column in numbers)
@@ -230,11 +232,12 @@ def _labels(path: Path) -> polars.DataFrame:
 
 
 def _csv_labels(path: Path) -> tuple[list[str], polars.DataFrame]:
-    """Read labels, with types by the first rows; by all, which takes memory, where they mislead."""
-    try:
-        return _selected(polars.scan_csv(path, glob=False, infer_schema_length=_TYPED_ROWS))
-    except polars.exceptions.ComputeError:
-        return _selected(polars.scan_csv(path, glob=False, infer_schema_length=None))
+    """Read labels as they are written, and number them where all are whole numbers."""
+    form = form_of(path, COLUMNS)
+    labels = read_delimited(path, form, only=COLUMNS, texts=None)
+    return [name for name in form.names if name], labels.with_columns(
+        numbers_or_names(class_texts(column)) for column in labels if column.name != "path"
+    )
 
 
 def _selected(table: polars.LazyFrame) -> tuple[list[str], polars.DataFrame]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy
 
 from xferpipe.scores.inputs import Undefined, checked
-from xferpipe.scores.spectrum import Spectrum, centred_spectrum
+from xferpipe.scores.spectrum import Spectrum, centred_spectrum, spectrum_of, uneven
 
 EPSILON = 1e-4
 
@@ -24,6 +24,9 @@ EPSILON = 1e-4
 def coding_rate(features: numpy.ndarray) -> float:
     """Return 1/2 log det(I + Z^T Z / (n eps)) of Z (n, d), from its smaller side."""
     n, d = features.shape
+    if n < d and uneven(features):
+        # The squares of a large channel would leave nothing of a small one's in sums over all.
+        return float(numpy.log1p(spectrum_of(features).sigma / (n * EPSILON)).sum() / 2)
     gram = features @ features.T if n < d else features.T @ features
     gram /= n * EPSILON
     gram.flat[:: len(gram) + 1] += 1

@@ -7,7 +7,8 @@
     .npy          features (n, d) alone
 
 Labels are whole numbers or names. Those of a second file take the place of the file's own:
-.npy, .txt (one a line), .csv or .parquet (a column label, or one column alone).
+.npy, .txt (one a line), .csv or .parquet (a column label, or one column alone). A .csv may have
+semicolons or tabs for its commas; .tsv is read like it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from xferpipe.scores.label_files import (
 #: Columns of `xferpipe features` that are no feature; a CSV may have them too.
 _DESCRIBING = ("path", "split", "class_name", "identity", "camera", "row")
 _PROBABILITY = "source_probability_"
-_SUFFIXES = (".parquet", ".csv", ".npz", ".npy", ".safetensors")
+_SUFFIXES = (".parquet", ".csv", ".tsv", ".npz", ".npy", ".safetensors")
 
 
 class LabelledFeatures(NamedTuple):
@@ -128,6 +129,8 @@ def _from_csv(path: Path) -> dict[str, Any]:
             f"{path}: has {table.height} rows and columns {listed(table.columns)}; expected a row "
             "an image, and a column of numbers for each feature"
         )
+    written = [name for name in (*features, *probabilities) if table[name].dtype == polars.String]
+    table = table.with_columns(polars.col(name).str.strip_chars() for name in written)
     for name in (*features, *probabilities):
         column = table[name]
         strange = column.cast(polars.Float64, strict=False).is_null().arg_true()
@@ -156,7 +159,7 @@ def _from_npz(path: Path) -> dict[str, Any]:
     try:
         with numpy.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen types
         raise ValueError(f"{path}: cannot be read as NPZ ({first_line(error)})") from None
     return _from_arrays(path, arrays)
 
@@ -189,6 +192,7 @@ def _from_arrays(path: Path, arrays: Mapping[str, numpy.ndarray]) -> dict[str, A
 _READERS = {
     ".parquet": _from_parquet,
     ".csv": _from_csv,
+    ".tsv": _from_csv,
     ".npz": _from_npz,
     ".npy": _from_npy,
     ".safetensors": _from_safetensors,

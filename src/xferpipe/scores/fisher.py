@@ -30,6 +30,16 @@ from xferpipe.scores.inputs import Undefined, checked, one_hot
 from xferpipe.seeding import numpy_generator
 
 
+def _near_zero(features: Any, labels: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return checked features less their mean, and labels.
+
+    A discriminant does not feel where the origin is, and far from it loses digits: its logits are
+    differences of products of the features with the classes' means.
+    """
+    features, labels = checked(features, labels)
+    return features - features.mean(axis=0), labels
+
+
 def within_covariance(features: numpy.ndarray, labels: numpy.ndarray) -> numpy.ndarray:
     """Return the covariance within classes (d, d), over n."""
     hot = one_hot(labels)
@@ -94,7 +104,7 @@ def sfda(features: Any, labels: Any) -> float:
         ValueError: Wrong shapes or label range.
         Undefined: See the module.
     """
-    features, labels = checked(features, labels)
+    features, labels = _near_zero(features, labels)
     covariance = within_covariance(features, labels)
     shrinkage = shrinkage_of(covariance)
     everyone = numpy.arange(len(labels))
@@ -120,11 +130,12 @@ def etran(features: Any, labels: Any) -> dict[str, float]:
         ValueError: Wrong shapes or label range.
         Undefined: See the module.
     """
-    features, labels = checked(features, labels)
+    energy = float(logsumexp(checked(features, labels)[0], axis=1).mean())
+    features, labels = _near_zero(features, labels)
     covariance = within_covariance(features, labels)
     chance = posterior(features, labels, covariance, shrinkage_of(covariance))
     right = chance[numpy.arange(len(labels)), labels]
     return {
-        "part=energy": float(logsumexp(features, axis=1).mean()),
+        "part=energy": energy,
         "part=discriminant": float(right.mean()),
     }

@@ -43,9 +43,9 @@ def pactran(features: Any, labels: Any, spectrum: Spectrum | None = None) -> flo
     n, d = features.shape
     classes = int(labels.max()) + 1
     prior = PRIOR / d
-    chance, minimum = fit(spectrum or centred_spectrum(features), labels, penalty=1 / prior)
+    minimum, variance = fit(spectrum or centred_spectrum(features), labels, penalty=1 / prior)
     squares = ((features - features.mean(axis=0)) ** 2).sum(axis=1)
-    trace = (squares * (chance * (1 - chance)).sum(axis=1)).mean()
+    trace = (squares * variance.sum(axis=1)).mean()
     weights = d * classes
     complexity = weights / (2 * n) * numpy.log1p(n * prior * trace / weights)
     return -float(minimum / n + complexity)

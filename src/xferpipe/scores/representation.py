@@ -19,10 +19,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
-from scipy.stats import rankdata
 
 from xferpipe.scores.inputs import Undefined, checked, matrix
 from xferpipe.scores.memory import require_memory
+
+#: Digits of a dissimilarity as a part of the largest.
+_DIGITS = 12
 
 
 def zscored(features: numpy.ndarray) -> numpy.ndarray:
@@ -33,27 +35,39 @@ def zscored(features: numpy.ndarray) -> numpy.ndarray:
 
 
 def dissimilarities(features: numpy.ndarray, name: str = "features") -> numpy.ndarray:
-    """Return 1 - Pearson for all pairs of rows (n, d), the strict upper triangle in one vector."""
+    """Return 1 - Pearson for all pairs of rows (n, d), the strict upper triangle in one vector.
+
+    In parts of the largest, since only their order is asked for.
+    """
     rows = features - features.mean(axis=1, keepdims=True)
     norms = numpy.linalg.norm(rows, axis=1, keepdims=True)
     if (norms <= 1e-12 * numpy.abs(features).max(initial=0)).any():
         raise Undefined(f"{name} of an image are all equal, so their correlation has no value")
     rows = rows / norms
+    # Half their squared distance, less the mean row, which changes none: rows that are nearly
+    # equal, as those of features far from zero, have products that are 1 but for their last digits.
+    rows -= rows.mean(axis=0)
+    halves = (rows**2).sum(axis=1) / 2
     # The matrix itself; of its half the places of rows and columns, the values, their order and
     # their ranks.
     require_memory(8 * len(rows) ** 2 * 4, f"the comparison of {len(rows):,} images in pairs")
-    return 1 - (rows @ rows.T)[numpy.triu_indices(len(rows), 1)]
+    matrix = rows @ rows.T
+    numpy.subtract(halves, matrix, out=matrix)
+    matrix += halves[:, None]
+    values = matrix[numpy.triu_indices(len(rows), 1)]
+    # Equal ones, as all are of two features, differ by rounding: that is no order.
+    return numpy.round(values / (values.max(initial=0) or 1), _DIGITS)
 
 
 def ranks(values: numpy.ndarray) -> numpy.ndarray:
     """Return the rank of each value (m), 1-based, ties at their mean."""
+    # Pairs of images are millions: one sort is all that ranks need.
     order = values.argsort()
     ordered = values[order]
-    if (ordered[1:] == ordered[:-1]).any():
-        return rankdata(values)
-    # Pairs of images are millions and hardly ever tie: one sort is then all that ranks need.
+    first = numpy.flatnonzero(numpy.append(True, ordered[1:] != ordered[:-1]))
+    many = numpy.diff(numpy.append(first, len(values)))
     rank = numpy.empty(len(values))
-    rank[order] = numpy.arange(1.0, len(values) + 1)
+    rank[order] = numpy.repeat(first + (many + 1) / 2, many)
     return rank
 
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy
 from scipy.linalg import qr, svd
 
-#: Ratio of the lengths of two columns up to which their squares share one Gram matrix.
+#: Ratio of the largest column to the least spread of one up to which their squares share one Gram
+#: matrix.
 _EVEN = 1e4
 
 
@@ -26,12 +27,10 @@ def spectrum_of(features: numpy.ndarray) -> Spectrum:
     """Return the spectrum of F, float64 (n, d).
 
     It is that of the Gram matrix of the smaller side. Where one channel is many times as large as
-    another, its square would leave nothing of the other's: F itself is decomposed, in thrice the
-    time.
+    another, or as its own spread, its square would leave nothing of that: F itself is decomposed,
+    in thrice the time.
     """
-    lengths = numpy.linalg.norm(features, axis=0)
-    lengths = lengths[lengths > 0]
-    if len(lengths) and lengths.max() > _EVEN * lengths.min():
+    if uneven(features):
         return _of_uneven(features)
     wide = features.shape[0] < features.shape[1]
     gram = features @ features.T if wide else features.T @ features
@@ -40,6 +39,15 @@ def spectrum_of(features: numpy.ndarray) -> Spectrum:
     kept = sigma[::-1] > floor
     sigma, vectors = sigma[::-1][kept], vectors[:, ::-1][:, kept]
     return Spectrum(sigma, vectors if wide else features @ vectors / numpy.sqrt(sigma))
+
+
+def uneven(features: numpy.ndarray) -> bool:
+    """Tell whether a Gram matrix of F, float64 (n, d), would lose what some channel varies by."""
+    spread = numpy.sqrt(len(features)) * features.std(axis=0)
+    spread = spread[spread > 0]
+    if len(spread) == 0:
+        return False
+    return bool(numpy.linalg.norm(features, axis=0).max() > _EVEN * spread.min())
 
 
 def _of_uneven(features: numpy.ndarray) -> Spectrum:

@@ -4,38 +4,54 @@ Columns: `path`; `split` (train, validation, test, query, gallery, or other word
 three; all empty splits the set by `test_fraction`); for classification `label` (numbers or names);
 for re-identification `identity` (numbers or names) and, where they are known, `camera` and
 `sequence`. Other columns are left alone.
+
+A CSV has commas, semicolons, tabs or bars between its columns. Nothing in it becomes a number
+before it is known that 01 and 1 are not both there. Letter case of the columns' names does not
+count; the backslashes of Windows' paths become slashes.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import polars
 
-from xferpipe.config.datasets import ImageTable
+from xferpipe.config.datasets import TABLE_SUFFIXES, ImageTable
 from xferpipe.datasets import reidentification
 from xferpipe.datasets.checks import SPLIT_WORDS, SPLITS, DatasetError, listed
+from xferpipe.datasets.class_names import (
+    ClassNameError,
+    class_texts,
+    in_order,
+    numbers_or_names,
+    refuse_several,
+)
 from xferpipe.records import UNREADABLE
+from xferpipe.records.delimited import DelimitedFileError, form_of, read_delimited
 
 _COLUMNS = ("path", "split", "label", "identity", "camera", "sequence")
+#: Parts of a path that lead nowhere: the same file in two writings would look like two.
+_NOWHERE = re.compile(r"(?:(?<=/)|^)(?:\./|/)+(?=.)")
 _logger = logging.getLogger(__name__)
 
 
 def read(dataset: ImageTable, *, root: Path | None, seed: int) -> polars.DataFrame:
     """List the images of the table; with query or gallery rows it is a re-identification set."""
     where = f"table {dataset.path}"
-    table = _load(dataset.path)
-    if "path" not in table.columns:
+    rows, others = _load(dataset.path, where)
+    if "path" not in rows.columns:
+        names = [*rows.columns, *others]
         raise DatasetError(
-            f"{where}: no column 'path' (columns: {listed(table.columns)}); allowed: "
-            f"{', '.join(_COLUMNS)}"
+            f"{where}: no column 'path' (columns: {listed(names)}); allowed: {', '.join(_COLUMNS)}"
         )
-    if ignored := sorted(set(table.columns) - set(_COLUMNS)):
-        _logger.info("%s: columns that mean nothing here: %s", where, listed(ignored))
-    rows = table.select(name for name in _COLUMNS if name in table.columns)
+    if others:
+        _logger.info("%s: columns that mean nothing here: %s", where, listed(sorted(others)))
+    # Spreadsheets leave rows without anything in them.
+    rows = rows.filter(~polars.all_horizontal(polars.all().is_null()))
     _refuse_empty(rows, "path", where)
-    rows = rows.with_columns(polars.col("path").cast(polars.String), _splits(rows, where))
+    rows = rows.with_columns(_paths(rows["path"], root), _splits(rows, where))
     if rows["split"].is_in(["query", "gallery"]).any():
         return _reidentification(rows, where)
     return _classification(rows, where)
@@ -51,25 +67,101 @@ def files(dataset: ImageTable) -> list[str]:
     """
     reidentification.folder(dataset.root)
     try:
-        if dataset.path.suffix.lower() == ".csv":
-            rows = polars.read_csv(dataset.path, glob=False, columns=["path"], infer_schema=False)
-        else:
-            rows = polars.read_parquet(dataset.path, glob=False, columns=["path"])
-        return rows["path"].cast(polars.String).drop_nulls().to_list()
-    except UNREADABLE:
+        rows, _ = _load(dataset.path, "", ("path",))
+        return _paths(rows["path"].drop_nulls(), dataset.root).to_list()
+    except (DatasetError, polars.exceptions.PolarsError):
         return []
 
 
-def _load(path: Path) -> polars.DataFrame:
+def column_names(path: Path) -> list[str]:
+    """Return the columns of a table that mean something here, by their own names.
+
+    Raises:
+        DatasetError: The file cannot be read as a table.
+    """
+    return _load(path, f"table {path}", ())[0].columns
+
+
+def _load(
+    path: Path, where: str, only: tuple[str, ...] | None = _COLUMNS
+) -> tuple[polars.DataFrame, list[str]]:
+    """Return the columns that mean something here, a CSV's as text, and the names of the others."""
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise DatasetError(f"table {path}: expected a .csv or .parquet file")
+    if suffix not in TABLE_SUFFIXES:
+        raise DatasetError(f"{where}: expected a file that ends in {', '.join(TABLE_SUFFIXES)}")
     try:
-        if suffix == ".csv":
-            return polars.read_csv(path, glob=False, infer_schema_length=None)
-        return polars.read_parquet(path, glob=False)
+        if suffix == ".parquet":
+            table = polars.scan_parquet(path, glob=False)
+            form, written = None, table.collect_schema().names()
+        else:
+            form = form_of(path, _COLUMNS)
+            written = [name or f"column_{i}" for i, name in enumerate(form.names, start=1)]
+        own = _own_names(written, where)
+        if only == ():
+            return polars.DataFrame(schema=dict.fromkeys(own, polars.String)), []
+        taken = {name: old for name, old in own.items() if name in (only or own)}
+        if form is None:
+            rows = table.select(taken.values()).collect()
+            for column in rows:
+                if column.dtype.is_nested() or column.dtype in (polars.Binary, polars.Object):
+                    raise DatasetError(
+                        f"{where}: column {column.name!r} has type {column.dtype}; expected one "
+                        "text or number a row"
+                    )
+        else:
+            rows = read_delimited(path, form, only=taken.values(), texts=None)
+            rows = rows.with_columns(_bare(column) for column in rows)
+        rows = rows.rename({old: name for name, old in taken.items()}).select(list(taken))
+    except DelimitedFileError as error:
+        raise DatasetError(f"{where}: cannot be read ({error})") from None
     except UNREADABLE as error:
-        raise DatasetError(f"table {path}: cannot be read ({error}); correct 'path'") from None
+        raise DatasetError(f"{where}: cannot be read ({error}); correct 'path'") from None
+    return rows, [name for name in written if name not in own.values()]
+
+
+def _own_names(written: list[str], where: str) -> dict[str, str]:
+    """Return the columns that mean something here: own name -> name in the file."""
+    own: dict[str, str] = {}
+    for old in written:
+        name = old.strip().lower()
+        if name not in _COLUMNS:
+            continue
+        if name in own:
+            raise DatasetError(
+                f"{where}: columns {own[name]!r} and {old!r} are both {name!r}; take one of them "
+                "out, or rename it"
+            )
+        own[name] = old
+    return own
+
+
+def _bare(column: polars.Series) -> polars.Series:
+    """Return a CSV's column without cells of spaces alone."""
+    return column.set(column.str.strip_chars() == "", None)
+
+
+def _paths(paths: polars.Series, root: Path | None) -> polars.Series:
+    """Return paths with slashes, each in one writing."""
+    written = paths.cast(polars.String).to_list()
+    base = Path(root or ".")
+    moved = [
+        text.replace("\\", "/") if "\\" in text and not _is_file(base, text) else text
+        for text in written
+    ]
+    return polars.Series("path", [_NOWHERE.sub(_kept, text) for text in moved], polars.String)
+
+
+def _kept(found: re.Match[str]) -> str:
+    """Keep the slash that makes a path an absolute one."""
+    return "/" if found.start() == 0 and found[0].startswith("/") else ""
+
+
+def _is_file(base: Path, name: str) -> bool:
+    """Tell whether a name with backslashes is one: it may be where the system has them."""
+    try:
+        return (base / name).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _splits(rows: polars.DataFrame, where: str) -> polars.Series:
@@ -89,15 +181,20 @@ def _classification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
     column = "label" if "label" in rows.columns else "identity"
     if column not in rows.columns:
         raise DatasetError(
-            f"{where}: neither 'label' (classification) nor 'identity' (re-identification)"
+            f"{where}: neither 'label' (classification) nor 'identity' (re-identification); "
+            f"columns that count: {listed(rows.columns)}"
         )
-    _refuse_empty(rows, column, where)
-    names = rows[column].unique().sort()  # numbers by value, names by letter
-    labels = polars.DataFrame({column: names}).with_row_index("number")
-    return rows.join(labels, on=column, how="left", maintain_order="left").select(
+    names = _texts(rows[column], where)
+    try:
+        refuse_several(names)
+    except ClassNameError as error:
+        raise DatasetError(f"{where}: {error}") from None
+    _refuse_empty(names.to_frame(), column, where)
+    order = in_order(names.unique().to_list())
+    return rows.select(
         "path",
-        polars.col("number").cast(polars.Int64).alias("label"),
-        polars.col(column).cast(polars.String).alias("class_name"),
+        names.replace_strict(order, range(len(order)), return_dtype=polars.Int64).alias("label"),
+        names.alias("class_name"),
         "split",
     )
 
@@ -105,11 +202,14 @@ def _classification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
 def _reidentification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
     if "identity" not in rows.columns:
         raise DatasetError(f"{where}: query and gallery rows need a column 'identity'")
-    _refuse_empty(rows, "identity", where)
+    names = _texts(rows["identity"], where)
+    _refuse_empty(names.to_frame(), "identity", where)
     _refuse_empty(rows, "split", where)
-    rows = rows.with_columns(polars.col("identity").cast(polars.String).alias("class_name"))
+    rows = rows.with_columns(names.alias("class_name"))
     rows = rows.with_columns(
-        _numbers(rows[name]) if name in rows.columns else polars.lit(None, polars.Int64).alias(name)
+        _numbers(_texts(rows[name], where))
+        if name in rows.columns
+        else polars.lit(None, polars.Int64).alias(name)
         for name in ("identity", "camera", "sequence")
     )
     rows = reidentification.with_labels(rows.drop("label", strict=False))
@@ -117,13 +217,18 @@ def _reidentification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
     return rows
 
 
-def _numbers(values: polars.Series) -> polars.Series:
+def _texts(values: polars.Series, where: str) -> polars.Series:
+    """Return classes, identities or cameras as text, each in one writing."""
+    try:
+        return class_texts(values, fractions=values.name in ("camera", "sequence"))
+    except ClassNameError as error:
+        raise DatasetError(f"{where}: {error}") from None
+
+
+def _numbers(texts: polars.Series) -> polars.Series:
     """Return whole numbers as they are, and number names in the order of their letters."""
-    numbers = values.cast(polars.Int64, strict=False)
-    whole = numbers.null_count() == values.null_count()
-    if whole and (values.dtype == polars.String or (numbers == values).all()):
-        return numbers
-    return values.cast(polars.String).rank("dense").cast(polars.Int64).alias(values.name)
+    values = numbers_or_names(texts)
+    return values if values.dtype == polars.Int64 else values.rank("dense").cast(polars.Int64)
 
 
 def _refuse_empty(rows: polars.DataFrame, column: str, where: str) -> None:
