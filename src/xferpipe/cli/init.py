@@ -182,7 +182,7 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     recipes = None if options.recipes is None else first.words_of(options.recipes)
     first.recipes_of(task, recipes)
     models = first.words_of(options.models) if options.models else usual_models()
-    dataset = first.dataset_of(images, reader, models, options.image_px)
+    dataset = first.dataset_of(images, reader, models, options.image_px, task)
     with look.progress("reading the images", quiet=quiet):
         job = ManifestJob.model_validate({"name": name, "dataset": dataset, "seed": 0})
         rows = rows_of(job, Path(dataset["root"]))
