@@ -190,3 +190,9 @@ def test_names_and_words_are_cleaned(tmp_path):
 )
 def test_features_are_taken_of_images_of_the_side_that_the_model_needs(model, px):
     assert _usual_px(model) == px
+
+
+def test_images_of_identities_are_stretched_and_the_study_says_so():
+    table = dataset_of(Path("people.csv"), "table", ["small"], None, "retrieval")
+    assert table["fit"] == "stretch"
+    assert "fit" not in dataset_of(Path("flowers.csv"), "table", ["small"], None)

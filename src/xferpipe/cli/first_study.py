@@ -177,7 +177,13 @@ def usual_recipes(task: str, models: Sequence[str]) -> list[str]:
     )
 
 
-def dataset_of(images: Path, reader: str, models: Sequence[str], px: int | None) -> dict[str, Any]:
+def dataset_of(
+    images: Path,
+    reader: str,
+    models: Sequence[str],
+    px: int | None,
+    task: str = "classification",
+) -> dict[str, Any]:
     """Return the block of a data set.
 
     Args:
@@ -187,6 +193,7 @@ def dataset_of(images: Path, reader: str, models: Sequence[str], px: int | None)
         models: Words for the models.
         px: Side in pixels that images are decoded to; None: 32 for small models alone, 96 with
             lite ones, else 224, or more where a model takes images of its own side alone.
+        task: classification or retrieval; images of identities are stretched and never cut.
     """
     if px is None:
         px = max([_usual_px(models), *map(decoded_px, entries_of(models).values())])
@@ -194,7 +201,9 @@ def dataset_of(images: Path, reader: str, models: Sequence[str], px: int | None)
         place = {"path": str(images), "root": str(images.parent)}
     else:
         place = {"root": str(images)}
-    return {"reader": reader, **place, "image_px": px}
+    # Said in the study, so that whoever reads it sees what is done to upright images.
+    fit = {"fit": "stretch"} if task == "retrieval" else {}
+    return {"reader": reader, **place, "image_px": px, **fit}
 
 
 def _usual_px(models: Sequence[str]) -> int:

@@ -219,7 +219,7 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     recipes = None if options.recipes is None else first.words_of(options.recipes)
     first.recipes_of(task, recipes)
     models = first.words_of(options.models) if options.models else usual_models()
-    dataset = first.dataset_of(images, reader, models, options.image_px)
+    dataset = first.dataset_of(images, reader, models, options.image_px, task)
     if options.skip_unreadable:
         dataset["unreadable"] = "skip"
     with look.progress("reading the images", quiet=quiet) as progress:

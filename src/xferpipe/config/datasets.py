@@ -29,7 +29,7 @@ class DatasetBlock(Block):
     fit: Literal["crop", "stretch"] = Field(
         "crop",
         description="`crop` resizes the shorter side and cuts the centre; `stretch` keeps all of "
-        "the image and not its shape.",
+        "the image and not its shape. Unset, a `table` of a retrieval target is stretched.",
     )
     test_fraction: float = Field(
         0.2, gt=0, lt=1, description="Part held out for testing where the format has no test split."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, PrivateAttr, model_validator
 
@@ -268,7 +268,32 @@ class Study(Block):
             and not self.finetuning_recipes[run.recipe].fixed_features
         )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _identities_are_stretched(cls, content: Any) -> Any:
+        """Fill in `fit` of tables that are ranked: a cut would take heads and feet off.
+
+        In the data set and not where images are decoded: sets of classes keep their slices.
+        """
+        datasets, targets = (_mapping(_mapping(content).get(k)) for k in ("datasets", "targets"))
+        ranked = [
+            one.get("dataset")
+            for one in map(_mapping, targets.values())
+            if one.get("task") == "retrieval"
+        ]
+        unsaid = {
+            name: block | {"fit": "stretch"}
+            for name, block in ((name, _mapping(block)) for name, block in datasets.items())
+            if name in ranked and block.get("reader") == "table" and "fit" not in block
+        }
+        return content | {"datasets": datasets | unsaid} if unsaid else content
+
     @model_validator(mode="after")
     def _blocks_agree(self) -> Study:
         check(self)
         return self
+
+
+def _mapping(content: Any) -> dict[Any, Any]:
+    """Return unchecked content where it is a mapping, else an empty one."""
+    return content if isinstance(content, dict) else {}
