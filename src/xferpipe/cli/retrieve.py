@@ -52,6 +52,14 @@ def retrieve(
             "there are cameras."
         ),
     ] = None,
+    leave_self_out: Annotated[
+        bool | None,
+        typer.Option(
+            "--leave-self-out/--keep-self",
+            help="Leave each query out of its own gallery, or let it count; unset: an error where "
+            "a query finds itself.",
+        ),
+    ] = None,
     normalised: Annotated[bool, typer.Option(help="Scale features to unit length first.")] = False,
     query_expansion: Annotated[
         int, typer.Option(min=0, help="Nearest images averaged into each query first.")
@@ -100,6 +108,7 @@ def retrieve(
             answers,
             options,
             junk_rule=junk_rule.value if junk_rule else None,
+            leave_self_out=leave_self_out,
             camera_pairs=camera_pairs,
             lists=output is not None,
             run={"target": gallery.stem, "model": query.stem},

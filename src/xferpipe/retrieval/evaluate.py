@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import outcomes
+from xferpipe.retrieval.self_matches import settled
 
 
 def evaluate(
@@ -26,6 +29,7 @@ def evaluate(
     query_expansion: int = 0,
     positives: Any = None,
     junk: Any = None,
+    leave_self_out: bool | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Rank a gallery for each query and return the means over queries.
@@ -46,14 +50,16 @@ def evaluate(
         query_expansion: Nearest gallery images averaged into each query first; 0 for none.
         positives: For "index_lists": one list of 0-based gallery rows per query.
         junk: For "index_lists": one list of 0-based gallery rows per query.
+        leave_self_out: Where gallery rows equal a query's, as of one set against itself: True
+            leaves them out of its gallery, False counts them as hits, None raises.
         progress: Called with what is being done, steps done and steps in all (0 where nobody
             knows); a step of "ranking" is a gallery row compared with all queries.
     Returns:
         `rank1 rank5 rank10 rank20 map minp` as fractions, `queries` (that the means are over),
         `queries_without_positive`, `gallery`, and the options that made them.
     Raises:
-        ValueError: Shapes do not fit, a row holds NaN or infinity, an option is unknown, or no
-            query has a positive.
+        ValueError: Shapes do not fit, a row holds NaN or infinity, an option is unknown, a
+            query finds itself, or no query has a positive.
     Source:
         Zheng et al., ICCV 2015, section 5; Ye et al., TPAMI 2021, section 4.2 (mINP).
     """
@@ -69,6 +75,11 @@ def evaluate(
     options = Retrieval.model_construct(
         distance=distance, normalised=normalised, ap_kind=ap_kind, query_expansion=query_expansion
     )
+    rule = labels.junk_rule
+    query, gallery = (
+        side if hasattr(side, "shape") else numpy.asarray(side) for side in (query, gallery)
+    )
+    labels = settled(query, gallery, labels, leave_self_out=leave_self_out)
     (outcome,) = outcomes(query, gallery, labels, options, reranked=(rerank,), progress=progress)
     return {
         **outcome.figures.means(),
@@ -76,7 +87,7 @@ def evaluate(
         "distance": distance,
         "normalised": normalised,
         "ap_kind": ap_kind,
-        "junk_rule": labels.junk_rule,
+        "junk_rule": rule,
         "query_expansion": query_expansion,
         "reranked": rerank,
     }

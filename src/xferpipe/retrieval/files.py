@@ -17,6 +17,7 @@ from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile, numbered
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import outcomes
+from xferpipe.retrieval.self_matches import settled
 
 #: Entries of ranked lists that are held at a time, about 2 GB of them.
 _LARGEST_LISTS = 50_000_000
@@ -41,6 +42,7 @@ def ranked_files(
     options: Retrieval,
     *,
     junk_rule: str | None = None,
+    leave_self_out: bool | None = None,
     camera_pairs: bool = False,
     lists: bool = True,
     run: Mapping[str, Any] | None = None,
@@ -55,13 +57,15 @@ def ranked_files(
             is not used.
         junk_rule: "same_camera", "same_sequence" or "none"; None takes "same_camera" where both
             sides have cameras.
+        leave_self_out: As for `evaluate`; a query is known by its path too.
         camera_pairs: Break the figures down by cameras.
         lists: Make the ranked lists.
         run: Values of the columns that name a run.
         progress: Called with what is being done, steps done and steps in all (0 where nobody
             knows); a step of "ranking" is a gallery row compared with all queries.
     Raises:
-        ValueError: The files do not fit each other, or no query has a positive.
+        ValueError: The files do not fit each other, a query finds itself, or no query has a
+            positive.
     """
     started = time.monotonic()
     _check_lengths(len(query.features), len(gallery.features), options, lists=lists)
@@ -71,6 +75,14 @@ def ranked_files(
         sides = numbered(query.labels, gallery.labels, column)
         given |= {f"query_{column}": sides[0], f"gallery_{column}": sides[1]}
     labels = Labels.of(*identities, junk_rule=junk_rule, **given)
+    rule = labels.junk_rule
+    labels = settled(
+        query.features,
+        gallery.features,
+        labels,
+        paths=(query.labels["path"], gallery.labels["path"]),
+        leave_self_out=leave_self_out,
+    )
     found = outcomes(
         query.features,
         gallery.features,
@@ -97,7 +109,7 @@ def ranked_files(
                 "distance": options.distance,
                 "normalised": options.normalised,
                 "ap_kind": options.ap_kind,
-                "junk_rule": labels.junk_rule,
+                "junk_rule": rule,
                 "query_expansion": options.query_expansion,
                 "reranked": outcome.reranked,
                 "seconds": time.monotonic() - started,

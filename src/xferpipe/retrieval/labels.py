@@ -115,6 +115,38 @@ class Labels:
         junk = _matches(both[: len(same)], both[len(same) :])
         return same - junk, junk
 
+    def pairs(self) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """List hits and junk: query rows and gallery rows, int64, and bool that is true of junk.
+
+        They go by query, and by gallery row within one.
+        """
+        if self.junk_rule == "index_lists":
+            sizes = [
+                numpy.array([len(rows) for rows in lists], dtype=numpy.int64)
+                for lists in (self.positives, self.junk)
+            ]
+            asked = numpy.concatenate(
+                [numpy.repeat(numpy.arange(len(size)), size) for size in sizes]
+            )
+            lists = [*self.positives, *self.junk]
+            found = numpy.concatenate(lists) if lists else asked
+            junk = numpy.arange(len(found)) >= sizes[0].sum()
+            order = numpy.lexsort((found, asked))
+            return asked[order], found[order], junk[order]
+        order = numpy.argsort(self.gallery_identity, kind="stable")
+        ordered = self.gallery_identity[order]
+        first, last = (
+            numpy.searchsorted(ordered, self.query_identity, side) for side in ("left", "right")
+        )
+        length = last - first
+        asked = numpy.repeat(numpy.arange(len(length)), length)
+        within = numpy.arange(len(asked)) - numpy.repeat(length.cumsum() - length, length)
+        found = order[numpy.repeat(first, length) + within]
+        if self.junk_rule == "none":
+            return asked, found, numpy.zeros(len(found), dtype=bool)
+        query, gallery = self.groups()
+        return asked, found, query[asked] == gallery[found]
+
     def groups(self) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return what the rules same_camera and same_sequence compare: int64 (q) and (m)."""
         kind = self.junk_rule.removeprefix("same_")
