@@ -60,6 +60,12 @@ def retrieve(
             "a query finds itself.",
         ),
     ] = None,
+    drop_identity: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave the images of this identity out, -1 say, on both sides; can be repeated."
+        ),
+    ] = None,
     normalised: Annotated[bool, typer.Option(help="Scale features to unit length first.")] = False,
     query_expansion: Annotated[
         int, typer.Option(min=0, help="Nearest images averaged into each query first.")
@@ -84,7 +90,7 @@ def retrieve(
     """
     from xferpipe.config.retrieval import Retrieval
     from xferpipe.retrieval.feature_files import opened
-    from xferpipe.retrieval.files import ranked_files
+    from xferpipe.retrieval.files import RankedFiles, ranked_files
 
     options = Retrieval(
         distance=distance.value,
@@ -98,42 +104,50 @@ def retrieve(
         if output.exists() and not output.is_dir():
             raise ValueError(f"--output {output} is a file; give a folder")
         output.mkdir(parents=True, exist_ok=True)
-    with (
-        look.progress("reading", quiet=as_json) as progress,
-        opened(query, progress=progress) as queries,
-        opened(gallery, progress=progress) as answers,
-    ):
-        result = ranked_files(
-            queries,
-            answers,
-            options,
-            junk_rule=junk_rule.value if junk_rule else None,
-            leave_self_out=leave_self_out,
-            camera_pairs=camera_pairs,
-            lists=output is not None,
-            run={"target": gallery.stem, "model": query.stem},
-            progress=progress,
-        )
-    if output is not None:
-        result.write(output)
-    if as_json:
-        *plain, last = result.figures
-        look.print_json(last | ({"without_reranking": plain[0]} if plain else {}))
-    else:
-        _tell(result.figures)
-        sides = (queries.labels["camera"].count(), answers.labels["camera"].count())
-        if junk_rule is None and min(sides) == 0 < max(sides):
-            side = "queries" if sides[0] == 0 else "gallery images"
-            look.say(f"note: the {side} have no cameras, so nothing is junk")
+    made: list[RankedFiles] = []
+
+    def done(result: RankedFiles) -> None:
+        """Print and write what there is, so that it is kept whatever becomes of a re-ranking."""
+        made[:] = [result]
         if output is not None:
-            typer.echo(f"tables: {output}")
+            result.write(output)
+        if not as_json:
+            look.clear_line()
+            _tell(result.figures[-1])
+
+    try:
+        with (
+            look.progress("reading", quiet=as_json) as progress,
+            opened(query, progress=progress) as queries,
+            opened(gallery, progress=progress) as answers,
+        ):
+            ranked_files(
+                queries,
+                answers,
+                options,
+                junk_rule=junk_rule.value if junk_rule else None,
+                leave_self_out=leave_self_out,
+                drop_identities=drop_identity or (),
+                camera_pairs=camera_pairs,
+                lists=output is not None,
+                run={"target": gallery.stem, "model": query.stem},
+                done=done,
+                progress=progress,
+            )
+    finally:
+        for result in made:
+            if as_json:
+                *plain, last = result.figures
+                look.print_json(last | ({"without_reranking": plain[0]} if plain else {}))
+            for note in result.notes:
+                look.say(f"note: {note}")
+            if output is not None and not as_json:
+                typer.echo(f"tables: {output}")
 
 
-def _tell(figures: list[dict[str, Any]]) -> None:
+def _tell(row: dict[str, Any]) -> None:
     names = ["rank1", "rank5", "rank10", "rank20", "map", "minp"]
-    columns = names if len(figures) == 1 else ["reranked", *names]
-    look.print_table(columns, [[row[name] for name in columns] for row in figures])
-    row = figures[0]
+    look.print_table(names, [[row[name] for name in names]])
     typer.echo(
         f"{row['queries']} queries, {row['queries_without_positive']} without a positive, "
         f"{row['gallery']} gallery images; {row['distance']}, "
