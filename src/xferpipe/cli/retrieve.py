@@ -73,6 +73,16 @@ def retrieve(
     rerank: Annotated[
         bool, typer.Option(help="Re-rank by k-reciprocal neighbours too; takes more memory.")
     ] = False,
+    k1: Annotated[
+        int | None, typer.Option(min=1, help="Neighbours that must be reciprocal; unset: 20.")
+    ] = None,
+    k2: Annotated[
+        int | None, typer.Option(min=1, help="Neighbours whose sets are averaged; unset: 6.")
+    ] = None,
+    lambda_: Annotated[
+        float | None,
+        typer.Option("--lambda", min=0, max=1, help="Weight of the original distance; unset: 0.3."),
+    ] = None,
     camera_pairs: Annotated[
         bool, typer.Option(help="Break the figures down by cameras; takes more memory.")
     ] = False,
@@ -99,6 +109,7 @@ def retrieve(
         query_expansion=query_expansion,
         rerank=rerank,
         ranked_list_length=list_length,
+        **_reranking(rerank, {"k1": k1, "k2": k2, "lambda": lambda_}),
     )
     if output is not None:
         if output.exists() and not output.is_dir():
@@ -145,7 +156,22 @@ def retrieve(
                 typer.echo(f"tables: {output}")
 
 
+def _reranking(rerank: bool, given: dict[str, float | None]) -> dict[str, float]:
+    """Return the keys of re-ranking that were given, checked in the words of the command."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not rerank:
+        raise ValueError(f"--{min(given)} is of re-ranking, which was not asked for; add --rerank")
+    k1, k2 = given.get("k1", 20), given.get("k2", 6)
+    if "k1" in given and "k2" not in given:
+        k2 = given["k2"] = min(6, k1 + 1)
+    if k2 > k1 + 1:
+        raise ValueError(f"--k2 {k2} must be at most --k1 + 1 = {k1 + 1}")
+    return {f"rerank_{name}": value for name, value in given.items()}
+
+
 def _tell(row: dict[str, Any]) -> None:
+    if row["reranked"]:
+        typer.echo("re-ranked:")
     names = ["rank1", "rank5", "rank10", "rank20", "map", "minp"]
     look.print_table(names, [[row[name] for name in names]])
     typer.echo(

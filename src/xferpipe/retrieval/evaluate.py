@@ -25,6 +25,9 @@ def evaluate(
     ap_kind: str = "step",
     junk_rule: str | None = None,
     rerank: bool = False,
+    rerank_k1: int = 20,
+    rerank_k2: int = 6,
+    rerank_lambda: float = 0.3,
     normalised: bool = False,
     query_expansion: int = 0,
     positives: Any = None,
@@ -45,7 +48,10 @@ def evaluate(
         ap_kind: "step" (the field's usual) or "trapezoid" (VeRi-776's own script).
         junk_rule: "same_camera" (same identity and camera), "index_lists" or "none"; None takes
             "same_camera" where both sides have cameras, else "none".
-        rerank: Re-rank by k-reciprocal neighbours (k1=20, k2=6, lambda 0.3).
+        rerank: Re-rank by k-reciprocal neighbours.
+        rerank_k1: Neighbours that must be reciprocal; fewer than all images.
+        rerank_k2: Neighbours whose sets are averaged, at most rerank_k1 + 1.
+        rerank_lambda: Weight of the original distance beside the neighbours', 0 to 1.
         normalised: Scale features to unit length first.
         query_expansion: Nearest gallery images averaged into each query first; 0 for none.
         positives: For "index_lists": one list of 0-based gallery rows per query.
@@ -73,7 +79,13 @@ def evaluate(
         junk=junk,
     )
     options = Retrieval.model_construct(
-        distance=distance, normalised=normalised, ap_kind=ap_kind, query_expansion=query_expansion
+        distance=distance,
+        normalised=normalised,
+        ap_kind=ap_kind,
+        query_expansion=query_expansion,
+        rerank_k1=rerank_k1,
+        rerank_k2=rerank_k2,
+        rerank_lambda=rerank_lambda,
     )
     rule = labels.junk_rule
     query, gallery = (

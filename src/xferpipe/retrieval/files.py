@@ -22,6 +22,8 @@ from xferpipe.retrieval.self_matches import settled
 
 #: Entries of ranked lists that are held at a time, about 2 GB of them.
 _LARGEST_LISTS = 50_000_000
+#: Keys that make lists, and what the command calls them.
+_LENGTHS = {"query_expansion": "--query-expansion", "ranked_list_length": "--list-length"}
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,11 @@ class _Ranking:
 
 def _check_lengths(queries: int, gallery: int, options: Retrieval, *, lists: bool) -> None:
     """Refuse lists that nobody can hold, before any work is done."""
-    for name in ("query_expansion", "ranked_list_length"):
+    for name, option in _LENGTHS.items():
         length = min(getattr(options, name), gallery)
         if queries * length > _LARGEST_LISTS and (lists or name == "query_expansion"):
             raise ValueError(
-                f"{name} {length} for {queries} queries makes {queries * length} entries; at most "
-                f"{_LARGEST_LISTS // queries} a query can be held"
+                f"{name} ({option}) {length} for {queries} queries makes "
+                f"{queries * length} entries; at most {_LARGEST_LISTS // queries} a query can be "
+                "held"
             )

@@ -70,8 +70,8 @@ class Labels:
             raise ValueError(f"junk_rule is {junk_rule!r}; allowed: {', '.join(JUNK_RULES)}")
         if missing := [name for name in _needs(junk_rule) if given.get(name) is None]:
             raise ValueError(
-                f"junk_rule is {junk_rule}, which needs {' and '.join(missing)}; give them, or use "
-                "junk_rule none"
+                f"junk_rule is {junk_rule}, which needs {' and '.join(missing)}; give them "
+                "(of files: a column of that kind on both sides), or use junk_rule none"
             )
         for name in ("query_camera", "gallery_camera", "query_sequence", "gallery_sequence"):
             given[name] = _groups(given.get(name), name)
@@ -97,8 +97,8 @@ class Labels:
             if field.name != "junk_rule" and values is not None and len(values) != rows:
                 raise ValueError(
                     f"{'gallery' if owner == 'gallery' else 'query'} has {rows} rows but "
-                    f"{field.name} has {len(values)}: both come from one manifest; rebuild it "
-                    'with "snakemake -R manifest"'
+                    f"{field.name} has {len(values)}: both must come from one list of "
+                    "images"
                 )
 
     def counts(self) -> tuple[numpy.ndarray, numpy.ndarray]:

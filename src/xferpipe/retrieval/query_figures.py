@@ -112,6 +112,6 @@ def _no_positive(labels: Labels, junk: numpy.ndarray) -> str:
         return (
             f"{text}: the junk rule {labels.junk_rule} removed all {int(junk.sum())} images of "
             "their identities (nearly always: one camera number for all images); correct the "
-            "cameras, or use junk_rule none"
+            "cameras, or use junk_rule none (--junk-rule none)"
         )
     return f"{text}: their identities are not in it; are both numbered alike, and from one set?"
