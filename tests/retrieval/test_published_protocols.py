@@ -117,9 +117,10 @@ def test_evaluate_small_cases_equal_the_transcription(ap_kind, junk_rule, case):
     arguments = (case["query"], case["gallery"], case["qi"], case["gi"], case["qc"], case["gc"])
     if expected is None:
         with pytest.raises(ValueError, match="has a positive"):
-            evaluate(*arguments, ap_kind=ap_kind, junk_rule=junk_rule)
+            evaluate(*arguments, ap_kind=ap_kind, junk_rule=junk_rule, leave_self_out=False)
         return
-    assert_same(evaluate(*arguments, ap_kind=ap_kind, junk_rule=junk_rule), expected)
+    found = evaluate(*arguments, ap_kind=ap_kind, junk_rule=junk_rule, leave_self_out=False)
+    assert_same(found, expected)
 
 
 @settings(max_examples=100, deadline=None)
@@ -140,6 +141,7 @@ def test_evaluate_index_lists_equal_the_transcription(case, lost):
         junk_rule="index_lists",
         positives=[sorted(rows) for rows in good],
         junk=[sorted(rows) for rows in junk],
+        leave_self_out=False,
     )
     assert_same(found, expected)
 
@@ -157,9 +159,9 @@ def test_evaluate_cosine_equals_the_transcription(case, seed):
     if expected is None:
         return
     scale = random.uniform(0.1, 10, (len(gallery), 1))
-    labels = (case["qi"], case["gi"])
-    assert_same(evaluate(query, gallery * scale, *labels, distance="cosine"), expected)
-    assert_same(evaluate(query, gallery * scale, *labels, normalised=True), expected)
+    labels, kept = (case["qi"], case["gi"]), {"leave_self_out": False}
+    for options in ({"distance": "cosine"}, {"normalised": True}):
+        assert_same(evaluate(query, gallery * scale, *labels, **kept, **options), expected)
 
 
 @pytest.mark.parametrize("offset", [1e3, 1e5, 1e7])

@@ -98,7 +98,7 @@ def test_outcomes_with_and_without_share_the_query_rows(clusters):
 
 
 def test_evaluate_reranking_few_images_says_what_k1_may_be():
-    with pytest.raises(ValueError, match=r"k1 must be 1 \.\. 5"):
+    with pytest.raises(ValueError, match=r"rerank_k1 may be 1 \.\. 5"):
         evaluate(numpy.eye(2), numpy.ones((4, 2)), [0, 1], [0, 0, 1, 1], rerank=True)
 
 

@@ -79,6 +79,13 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def clear_line() -> None:
+    """Take away what progress shows, so that a result that comes meanwhile has its own line."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
+
+
 @contextmanager
 def progress(words: str, *, quiet: bool = False) -> Iterator[Progress]:
     """Show what is being done, how far it is and the time left: in a terminal, from two seconds on.

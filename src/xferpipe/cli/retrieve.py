@@ -52,6 +52,20 @@ def retrieve(
             "there are cameras."
         ),
     ] = None,
+    leave_self_out: Annotated[
+        bool | None,
+        typer.Option(
+            "--leave-self-out/--keep-self",
+            help="Leave each query out of its own gallery, or let it count; unset: an error where "
+            "a query finds itself.",
+        ),
+    ] = None,
+    drop_identity: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Leave the images of this identity out, -1 say, on both sides; can be repeated."
+        ),
+    ] = None,
     normalised: Annotated[bool, typer.Option(help="Scale features to unit length first.")] = False,
     query_expansion: Annotated[
         int, typer.Option(min=0, help="Nearest images averaged into each query first.")
@@ -59,6 +73,16 @@ def retrieve(
     rerank: Annotated[
         bool, typer.Option(help="Re-rank by k-reciprocal neighbours too; takes more memory.")
     ] = False,
+    k1: Annotated[
+        int | None, typer.Option(min=1, help="Neighbours that must be reciprocal; unset: 20.")
+    ] = None,
+    k2: Annotated[
+        int | None, typer.Option(min=1, help="Neighbours whose sets are averaged; unset: 6.")
+    ] = None,
+    lambda_: Annotated[
+        float | None,
+        typer.Option("--lambda", min=0, max=1, help="Weight of the original distance; unset: 0.3."),
+    ] = None,
     camera_pairs: Annotated[
         bool, typer.Option(help="Break the figures down by cameras; takes more memory.")
     ] = False,
@@ -76,7 +100,7 @@ def retrieve(
     """
     from xferpipe.config.retrieval import Retrieval
     from xferpipe.retrieval.feature_files import opened
-    from xferpipe.retrieval.files import ranked_files
+    from xferpipe.retrieval.files import RankedFiles, ranked_files
 
     options = Retrieval(
         distance=distance.value,
@@ -85,46 +109,71 @@ def retrieve(
         query_expansion=query_expansion,
         rerank=rerank,
         ranked_list_length=list_length,
+        **_reranking(rerank, {"k1": k1, "k2": k2, "lambda": lambda_}),
     )
     if output is not None:
         if output.exists() and not output.is_dir():
             raise ValueError(f"--output {output} is a file; give a folder")
         output.mkdir(parents=True, exist_ok=True)
-    with (
-        look.progress("reading", quiet=as_json) as progress,
-        opened(query, progress=progress) as queries,
-        opened(gallery, progress=progress) as answers,
-    ):
-        result = ranked_files(
-            queries,
-            answers,
-            options,
-            junk_rule=junk_rule.value if junk_rule else None,
-            camera_pairs=camera_pairs,
-            lists=output is not None,
-            run={"target": gallery.stem, "model": query.stem},
-            progress=progress,
-        )
-    if output is not None:
-        result.write(output)
-    if as_json:
-        *plain, last = result.figures
-        look.print_json(last | ({"without_reranking": plain[0]} if plain else {}))
-    else:
-        _tell(result.figures)
-        sides = (queries.labels["camera"].count(), answers.labels["camera"].count())
-        if junk_rule is None and min(sides) == 0 < max(sides):
-            side = "queries" if sides[0] == 0 else "gallery images"
-            look.say(f"note: the {side} have no cameras, so nothing is junk")
+    made: list[RankedFiles] = []
+
+    def done(result: RankedFiles) -> None:
+        """Print and write what there is, so that it is kept whatever becomes of a re-ranking."""
+        made[:] = [result]
         if output is not None:
-            typer.echo(f"tables: {output}")
+            result.write(output)
+        if not as_json:
+            look.clear_line()
+            _tell(result.figures[-1])
+
+    try:
+        with (
+            look.progress("reading", quiet=as_json) as progress,
+            opened(query, progress=progress) as queries,
+            opened(gallery, progress=progress) as answers,
+        ):
+            ranked_files(
+                queries,
+                answers,
+                options,
+                junk_rule=junk_rule.value if junk_rule else None,
+                leave_self_out=leave_self_out,
+                drop_identities=drop_identity or (),
+                camera_pairs=camera_pairs,
+                lists=output is not None,
+                run={"target": gallery.stem, "model": query.stem},
+                done=done,
+                progress=progress,
+            )
+    finally:
+        for result in made:
+            if as_json:
+                *plain, last = result.figures
+                look.print_json(last | ({"without_reranking": plain[0]} if plain else {}))
+            for note in result.notes:
+                look.say(f"note: {note}")
+            if output is not None and not as_json:
+                typer.echo(f"tables: {output}")
 
 
-def _tell(figures: list[dict[str, Any]]) -> None:
+def _reranking(rerank: bool, given: dict[str, float | None]) -> dict[str, float]:
+    """Return the keys of re-ranking that were given, checked in the words of the command."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not rerank:
+        raise ValueError(f"--{min(given)} is of re-ranking, which was not asked for; add --rerank")
+    k1, k2 = given.get("k1", 20), given.get("k2", 6)
+    if "k1" in given and "k2" not in given:
+        k2 = given["k2"] = min(6, k1 + 1)
+    if k2 > k1 + 1:
+        raise ValueError(f"--k2 {k2} must be at most --k1 + 1 = {k1 + 1}")
+    return {f"rerank_{name}": value for name, value in given.items()}
+
+
+def _tell(row: dict[str, Any]) -> None:
+    if row["reranked"]:
+        typer.echo("re-ranked:")
     names = ["rank1", "rank5", "rank10", "rank20", "map", "minp"]
-    columns = names if len(figures) == 1 else ["reranked", *names]
-    look.print_table(columns, [[row[name] for name in columns] for row in figures])
-    row = figures[0]
+    look.print_table(names, [[row[name] for name in names]])
     typer.echo(
         f"{row['queries']} queries, {row['queries_without_positive']} without a positive, "
         f"{row['gallery']} gallery images; {row['distance']}, "

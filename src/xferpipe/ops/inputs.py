@@ -50,8 +50,8 @@ def as_labels(labels, rows, name, owner, device="cpu"):
         raise ValueError(f"{name} is {labels.dtype} but must hold integers; use .long()")
     if labels.shape != (rows,):
         raise ValueError(
-            f"{owner} has {rows} rows but {name} has shape {tuple(labels.shape)}: both come from "
-            'one manifest; rebuild it with "snakemake -R manifest"'
+            f"{owner} has {rows} rows but {name} has shape {tuple(labels.shape)}: both must "
+            "come from one list of images"
         )
     return labels.to(device=device, dtype=torch.int64).contiguous()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,26 @@ import polars
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.records import frame, write_table
 from xferpipe.retrieval import result_rows
+from xferpipe.retrieval.chosen_rows import junk_notes, without_identities
 from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile, numbered
 from xferpipe.retrieval.labels import Labels
-from xferpipe.retrieval.outcomes import outcomes
+from xferpipe.retrieval.outcomes import Outcome, outcomes
+from xferpipe.retrieval.self_matches import settled
 
 #: Entries of ranked lists that are held at a time, about 2 GB of them.
 _LARGEST_LISTS = 50_000_000
+#: Keys that make lists, and what the command calls them.
+_LENGTHS = {"query_expansion": "--query-expansion", "ranked_list_length": "--list-length"}
 
 
 @dataclass(frozen=True)
 class RankedFiles:
-    """Figures, one row per ranking, and the tables by name."""
+    """Figures, one row per ranking, the tables by name, and what is odd of the files in words."""
 
     figures: list[dict[str, Any]]
     tables: dict[str, polars.DataFrame]
+    notes: list[str]
 
     def write(self, output: Path) -> None:
         """Write every table into a folder."""
@@ -41,9 +46,12 @@ def ranked_files(
     options: Retrieval,
     *,
     junk_rule: str | None = None,
+    leave_self_out: bool | None = None,
+    drop_identities: Sequence[str] = (),
     camera_pairs: bool = False,
     lists: bool = True,
     run: Mapping[str, Any] | None = None,
+    done: Callable[[RankedFiles], None] | None = None,
     progress: Progress | None = None,
 ) -> RankedFiles:
     """Rank one file of features for each row of another.
@@ -55,74 +63,138 @@ def ranked_files(
             is not used.
         junk_rule: "same_camera", "same_sequence" or "none"; None takes "same_camera" where both
             sides have cameras.
+        leave_self_out: As for `evaluate`; a query is known by its path too.
+        drop_identities: Identities whose images are left out on both sides.
         camera_pairs: Break the figures down by cameras.
         lists: Make the ranked lists.
         run: Values of the columns that name a run.
+        done: Called with what there is after each ranking: the plain one is told whatever becomes
+            of the re-ranked one.
         progress: Called with what is being done, steps done and steps in all (0 where nobody
             knows); a step of "ranking" is a gallery row compared with all queries.
     Raises:
-        ValueError: The files do not fit each other, or no query has a positive.
+        ValueError: The files do not fit each other, a query finds itself, or no query has a
+            positive.
     """
-    started = time.monotonic()
-    _check_lengths(len(query.features), len(gallery.features), options, lists=lists)
-    identities = numbered(query.labels, gallery.labels, "identity")
-    given = {}
-    for column in ("camera", "sequence"):
-        sides = numbered(query.labels, gallery.labels, column)
-        given |= {f"query_{column}": sides[0], f"gallery_{column}": sides[1]}
-    labels = Labels.of(*identities, junk_rule=junk_rule, **given)
-    found = outcomes(
-        query.features,
-        gallery.features,
-        labels,
-        options,
-        reranked=(False, True) if options.rerank else (False,),
-        lists=lists,
-        pairs=camera_pairs,
-        progress=progress,
-    )
-    asked = query.labels.with_columns(
-        polars.Series("identity", labels.query_identity),
-        polars.Series("camera", given["query_camera"], dtype=polars.Int64, strict=False)
-        if given["query_camera"] is not None
-        else polars.lit(None, polars.Int64).alias("camera"),
-    )
-    made: dict[str, list[polars.DataFrame]] = {"retrieval_queries": [], "ranked_lists": []}
-    figures, pairs = [], []
-    for outcome in found:
-        figures.append(
+    with without_identities(query, gallery, drop_identities) as (queries, answers):
+        ranking = _Ranking(queries, answers, options, junk_rule, leave_self_out, dict(run or {}))
+        ranking.notes += junk_notes(queries.labels, answers.labels)
+        return ranking.run(lists=lists, camera_pairs=camera_pairs, done=done, progress=progress)
+
+
+class _Ranking:
+    """Two files of features made ready, and the rows of all tables, ranking after ranking."""
+
+    def __init__(
+        self,
+        query: FeatureFile,
+        gallery: FeatureFile,
+        options: Retrieval,
+        junk_rule: str | None,
+        leave_self_out: bool | None,
+        run: dict[str, Any],
+    ) -> None:
+        self.started = time.monotonic()
+        self.query, self.gallery, self.options, self.run_columns = query, gallery, options, run
+        self.notes: list[str] = []
+        identities = numbered(query.labels, gallery.labels, "identity")
+        given = {}
+        for column in ("camera", "sequence"):
+            sides = numbered(query.labels, gallery.labels, column)
+            given |= {f"query_{column}": sides[0], f"gallery_{column}": sides[1]}
+        labels = Labels.of(*identities, junk_rule=junk_rule, **given)
+        self.junk_rule = labels.junk_rule
+        cameras = [side.labels["camera"].count() for side in (query, gallery)]
+        if junk_rule is None and min(cameras) == 0 < max(cameras):
+            side = "queries" if cameras[0] == 0 else "gallery images"
+            self.notes.append(f"the {side} have no cameras, so nothing is junk")
+        self.labels = settled(
+            query.features,
+            gallery.features,
+            labels,
+            paths=(query.labels["path"], gallery.labels["path"]),
+            leave_self_out=leave_self_out,
+        )
+        camera = given["query_camera"]
+        self.asked = query.labels.with_columns(
+            polars.Series("identity", labels.query_identity),
+            polars.lit(None, polars.Int64).alias("camera")
+            if camera is None
+            else polars.Series("camera", camera, dtype=polars.Int64, strict=False),
+        )
+        self.figures: list[dict[str, Any]] = []
+        self.pairs: list[dict[str, Any]] = []
+        self.parts: dict[str, list[polars.DataFrame]] = {}
+
+    def run(
+        self,
+        *,
+        lists: bool,
+        camera_pairs: bool,
+        done: Callable[[RankedFiles], None] | None,
+        progress: Progress | None,
+    ) -> RankedFiles:
+        _check_lengths(len(self.asked), len(self.gallery.labels), self.options, lists=lists)
+
+        def add(outcome: Outcome) -> None:
+            self._add(outcome)
+            if done is not None:
+                done(self._made(camera_pairs))
+
+        outcomes(
+            self.query.features,
+            self.gallery.features,
+            self.labels,
+            self.options,
+            reranked=(False, True) if self.options.rerank else (False,),
+            lists=lists,
+            pairs=camera_pairs,
+            done=add,
+            progress=progress,
+        )
+        return self._made(camera_pairs)
+
+    def _add(self, outcome: Outcome) -> None:
+        options = self.options
+        self.figures.append(
             {
                 **result_rows.mean_row([outcome.figures.means()]),
-                "gallery": len(gallery.features),
+                "gallery": len(self.gallery.features),
                 "distance": options.distance,
                 "normalised": options.normalised,
                 "ap_kind": options.ap_kind,
-                "junk_rule": labels.junk_rule,
+                "junk_rule": self.junk_rule,
                 "query_expansion": options.query_expansion,
                 "reranked": outcome.reranked,
-                "seconds": time.monotonic() - started,
+                "seconds": time.monotonic() - self.started,
             }
         )
-        pairs += outcome.pairs
-        made["retrieval_queries"].append(result_rows.query_rows(outcome, asked))
+        self.pairs += outcome.pairs
+        self._keep("retrieval_queries", result_rows.query_rows(outcome, self.asked))
         if outcome.lists is not None:
-            made["ranked_lists"].append(result_rows.list_rows(outcome, asked, gallery.labels))
-    run = dict(run or {})
-    whole = {"retrieval": frame("retrieval", [run | row for row in figures])}
-    for name, parts in made.items():
-        if parts:
-            whole[name] = result_rows.with_run(name, polars.concat(parts), run)
-    if camera_pairs:
-        whole["camera_pairs"] = frame("camera_pairs", [run | row for row in pairs])
-    return RankedFiles(figures, whole)
+            rows = result_rows.list_rows(outcome, self.asked, self.gallery.labels)
+            self._keep("ranked_lists", rows)
+
+    def _keep(self, name: str, rows: polars.DataFrame) -> None:
+        self.parts.setdefault(name, []).append(rows)
+
+    def _made(self, camera_pairs: bool) -> RankedFiles:
+        run = self.run_columns
+        tables = {"retrieval": frame("retrieval", [run | row for row in self.figures])}
+        for name, parts in self.parts.items():
+            tables[name] = result_rows.with_run(name, polars.concat(parts), run)
+        if camera_pairs:
+            tables["camera_pairs"] = frame("camera_pairs", [run | row for row in self.pairs])
+        return RankedFiles(self.figures, tables, self.notes)
 
 
 def _check_lengths(queries: int, gallery: int, options: Retrieval, *, lists: bool) -> None:
     """Refuse lists that nobody can hold, before any work is done."""
-    for name in ("query_expansion", "ranked_list_length"):
+    for name, option in _LENGTHS.items():
         length = min(getattr(options, name), gallery)
         if queries * length > _LARGEST_LISTS and (lists or name == "query_expansion"):
             raise ValueError(
-                f"{name} {length} for {queries} queries makes {queries * length} entries; at most "
-                f"{_LARGEST_LISTS // queries} a query can be held"
+                f"{name} ({option}) {length} for {queries} queries makes "
+                f"{queries * length} entries; at most {_LARGEST_LISTS // queries} a query can be "
+                "held"
             )

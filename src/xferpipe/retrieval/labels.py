@@ -70,8 +70,8 @@ class Labels:
             raise ValueError(f"junk_rule is {junk_rule!r}; allowed: {', '.join(JUNK_RULES)}")
         if missing := [name for name in _needs(junk_rule) if given.get(name) is None]:
             raise ValueError(
-                f"junk_rule is {junk_rule}, which needs {' and '.join(missing)}; give them, or use "
-                "junk_rule none"
+                f"junk_rule is {junk_rule}, which needs {' and '.join(missing)}; give them "
+                "(of files: a column of that kind on both sides), or use junk_rule none"
             )
         for name in ("query_camera", "gallery_camera", "query_sequence", "gallery_sequence"):
             given[name] = _groups(given.get(name), name)
@@ -97,8 +97,8 @@ class Labels:
             if field.name != "junk_rule" and values is not None and len(values) != rows:
                 raise ValueError(
                     f"{'gallery' if owner == 'gallery' else 'query'} has {rows} rows but "
-                    f"{field.name} has {len(values)}: both come from one manifest; rebuild it "
-                    'with "snakemake -R manifest"'
+                    f"{field.name} has {len(values)}: both must come from one list of "
+                    "images"
                 )
 
     def counts(self) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -114,6 +114,38 @@ class Labels:
         both = identity.astype(numpy.int64) * len(names) + group
         junk = _matches(both[: len(same)], both[len(same) :])
         return same - junk, junk
+
+    def pairs(self) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
+        """List hits and junk: query rows and gallery rows, int64, and bool that is true of junk.
+
+        They go by query, and by gallery row within one.
+        """
+        if self.junk_rule == "index_lists":
+            sizes = [
+                numpy.array([len(rows) for rows in lists], dtype=numpy.int64)
+                for lists in (self.positives, self.junk)
+            ]
+            asked = numpy.concatenate(
+                [numpy.repeat(numpy.arange(len(size)), size) for size in sizes]
+            )
+            lists = [*self.positives, *self.junk]
+            found = numpy.concatenate(lists) if lists else asked
+            junk = numpy.arange(len(found)) >= sizes[0].sum()
+            order = numpy.lexsort((found, asked))
+            return asked[order], found[order], junk[order]
+        order = numpy.argsort(self.gallery_identity, kind="stable")
+        ordered = self.gallery_identity[order]
+        first, last = (
+            numpy.searchsorted(ordered, self.query_identity, side) for side in ("left", "right")
+        )
+        length = last - first
+        asked = numpy.repeat(numpy.arange(len(length)), length)
+        within = numpy.arange(len(asked)) - numpy.repeat(length.cumsum() - length, length)
+        found = order[numpy.repeat(first, length) + within]
+        if self.junk_rule == "none":
+            return asked, found, numpy.zeros(len(found), dtype=bool)
+        query, gallery = self.groups()
+        return asked, found, query[asked] == gallery[found]
 
     def groups(self) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return what the rules same_camera and same_sequence compare: int64 (q) and (m)."""

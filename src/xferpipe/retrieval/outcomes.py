@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.camera_pairs import camera_pairs
-from xferpipe.retrieval.comparison import Progress, compared
+from xferpipe.retrieval.comparison import Comparison, Progress, compared
 from xferpipe.retrieval.expansion import expanded
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.query_figures import QueryFigures, rank
@@ -42,6 +42,7 @@ def outcomes(
     reranked: Sequence[bool],
     lists: bool = False,
     pairs: bool = False,
+    done: Callable[[Outcome], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Outcome]:
     """Rank a gallery for each query, without and with re-ranking.
@@ -54,6 +55,7 @@ def outcomes(
         reranked: Which rankings are wanted: False is the plain one.
         lists: List the first images too.
         pairs: Break the plain ranking down by cameras too; copies one camera's images at a time.
+        done: Called with each outcome as soon as it is there.
         progress: Called with what is being done, steps done and steps in all.
     Returns:
         One outcome per wanted ranking, in that order.
@@ -61,7 +63,6 @@ def outcomes(
         ValueError: Shapes do not fit, a row holds NaN or infinity, or no query has a positive.
     """
     labels.check_sizes(len(query), len(gallery))
-    kind = options.ap_kind
     with compared(
         query,
         gallery,
@@ -71,18 +72,45 @@ def outcomes(
     ) as comparison:
         comparison = expanded(comparison, options.query_expansion, progress=progress)
         found = []
-        length = options.ranked_list_length
         for again in reranked:
             if again:
-                ranking = Reranking(comparison, options, progress=progress)
-                figures = ranking.rank(labels, ap_kind=kind, progress=progress)
-                first = ranking.lists(labels, length, progress=progress) if lists else None
-                found.append(Outcome(True, figures, first, []))
-                continue
-            figures = rank(comparison, labels, ap_kind=kind, progress=progress)
-            first = ranked_lists(comparison, labels, length, progress=progress) if lists else None
-            rows = (
-                camera_pairs(comparison, labels, ap_kind=kind, progress=progress) if pairs else []
-            )
-            found.append(Outcome(False, figures, first, rows))
+                outcome = _reranked(comparison, labels, options, lists=lists, progress=progress)
+            else:
+                outcome = _plain(
+                    comparison, labels, options, lists=lists, pairs=pairs, progress=progress
+                )
+            found.append(outcome)
+            if done is not None:
+                done(outcome)
     return found
+
+
+def _plain(
+    comparison: Comparison,
+    labels: Labels,
+    options: Retrieval,
+    *,
+    lists: bool,
+    pairs: bool,
+    progress: Progress | None,
+) -> Outcome:
+    kind, length = options.ap_kind, options.ranked_list_length
+    figures = rank(comparison, labels, ap_kind=kind, progress=progress)
+    first = ranked_lists(comparison, labels, length, progress=progress) if lists else None
+    rows = camera_pairs(comparison, labels, ap_kind=kind, progress=progress) if pairs else []
+    return Outcome(False, figures, first, rows)
+
+
+def _reranked(
+    comparison: Comparison,
+    labels: Labels,
+    options: Retrieval,
+    *,
+    lists: bool,
+    progress: Progress | None,
+) -> Outcome:
+    ranking = Reranking(comparison, options, progress=progress)
+    figures = ranking.rank(labels, ap_kind=options.ap_kind, progress=progress)
+    length = options.ranked_list_length
+    first = ranking.lists(labels, length, progress=progress) if lists else None
+    return Outcome(True, figures, first, [])

@@ -103,10 +103,15 @@ def _no_positive(labels: Labels, junk: numpy.ndarray) -> str:
     text = (
         f"none of {queries} queries has a positive in {len(labels.gallery_identity)} gallery rows"
     )
+    if junk.any() and labels.junk_rule == "index_lists":
+        return (
+            f"{text}: all {int(junk.sum())} images of their identities are listed as junk, by "
+            "camera, sequence or list, or are the queries themselves; give a gallery with others"
+        )
     if junk.any():
         return (
             f"{text}: the junk rule {labels.junk_rule} removed all {int(junk.sum())} images of "
             "their identities (nearly always: one camera number for all images); correct the "
-            "cameras, or use junk_rule none"
+            "cameras, or use junk_rule none (--junk-rule none)"
         )
     return f"{text}: their identities are not in it; are both numbered alike, and from one set?"

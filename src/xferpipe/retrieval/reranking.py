@@ -28,7 +28,7 @@ class Reranking:
         options: `rerank_k1`, `rerank_k2` and `rerank_lambda`.
         progress: Told that neighbours are being found, which is one step.
     Raises:
-        ValueError: There are fewer images than k1 asks for.
+        ValueError: There are fewer images than k1 asks for, or an option is out of its range.
     Source:
         Zhong et al., Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017.
     """
@@ -38,6 +38,7 @@ class Reranking:
     ) -> None:
         if progress is not None:
             progress("finding reciprocal neighbours", 0, 0)
+        _check(options, len(comparison.query) + len(comparison.gallery))
         query, gallery = _euclidean(comparison)
         self._distances = ops.k_reciprocal(
             query,
@@ -78,6 +79,19 @@ class Reranking:
             done += len(block)
             if progress is not None:
                 progress(words, done, queries)
+
+
+def _check(options: Retrieval, images: int) -> None:
+    k1, k2, lambda_ = options.rerank_k1, options.rerank_k2, options.rerank_lambda
+    if not 1 <= k1 < images:
+        raise ValueError(
+            f"re-ranking looks at rerank_k1 (--k1) = {k1} neighbours of each image, but there are "
+            f"{images} queries and gallery images: rerank_k1 may be 1 .. {images - 1}"
+        )
+    if not 1 <= k2 <= k1 + 1:
+        raise ValueError(f"rerank_k2 (--k2) is {k2}; expected 1 .. rerank_k1 + 1 = {k1 + 1}")
+    if not 0 <= lambda_ <= 1:
+        raise ValueError(f"rerank_lambda (--lambda) is {lambda_}; expected 0 .. 1")
 
 
 def _euclidean(comparison: Comparison) -> tuple[torch.Tensor, torch.Tensor]:
