@@ -64,7 +64,7 @@ def test_image_folder_takes_the_words_that_people_use_for_splits(image_tree, lis
 
 @pytest.mark.parametrize("names", [("invalid", "valid"), ("dev", "prod"), ("racing", "training")])
 def test_image_folder_word_of_a_split_beside_another_class_is_a_class(image_tree, listing, names):
-    root = image_tree({name: 5 for name in names})
+    root = image_tree(dict.fromkeys(names, 5))
     rows = listing(ImageFolder(root=root), root=root)
     assert sorted(rows["class_name"].unique()) == list(names)
 
