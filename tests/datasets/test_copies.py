@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 
+import numpy
 import polars
 import pytest
 
 from xferpipe.config.datasets import Digits, ImageFolder
-from xferpipe.datasets.copies import copies_of_sources, copy_findings
+from xferpipe.datasets.copies import copies_of_sources, copy_findings, near_copy_findings
 from xferpipe.datasets.findings import findings
 from xferpipe.records import frame
 
@@ -77,3 +78,44 @@ def test_target_among_the_training_images_of_a_source_is_told(image_tree, listin
     assert "of source cars: test/a/000.png" in told
     (told,) = copies_of_sources(target, {"cars": target})
     assert told.startswith("10 images, 0 of them")
+
+
+def directions(*degrees: float) -> numpy.ndarray:
+    """Return vectors of different lengths in these directions: their cosines are known."""
+    turns = numpy.radians(numpy.array(degrees))
+    return (
+        numpy.stack([numpy.cos(turns), numpy.sin(turns)], 1)
+        * numpy.arange(1, len(turns) + 1)[:, None]
+    )
+
+
+def test_near_copies_are_told_between_classes_and_splits_alone():
+    """cos 11 degrees is 0.9816, cos 12 degrees 0.9781."""
+    images = rows(
+        ("1", "a", "train", "x"),
+        ("2", "b", "train", "y"),
+        ("3", "a", "test", None),
+        ("4", "a", "train", "z"),
+        ("5", "b", "train", "x"),
+    )
+    (told,) = near_copy_findings(images, directions(0, 11, 100, 1, 0))
+    assert told.startswith("3 pairs of images")
+    assert "1 ~ 2, 2 ~ 4, 4 ~ 5;" in told, (
+        "not 1 and 4 (one class and split), nor 1 and 5 (one file)"
+    )
+    assert near_copy_findings(images, directions(0, 12, 100, 1, 0))[0].startswith("2 pairs")
+    assert near_copy_findings(images, directions(0, 40, 80, 120, 160)) == []
+    (told,) = near_copy_findings(images, directions(0, 40, 5, 120, 160))
+    assert "1 ~ 3" in told
+
+
+def test_near_copies_of_many_images_are_those_of_all_pairs():
+    random = numpy.random.default_rng(0)
+    features = random.normal(size=(2500, 8))
+    images = rows(*((f"{i}", "ab"[i % 2], "train", None) for i in range(2500)))
+    unit = features / numpy.linalg.norm(features, axis=1, keepdims=True)
+    wanted = sum(int((unit[i, None] @ unit[i + 1 :: 2].T >= 0.98).sum()) for i in range(2499))
+    assert wanted > 1
+    assert near_copy_findings(images, features)[0].startswith(f"{wanted:,} pairs")
+    assert near_copy_findings(images.head(1), features[:1]) == []
+    assert near_copy_findings(images, numpy.zeros((2500, 8))) == []

@@ -44,6 +44,38 @@ def test_image_folder_split_folders_are_the_splits(image_tree, listing, validati
     }
 
 
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"train": "train", "valid": "validation", "test": "test"},
+        {"Training": "train", "Testing": "test"},
+        {"train": "train", "dev": "validation", "evaluation": "test"},
+        {"training": "train", "validation": "validation", "eval": "test"},
+    ],
+    ids=", ".join,
+)
+def test_image_folder_takes_the_words_that_people_use_for_splits(image_tree, listing, folders):
+    root = image_tree({f"{split}/{name}": 3 for split in folders for name in "ab"})
+    rows = listing(ImageFolder(root=root), root=root)
+    found = rows.select(polars.col("path").str.split("/").list.first(), "split").unique()
+    assert dict(found.rows()) == folders
+    assert sorted(rows["class_name"].unique()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("names", [("invalid", "valid"), ("dev", "prod"), ("racing", "training")])
+def test_image_folder_word_of_a_split_beside_another_class_is_a_class(image_tree, listing, names):
+    root = image_tree(dict.fromkeys(names, 5))
+    rows = listing(ImageFolder(root=root), root=root)
+    assert sorted(rows["class_name"].unique()) == list(names)
+
+
+def test_image_folder_class_that_is_a_link_to_another_is_told(image_tree, listing):
+    root = image_tree({"a": 5, "b": 5})
+    (root / "c").symlink_to("b")
+    with pytest.raises(DatasetError, match=r"class folder .*c is empty \(no image that lies there"):
+        listing(ImageFolder(root=root), root=root)
+
+
 def test_image_folder_train_and_val_only_tests_on_val(image_tree, listing):
     root = image_tree({f"{split}/{name}": 3 for split in ("train", "val") for name in "ab"})
     rows = listing(ImageFolder(root=root), root=root)

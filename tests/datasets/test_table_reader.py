@@ -65,7 +65,7 @@ def test_read_some_cameras_missing_stay_null(tmp_path, caplog):
 def test_read_labels_of_classes_are_dense(tmp_path):
     rows = read(
         tmp_path,
-        {"path": ["a", "b", "c"], "split": ["Train", "val", "test"], "label": [30, 4, 30]},
+        {"path": ["a", "b", "c"], "split": ["Train", "valid", "Testing"], "label": [30, 4, 30]},
     )
     assert rows["label"].to_list() == [1, 0, 1]
     assert rows["class_name"].to_list() == ["30", "4", "30"]

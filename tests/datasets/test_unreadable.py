@@ -78,12 +78,18 @@ def test_manifest_tells_all_broken_files_at_once(broken, tmp_path, caplog, packe
     assert not any(file.exists() for file in files.values())
 
 
-def test_files_left_out_are_recorded_and_the_others_keep_their_side(broken, image_tree, tmp_path):
+def test_files_left_out_are_recorded_and_the_others_keep_their_side(broken, caplog):
     def listed(root):
         dataset = ImageFolder(root=root, image_px=8, unreadable="skip")
         return listing(ManifestJob(name="set", dataset=dataset, seed=0), root)
 
-    found = listed(broken)
+    with caplog.at_level(logging.INFO):
+        found = listed(broken)
+    (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.getMessage().startswith(
+        "8 images are left out, as they cannot be decoded: a/000"
+    )
+    assert all(f"left out: {broken / name}: " in caplog.text for name in BAD)
     assert found.rows.height == 13
     left_out = found.findings.filter(kind="unreadable")
     assert left_out["path"].to_list() == BAD

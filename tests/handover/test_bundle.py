@@ -57,6 +57,12 @@ def test_card_says_how_sure_the_answer_is(digits, flags, words, tmp_path):
     [
         {"reader": "image_folder", "root": "photos", "image_px": 16, "fit": "stretch"},
         {"reader": "table", "path": "list.csv", "root": "photos", "image_px": 16},
+        {
+            "reader": "image_folder",
+            "root": "photos",
+            "image_px": 16,
+            "decoding": {"window": [0, 9]},
+        },
     ],
 )
 def test_run_on_files_of_somebodys_own_is_exported_wherever_they_lie(digits, tmp_path, dataset):

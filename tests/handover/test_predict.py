@@ -77,3 +77,45 @@ def test_photographs_of_one_file_of_none_and_of_nowhere(photos, tmp_path):
         photographs(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such folder or image"):
         photographs(tmp_path / "nowhere")
+
+
+def test_photographs_are_read_as_the_training_images_were(digits, tmp_path):
+    """12-bit grey, transparency and a turned file: as `decode` reads them for the data set."""
+    from dataclasses import replace
+
+    from xferpipe.config.decoding import Decoding
+    from xferpipe.datasets.decoding import decode
+    from xferpipe.handover.predict import _decoded
+
+    write_bundle(digits, tmp_path / "out")
+    bundle = read_bundle(tmp_path / "out")
+    assert bundle.about.preprocessing.decoding == Decoding()
+    random = numpy.random.default_rng(0)
+    deep = random.integers(0, 4096, (16, 16)).astype(numpy.uint16)
+    Image.frombytes("I;16", (16, 16), deep.tobytes()).save(tmp_path / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    alpha = random.integers(0, 256, (16, 16, 4), dtype=numpy.uint8)
+    Image.fromarray(alpha).save(tmp_path / "turned.png", exif=exif)
+    paths = [tmp_path / "deep.png", tmp_path / "turned.png"]
+    seen = []
+    for how in (
+        Decoding(),
+        Decoding(window=(0, 4095), background="black", orientation="ignore"),
+    ):
+        preprocessing = bundle.about.preprocessing.model_copy(update={"decoding": how})
+        ((_, images, problems),) = _decoded(paths, preprocessing)
+        px = preprocessing.decoded_px
+        wanted = numpy.stack([decode(path, px, preprocessing.fit, how) for path in paths])
+        assert (images.numpy() == wanted).all()
+        assert problems == [None, None]
+        seen.append(images)
+        about = bundle.about.model_copy(update={"preprocessing": preprocessing})
+        assert predict(replace(bundle, about=about), paths, device=CPU)["problem"].null_count() == 2
+    assert not torch.equal(*seen)
+    small = bundle.about.preprocessing.model_copy(
+        update={"decoding": Decoding(maximum_megapixels=0.0001)}
+    )
+    about = bundle.about.model_copy(update={"preprocessing": small})
+    found = predict(replace(bundle, about=about), paths, device=CPU)
+    assert "16 x 16 pixels, and decoding.maximum_megapixels allows 0.0001" in found["problem"][0]

@@ -8,7 +8,7 @@ import pytest
 
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.splits import training_rows, validation_rows
-from xferpipe.records import RecordError, result_files, write_table
+from xferpipe.records import RecordError, frame, result_files, write_table
 from xferpipe.report import your_data as module
 from xferpipe.report.page_evidence import load_page
 from xferpipe.report.your_data import your_data
@@ -60,6 +60,43 @@ def test_warnings_of_the_checks_stand_on_the_page(full_study, tmp_path):
     (first, *_) = your_data(evidence_of(full_study, digits_high=files))
     assert first.warnings[0].startswith("class class 1 (4) has fewer than 10 training images")
     assert "class class 0 has 120 images and class class 1 has 8" in first.warnings[1]
+
+
+def test_what_is_odd_of_files_and_copies_of_sources_stand_on_the_page(full_study, tmp_path):
+    job, tables, images = full_study
+    files = dict(images["digits_high"])
+    rows = polars.read_parquet(files["manifest"])
+    known = rows.with_columns(content=polars.col("row").cast(polars.String))
+    write_table("manifest", known, tmp_path / "manifest.parquet")
+    source = known.filter(split="test").head(7).with_columns(split=polars.lit("train"))
+    other = (
+        known.filter(split="train").head(7).with_columns(content=polars.lit(None, polars.String))
+    )
+    for name, part in (("source", source), ("other", other)):
+        numbered = part.with_columns(row=polars.int_range(polars.len()))
+        classes = numbered.with_columns(
+            label=polars.col("row") % 2, class_name=polars.format("class {}", polars.col("row") % 2)
+        )
+        tested = classes.with_columns(
+            split=polars.when(polars.col("row") < 2).then(polars.lit("test")).otherwise("split"),
+        ).sort("split", descending=True)
+        tested = tested.with_columns(row=polars.int_range(polars.len()))
+        write_table("manifest", tested, tmp_path / f"{name}.parquet")
+    found = [
+        {"kind": "unreadable", "path": "a/1.jpg", "detail": "missing file"},
+        {"kind": "orientation", "path": "a/2.jpg", "detail": "6"},
+    ]
+    write_table("image_findings", frame("image_findings", found), tmp_path / "findings.parquet")
+    files |= {"manifest": tmp_path / "manifest.parquet", "findings": tmp_path / "findings.parquet"}
+    sources = {name: tmp_path / f"{name}.parquet" for name in ("source", "other")}
+    evidence = load_page(job, result_files(tables), {**images, "digits_high": files}, sources)
+    (first, *_) = your_data(evidence)
+    told = "; ".join(first.warnings)
+    assert "1 image is left out, as they cannot be decoded: a/1.jpg (missing file)" in told
+    assert "1 image is turned as its EXIF tag says: a/2.jpg" in told
+    assert "5 images, 5 of them among those that models are judged on, are exact copies" in told
+    assert "source source" in told
+    assert "source other" not in told
 
 
 def test_images_of_another_manifest_are_refused(full_study, tmp_path):

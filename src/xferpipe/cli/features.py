@@ -41,9 +41,12 @@ def features(
 
     Example: xferpipe features photos/flowers flowers.parquet --model timm:resnet18
     """
+    import numpy
+
     from xferpipe.cli.first_study import reader_of
     from xferpipe.cli.named_models import entry_of
     from xferpipe.config.jobs import ManifestJob
+    from xferpipe.datasets.copies import copy_findings, near_copy_findings
     from xferpipe.datasets.file_findings import file_findings
     from xferpipe.handover.describe import described, opened
     from xferpipe.records import atomic_path
@@ -83,7 +86,9 @@ def features(
         return
     for path, part in written.items():
         typer.echo(f"{path}: {part.height} images, {width} features")
-    for note in file_findings(listed.findings, job.dataset):
+    features = numpy.array(found["feature"].to_list(), dtype=numpy.float32)
+    odd = [*copy_findings(rows), *near_copy_findings(rows, features)]
+    for note in [*file_findings(listed.findings, job.dataset), *odd]:
         look.say(f"note: {note}")
 
 

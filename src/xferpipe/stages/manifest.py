@@ -19,6 +19,7 @@ from xferpipe.datasets import (
     reidentification,
     splits,
 )
+from xferpipe.datasets.file_findings import file_findings
 from xferpipe.datasets.readers import reader_module
 from xferpipe.datasets.unreadable import UnreadableImages, logged
 from xferpipe.records import empty, write_table
@@ -134,7 +135,11 @@ def _readable(
     names = rows["path"].drop_nulls().unique().sort().to_list()
     looked = inspection.inspect(names, root, dataset.read_as, whole=True, progress=progress)
     for problem in looked.problems:
-        _logger.warning("left out: %s: %s", problem.path, problem.reason)
+        _logger.info("left out: %s: %s", problem.path, problem.reason)
+    if looked.problems:
+        # One warning, as each is a line of the run's console.
+        left_out = looked.rows.filter(kind=inspection.UNREADABLE)
+        _logger.warning("%s", *file_findings(left_out, dataset))
     bad = looked.rows.filter(kind=inspection.UNREADABLE)["path"].implode()
     kept = rows.filter(polars.col("path").is_in(bad).not_())
     if lost := set(rows["class_name"].unique()) - set(kept["class_name"].unique()):
