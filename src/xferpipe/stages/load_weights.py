@@ -31,6 +31,8 @@ def load_weights(job: LoadWeightsJob, *, weights: Path, card: Path, class_means:
     else:
         origin = importlib.import_module(f"xferpipe.zoo.origins.{job.weights}_weights")
         model, about = origin.load(job.spec, job.name, **file_options(job))
+    if job.source_accuracy is not None:
+        about = about | {"source_accuracy": job.source_accuracy}
     save_weights(model, weights)
     empty = torch.zeros(0, feature_dimension(model)), torch.zeros(0, dtype=torch.int64)
     write_class_means(class_means, *empty)
