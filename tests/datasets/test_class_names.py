@@ -65,6 +65,12 @@ def test_text_without_a_value_is_missing(missing):
     assert numbers_or_names(found).to_list() == [1, None, 2]
 
 
+def test_numbers_of_any_length_are_names_like_others():
+    names = [str(i) * 5000 for i in range(1, 10)] + ["0", "7.0"]
+    assert class_texts(polars.Series("label", names)).to_list()[-2:] == ["0", "7"]
+    assert "its 10 classes are whole numbers from 0" in remarks(counts(*names[:10]))[0]
+
+
 def test_numbers_beyond_64_bits_or_with_zeros_in_front_stay_names():
     for texts in (["9" * 30, "1"], ["01", "02"], ["1", "x"]):
         assert numbers_or_names(polars.Series(texts)).to_list() == texts

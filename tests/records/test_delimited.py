@@ -67,8 +67,10 @@ def test_table_without_rows_has_its_columns(tmp_path):
         (b"PK\x03\x04\0\0", "it is no text"),
         (b"a" * 200_000 + b",b\n", "its first line cannot be read"),
         (b"a,b\n1,2,3\n", "found more fields than defined"),
+        (b'a,"b\n1,2\n', "column 2 has a name of 2 lines .* is a quote left open"),
+        (b"a," + b"b" * 300 + b"\n1,2\n", "of 1 lines and 300 letters"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_file_that_is_no_table_is_refused_in_words(content, message, tmp_path):
     path = tmp_path / "table.csv"

@@ -79,7 +79,9 @@ def h_score(f: Array, y: Array) -> float:
     rest = centred(f)
     rest = rest / rest.std(axis=0)
     means = class_means(rest, y)[y]
-    return numpy.trace(numpy.linalg.pinv(rest, rcond=1e-9) @ means)
+    if len(f) < 1000:
+        return numpy.trace(numpy.linalg.pinv(rest, rcond=1e-9) @ means)
+    return numpy.trace(scipy.linalg.lstsq(rest, means, lapack_driver="gelsy")[0])
 
 
 def ledoit_wolf(rest: Array) -> float:

@@ -139,6 +139,21 @@ def test_entry_of_a_package_becomes_weights_and_a_card(installed, tmp_path):
     assert (card["weights"], card["source_classes"]) == ("package", 7)
 
 
+def test_stated_accuracy_of_the_source_reaches_the_card_and_the_key(installed, tmp_path):
+    installed(3)
+    options = {"width": 4, "order": True}
+    silent, stated = (
+        job_of(study("made-up-net", "cifar_resnet8", **options, **said), "load_weights", "net")
+        for said in ({}, {"source_accuracy": 0.75})
+    )
+    assert "source_accuracy" not in silent.canonical_json()
+    assert '"source_accuracy":0.75' in stated.canonical_json()
+    for job, expected in ((silent, None), (stated, 0.75)):
+        files = {name: tmp_path / name for name in ("weights", "card", "class_means")}
+        load_weights(job, **files)
+        assert read_table("zoo", files["card"])["source_accuracy"].to_list() == [expected]
+
+
 def test_what_an_entry_says_of_a_file_reaches_its_job(tmp_path):
     """Averaged weights under names of another program, through the study."""
     raw, averaged = (build_model(ModelSpec.of(ZooEntry(**SMALL)), 7, seed=seed) for seed in (1, 2))

@@ -173,7 +173,16 @@ class LoadWeightsJob(Job):
     order: bool
     ema: bool | None
     rename: tuple[tuple[str, str], ...]
+    source_accuracy: float | None = None
     seed: int
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out an accuracy that nobody states: it would change every key."""
+        content = plain(self)
+        if self.source_accuracy is None:
+            del content["source_accuracy"]
+        return content
 
     def places(self) -> frozenset[str]:
         """Count the path of a file as a place; other names say which weights are meant."""

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from xferpipe.config.base import Block, Name, as_written
 
@@ -22,6 +22,8 @@ _FAMILIES = {
 _BY_NAME = ("timm_models", "torchvision_models", "osnet", "ibn_resnet")
 #: Fields that say which tensors of a file are meant and what they are called, at their defaults.
 _OF_FILES: dict[str, object] = {"order": False, "ema": None, "rename": ()}
+#: Where the accuracy on the source comes from, of weights for which nobody states it.
+_OWN_ACCURACY = {"torchvision": "torchvision's", "random": "none"}
 #: What pip takes as the name of a package.
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -145,7 +147,22 @@ class ZooEntry(Block):
         description="How images are resized to a side of the model's own; unset: as its "
         "configuration says, where nothing is known bilinear.",
     )
+    source_accuracy: float | None = Field(
+        None,
+        ge=0,
+        description="Published top-1 accuracy on the data that the weights were trained for, a "
+        "fraction (`file`, `package`, `timm`); unset: not known. Score `source_accuracy` reads it; "
+        "other weights bring their own.",
+    )
     licence: str | None = Field(None, description="Licence of the weights, shown beside results.")
+
+    @field_validator("source_accuracy")
+    @classmethod
+    def _fraction(cls, value: float | None) -> float | None:
+        if value is not None and not value <= 1:
+            percent = f"; of a percentage, write {value / 100:g}" if value <= 100 else ""
+            raise ValueError(f"source_accuracy is {value:g}; expected a fraction, 0 to 1{percent}")
+        return value
 
     def places(self) -> frozenset[str]:
         """Count the path of a file as a place; other names say which weights are meant."""
@@ -178,6 +195,12 @@ class ZooEntry(Block):
             )
         for key in file_options(self) if self.weights not in ("file", "package") else ():
             raise ValueError(f"{key!r} belongs to weights: file and weights: package")
+        if self.source_accuracy is not None and self.weights not in ("file", "package", "timm"):
+            raise ValueError(
+                f"'source_accuracy' belongs to weights: file, package and timm; with weights: "
+                f"{self.weights} it is {_OWN_ACCURACY.get(self.weights, 'measured')}, so leave it "
+                "out"
+            )
         for pattern, replacement in self.rename:
             try:
                 re.compile(pattern).sub(replacement, "")

@@ -76,7 +76,7 @@ def class_texts(values: polars.Series, *, fractions: bool = False) -> polars.Ser
     _refuse_two_writings(raw, names, numbers)
     if not fractions and not rest:
         for text, name in names.items():
-            if name and numbers[name] % 1:
+            if name and numbers[name] != numbers[name].to_integral_value():
                 raise ClassNameError(_not_whole(values.name, text))
     for text, name in names.items():
         if name in numbers and re.fullmatch(r"-?\d+\.0*", name):
@@ -199,7 +199,7 @@ def _quantities(counts: Mapping[str, int]) -> str | None:
     """Find numbers that look like quantities, of which a classifier sees no order."""
     if len(counts) < _MANY_NUMBERS or not all(map(is_whole, counts)):
         return None
-    values = sorted(map(int, counts))
+    values = sorted(map(Decimal, counts))
     from_start = values[0] in (0, 1) and values[-1] - values[0] == len(values) - 1
     if from_start and sorted(counts.values())[len(counts) // 2] >= _FEW_OF_EACH:
         return None

@@ -22,6 +22,8 @@ from xferpipe.records.parquet import UNREADABLE
 SEPARATORS = (",", ";", "\t", "|")
 #: Bytes that the names of the columns are looked for in.
 _HEAD_BYTES = 1 << 22
+#: Letters of a column's name; where a quote is left open, the whole table would be one.
+_LONGEST = 200
 #: A first line that spreadsheets write to name the separator.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -85,6 +87,12 @@ def form_of(path: Path, known: Collection[str] = ()) -> Form:
     if not any(names):
         raise DelimitedFileError("its first line is empty; expected the names of the columns")
     for i, name in enumerate(names):
+        if len(name.splitlines()) > 1 or len(name) > _LONGEST:
+            raise DelimitedFileError(
+                f"column {i + 1} has a name of {len(name.splitlines())} lines and {len(name)} "
+                f"letters ({name[:20]!r} ...); is a quote left open? Write names in one "
+                f"line, of at most {_LONGEST} letters"
+            )
         if name and name in names[:i]:
             raise DelimitedFileError(
                 f"two columns are called {name!r} ({names.index(name) + 1} and {i + 1}); give each "

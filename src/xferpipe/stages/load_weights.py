@@ -29,6 +29,8 @@ def load_weights(job: LoadWeightsJob, *, weights: Path, card: Path, class_means:
         model = build_model(job.spec, 0, seed=job.seed)
     else:
         model, about = load(job, job.spec)
+    if job.source_accuracy is not None:
+        about = about | {"source_accuracy": job.source_accuracy}
     save_weights(model, weights)
     empty = torch.zeros(0, feature_dimension(model)), torch.zeros(0, dtype=torch.int64)
     write_class_means(class_means, *empty)

@@ -143,6 +143,7 @@ class LoadWeights(ZooStage):
             order=loaded.order,
             ema=loaded.ema,
             rename=loaded.rename,
+            source_accuracy=loaded.source_accuracy,
             seed=study.seed,
         )
 
