@@ -10,6 +10,7 @@ the query is ranked again in float64.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -148,8 +149,8 @@ def doubtful(watch, above, reach, queries):
 def recounted(query, gallery, source, norms, pairs, distance):
     """Count in float64 the gallery rows before each pair, int64 (pairs); ties to the smaller row.
 
-    Scores that float32 tells from those of all pairs stay as they are. Scores are tied where
-    float64 products cannot tell them.
+    Scores that float32 tells from those of all pairs stay as they are; of the others, products of
+    matrices tell most, and the rest are computed row by row, so that equal rows tie.
 
     Args:
         query: Features of the queries that are ranked again, floating point (q, d).
@@ -170,43 +171,49 @@ def recounted(query, gallery, source, norms, pairs, distance):
         of_block, floats, wide = norms[first : first + len(block)], block.float(), None
         for start in range(0, len(query), _QUERIES):
             rows = slice(start, start + _QUERIES)
+            own = [slice(*bounds[at : at + 2]) for at in range(start, start + len(query[rows]))]
             here = _score((narrow[rows] @ floats.T).double(), of_block, distance)
-            own = [slice(bounds[at], bounds[at + 1]) for at in range(start, start + len(here))]
-            parts = [
-                _Placed(row, scores[of], coarse[at])
-                for at, (row, of) in enumerate(zip(here, own), start)
-            ]
-            close = torch.stack([part.close for part in parts])
-            asked, found = close.nonzero(as_tuple=True)
-            if len(asked) > close.numel() // _FEW:
+            parts = _placed(here, scores, own, coarse[rows])
+            if sum(len(part.close) for part in parts) > here.numel() // _FEW:
                 wide = block.double() if wide is None else wide
-                exact = _score(query[rows] @ wide.T, wide.square().sum(1), distance)[close]
-            else:
-                exact = _exact(query[rows], block, asked, found, distance)
-            sizes = close.sum(1).tolist()
-            places = zip(exact.split(sizes), (first + found).split(sizes))
-            for at, (part, of, (near, row)) in enumerate(zip(parts, own, places), start):
-                nearer[of] += part.above + _before(near, row, scores[of], pairs.index[of], fine[at])
+                here = _score(query[rows] @ wide.T, wide.square().sum(1), distance)
+                parts = _placed(here, scores, own, fine[rows])
+            sizes = [len(part.close) for part in parts]
+            asked = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor(sizes))
+            found = torch.cat([part.close for part in parts])
+            exact = _exact(query[rows], block, asked, found, distance)
+            for part, of, near, row in zip(parts, own, exact.split(sizes), found.split(sizes)):
+                before = _before(near, first + row, scores[of], pairs.index[of])
+                nearer[of] += part.above + before
     return nearer
 
 
-class _Placed:
+class _Placed(NamedTuple):
     """Scores (m) of one query among thresholds (t).
 
     Attributes:
-        close: Within a margin of a threshold, bool (m).
+        close: Scores within a margin of a threshold, their positions, int64 (c).
         above: Scores above each threshold that are close to none, int64 (t).
     """
 
-    def __init__(self, scores, thresholds, margin):
-        ordered, order = thresholds.sort()
-        after = torch.searchsorted(ordered, scores)
+    close: torch.Tensor
+    above: torch.Tensor
+
+
+def _placed(scores, thresholds, own, margins):
+    """Place the scores (q, m) of each query among its thresholds."""
+    parts = []
+    for row, of, margin in zip(scores, own, margins):
+        ordered, order = thresholds[of].sort()
+        after = torch.searchsorted(ordered, row)
         upper = ordered[after.clamp(max=len(ordered) - 1)]
         lower = ordered[(after - 1).clamp(min=0)]
-        self.close = ((upper - scores).abs() <= margin) | ((lower - scores).abs() <= margin)
-        counts = torch.bincount(after[~self.close], minlength=len(ordered) + 1)
-        self.above = torch.empty_like(order)
-        self.above[order] = counts.flip(0).cumsum(0).flip(0)[1:]
+        close = ((upper - row).abs() <= margin) | ((lower - row).abs() <= margin)
+        counts = torch.bincount(after[~close], minlength=len(ordered) + 1)
+        above = torch.empty_like(order)
+        above[order] = counts.flip(0).cumsum(0).flip(0)[1:]
+        parts.append(_Placed(close.nonzero()[:, 0], above))
+    return parts
 
 
 def _pair_scores(query, gallery, source, pairs, distance):
@@ -282,12 +289,12 @@ def _whole(query, gallery, source, k, distance):
     return best.values[:k].float(), best.indices[:k]
 
 
-def _before(scores, rows, thresholds, own, error):
+def _before(scores, rows, thresholds, own):
     """Count the scores (m) of gallery rows that come before each threshold of its own row."""
     parts = []
     for values, places in zip(thresholds.split(_PAIRS), own.split(_PAIRS)):
-        above = scores > values[:, None] + error
-        tied = (scores >= values[:, None] - error) & (rows < places[:, None])
+        above = scores > values[:, None]
+        tied = (scores == values[:, None]) & (rows < places[:, None])
         parts.append((above | tied).sum(1))
     return torch.cat(parts)
 

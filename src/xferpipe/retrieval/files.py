@@ -18,8 +18,8 @@ from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile, numbered
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
+from xferpipe.retrieval.own_images import settled
 from xferpipe.retrieval.query_figures import settled_words
-from xferpipe.retrieval.self_matches import settled
 
 #: Entries of ranked lists that are held at a time, about 2 GB of them.
 _LARGEST_LISTS = 50_000_000
