@@ -2,14 +2,18 @@
 
 import torch
 
-from . import inputs
+from . import close_scores, inputs
 from .loading import call
+
+#: Neighbours found beyond those wanted, so that a few that are close can be told in float64.
+_MORE = 8
 
 
 def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progress=None):
     """Find the k nearest gallery rows of each query, nearest first, exactly.
 
-    The order is that of `rank_metrics`: by the same scores, ties to the smaller gallery row.
+    The order is that of `rank_metrics`: by the same scores, ties to the smaller gallery row; on a
+    processor it is that of float64 where float32 products cannot tell it.
 
     Args:
         query: Features, floating point (q, d).
@@ -42,15 +46,19 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progres
     if k < 1:
         raise ValueError(f"k is {k} but must be at least 1")
     device = query.device
-    query = inputs.native(query, device)
+    given, wanted, query = query, k, inputs.native(query, device)
+    if device.type == "cpu":
+        k = min(k + _MORE, max(1, gallery.shape[0]))
     norms, conditions = call("squared_norms", query), inputs.Conditions()
     conditions.require_comparable(norms, "query", code)
     scores = torch.empty((query.shape[0], 0), dtype=torch.float32, device=device)
     indices = torch.empty((query.shape[0], 0), dtype=torch.int64, device=device)
+    longest = []
     blocks = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
     for first, block in blocks:
         own = call("squared_norms", block)
         conditions.require_comparable(own, "gallery", code, first)
+        longest.append(own.amax(0, keepdim=True))
         here = min(k, block.shape[0])
         found = call("nearest_scores", query, block, own, here, code, first)
         if scores.shape[1] == 0:
@@ -61,6 +69,11 @@ def nearest(query, gallery, k, *, distance="euclidean", block_rows=None, progres
         indices = torch.cat([indices, found[1]], 1).gather(1, order)[:, :k]
         scores = scores[:, :k]
     conditions.settle()
+    if device.type == "cpu" and longest:
+        error = close_scores.bound(norms, torch.cat(longest), query.shape[1], code)
+        scores, indices, _ = close_scores.settled_lists(
+            given, gallery, source, wanted, scores, indices, code, error
+        )
     return score_to_distance(scores, norms, code), indices
 
 

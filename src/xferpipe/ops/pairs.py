@@ -37,9 +37,14 @@ class Pairs:
     def within(self, first, end):
         """Return a mask of the pairs whose gallery row lies in first .. end - 1, and offsets."""
         chosen = (self.index >= first) & (self.index < end)
-        running = torch.zeros(len(chosen) + 1, dtype=torch.int64, device=chosen.device)
-        torch.cumsum(chosen, 0, out=running[1:])
-        return chosen, running[self.offsets]
+        return chosen, offsets_of(chosen)[self.offsets]
+
+
+def offsets_of(lengths):
+    """Return where parts of these lengths start, and the end, int64 (n + 1)."""
+    offsets = torch.zeros(len(lengths) + 1, dtype=torch.int64, device=lengths.device)
+    torch.cumsum(lengths, 0, out=offsets[1:])
+    return offsets
 
 
 def make_pairs(

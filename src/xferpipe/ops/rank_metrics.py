@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import torch
 
-from . import inputs
+from . import close_scores, inputs
 from .loading import call
-from .pairs import Pairs, make_pairs
+from .pairs import Pairs, make_pairs, offsets_of
 
 
 class RankMetrics(NamedTuple):
@@ -18,6 +18,7 @@ class RankMetrics(NamedTuple):
         first_hit: 1-based rank of the nearest positive, int64 (q); 0 where there is none.
         positives: Gallery items that count as hits, int64 (q).
         junk: Gallery items that were removed, int64 (q).
+        settled: Ranked again in float64, because float32 could not tell the order, bool (q).
     """
 
     ap: torch.Tensor
@@ -25,6 +26,7 @@ class RankMetrics(NamedTuple):
     first_hit: torch.Tensor
     positives: torch.Tensor
     junk: torch.Tensor
+    settled: torch.Tensor
 
 
 def rank_metrics(
@@ -46,7 +48,9 @@ def rank_metrics(
     """Rank the gallery for each query and score the ranking, exactly.
 
     No q x m matrix and no sort of the gallery: the scores of the positives are thresholds, tiles of
-    scores are counted against them and thrown away. Ties go to the smaller gallery row.
+    scores are counted against them and thrown away. Ties go to the smaller gallery row. On a
+    processor, queries whose order float32 products cannot tell are ranked again in float64; of a
+    large ranking (2^31 multiply-adds) those where it matters to the figures.
 
     Args:
         query: Features, floating point (q, d); float32 and bfloat16 are used as they are.
@@ -86,7 +90,7 @@ def rank_metrics(
             "come from one model and layer"
         )
     device, conditions = query.device, inputs.Conditions()
-    query = inputs.native(query, device)
+    given, query = query, inputs.native(query, device)
     conditions.require_comparable(call("squared_norms", query), "query", distance)
     pairs = make_pairs(
         query.shape[0],
@@ -104,17 +108,23 @@ def rank_metrics(
     first_pass = inputs.blocks(gallery, device, block_rows, source=source)
     second_pass = inputs.blocks(gallery, device, block_rows, source=source, progress=progress)
     passes = (gallery.shape[0], first_pass, second_pass)
-    nearer = _count_nearer(query, *passes, pairs, distance, conditions, progress)
+    nearer, unsure, norms = _count_nearer(query, *passes, pairs, distance, conditions, progress)
     conditions.settle()
-    return _summary(pairs, nearer, kind)
+    if unsure.any():
+        rows = unsure.nonzero()[:, 0]
+        mine = unsure.repeat_interleave(pairs.offsets.diff())
+        own = Pairs(offsets_of(pairs.offsets.diff()[rows]), pairs.index[mine], pairs.junk[mine])
+        nearer[mine] = close_scores.recounted(given[rows], gallery, source, norms, own, distance)
+    return _summary(pairs, nearer, kind, unsure)
 
 
 def _count_nearer(query, rows, first_pass, second_pass, pairs, distance, conditions, progress):
     """Count the gallery rows before each pair: one pass for thresholds, one for counts.
 
-    Where the gallery is one block, they are one op; on a processor, unless somebody looks on.
+    On a GPU they are one op where the gallery is one block. On a processor, more thresholds say
+    which queries float32 cannot order.
     """
-    fused = progress is None or query.device.type != "cpu"
+    on_cpu = query.device.type == "cpu"
     scores = query.new_empty((len(pairs.index),), dtype=torch.float32)
     norms = {}
     for first, block in first_pass:
@@ -122,7 +132,7 @@ def _count_nearer(query, rows, first_pass, second_pass, pairs, distance, conditi
         conditions.require_comparable(norms[first], "gallery", distance, first)
         if block.shape[0] == rows:
             args = (query, block, norms[first], pairs.offsets, pairs.index, distance)
-            if not fused:
+            if on_cpu:
                 scores = call("rank_metrics_scores", *args)
                 continue
             if progress is not None:
@@ -130,28 +140,38 @@ def _count_nearer(query, rows, first_pass, second_pass, pairs, distance, conditi
             nearer = call("rank_metrics_nearer", *args)
             if progress is not None:
                 progress(rows, rows)
-            return nearer
+            return nearer, torch.zeros(len(query), dtype=torch.bool), norms
         chosen, offsets = pairs.within(first, first + block.shape[0])
         index = pairs.index[chosen] - first
         args = (query, block, norms[first], offsets, index, distance)
         scores[chosen] = call("rank_metrics_scores", *args)
     norms = torch.cat(list(norms.values())) if norms else None
-    nearer = torch.zeros(len(pairs.index), dtype=torch.int64, device=query.device)
+    watch, counted = None, (pairs.offsets, pairs.index, scores)
+    if on_cpu and norms is not None:
+        own, width = call("squared_norms", query), query.shape[1]
+        watch = close_scores.watched(pairs, scores, len(query) * rows * width)
+        error = close_scores.bound(own, norms, width, distance, likely=not watch.thorough)
+        *counted, order = close_scores.widened(pairs, scores, watch, error, rows)
+    nearer = torch.zeros(len(counted[1]), dtype=torch.int64, device=query.device)
     for first, block in second_pass:
         own = norms[first : first + block.shape[0]]
-        args = (query, block, own, pairs.offsets, pairs.index, scores, distance, first)
-        nearer += call("rank_metrics_counts", *args)
-    return nearer
+        nearer += call("rank_metrics_counts", query, block, own, *counted, distance, first)
+    if watch is None:
+        return nearer, torch.zeros(len(query), dtype=torch.bool), norms
+    together = torch.empty_like(nearer)
+    together[order] = nearer
+    nearer, above, reach = together.split([len(scores), len(watch.pair), len(watch.pair)])
+    return nearer.clone(), close_scores.doubtful(watch, above, reach, len(query)), norms
 
 
-def _summary(pairs, nearer, kind):
+def _summary(pairs, nearer, kind, settled):
     found = call("rank_metrics_summary", pairs.offsets, nearer, pairs.junk, kind)
     if pairs.offsets.device.type == "cpu":
-        return RankMetrics(*found)
+        return RankMetrics(*found, settled)
     together = torch.stack(
         [part.view(torch.int64) for part in found]
     ).cpu()  # one transfer, not five
-    return RankMetrics(*together[:2].view(torch.float64), *together[2:])
+    return RankMetrics(*together[:2].view(torch.float64), *together[2:], settled)
 
 
 def rank_metrics_from_distances(
@@ -218,7 +238,7 @@ def rank_metrics_from_distances(
     if done != queries:
         raise ValueError(f"the blocks hold {done} queries but query_identity has {queries}")
     nearer = torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64)
-    return _summary(pairs, nearer, kind)
+    return _summary(pairs, nearer, kind, torch.zeros(queries, dtype=torch.bool))
 
 
 __all__ = ["Pairs", "RankMetrics", "rank_metrics", "rank_metrics_from_distances"]

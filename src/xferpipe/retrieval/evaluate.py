@@ -10,7 +10,7 @@ from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import outcomes
-from xferpipe.retrieval.self_matches import settled
+from xferpipe.retrieval.own_images import settled
 
 
 def evaluate(

@@ -18,7 +18,8 @@ from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile, numbered
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
-from xferpipe.retrieval.self_matches import settled
+from xferpipe.retrieval.own_images import settled
+from xferpipe.retrieval.query_figures import settled_words
 
 #: Entries of ranked lists that are held at a time, about 2 GB of them.
 _LARGEST_LISTS = 50_000_000
@@ -169,6 +170,8 @@ class _Ranking:
                 "seconds": time.monotonic() - self.started,
             }
         )
+        if outcome.figures.settled:
+            self.notes.append(settled_words(outcome.figures))
         self.pairs += outcome.pairs
         self._keep("retrieval_queries", result_rows.query_rows(outcome, self.asked))
         if outcome.lists is not None:

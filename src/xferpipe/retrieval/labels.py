@@ -115,6 +115,11 @@ class Labels:
         junk = _matches(both[: len(same)], both[len(same) :])
         return same - junk, junk
 
+    def groups(self) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Return what the rules same_camera and same_sequence compare: int64 (q) and (m)."""
+        kind = self.junk_rule.removeprefix("same_")
+        return getattr(self, f"query_{kind}"), getattr(self, f"gallery_{kind}")
+
     def pairs(self) -> tuple[numpy.ndarray, numpy.ndarray, numpy.ndarray]:
         """List hits and junk: query rows and gallery rows, int64, and bool that is true of junk.
 
@@ -146,11 +151,6 @@ class Labels:
             return asked, found, numpy.zeros(len(found), dtype=bool)
         query, gallery = self.groups()
         return asked, found, query[asked] == gallery[found]
-
-    def groups(self) -> tuple[numpy.ndarray, numpy.ndarray]:
-        """Return what the rules same_camera and same_sequence compare: int64 (q) and (m)."""
-        kind = self.junk_rule.removeprefix("same_")
-        return getattr(self, f"query_{kind}"), getattr(self, f"gallery_{kind}")
 
     def queries(self, rows: numpy.ndarray) -> Labels:
         """Return the labels of some queries against the whole gallery."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy
@@ -9,6 +10,8 @@ import numpy
 from xferpipe import ops
 from xferpipe.retrieval.comparison import Comparison, Progress, told
 from xferpipe.retrieval.labels import Labels
+
+_logger = logging.getLogger(__name__)
 
 RANKS = (1, 5, 10, 20)
 
@@ -23,6 +26,7 @@ class QueryFigures:
         first_hit: 1-based rank of the first hit, int64 (q); 0 without one.
         positives: Gallery rows that count as hits, int64 (q).
         junk: Gallery rows left out, int64 (q).
+        settled: Queries ranked again in float64, whose order float32 cannot tell.
     """
 
     ap: numpy.ndarray
@@ -30,6 +34,7 @@ class QueryFigures:
     first_hit: numpy.ndarray
     positives: numpy.ndarray
     junk: numpy.ndarray
+    settled: int = 0
 
     def means(self) -> dict[str, float | int]:
         """Return CMC at 1, 5, 10 and 20, mAP and mINP over queries with a positive, and counts."""
@@ -63,13 +68,6 @@ def rank(
     """
 
     positives, junk = check_positives(labels)
-    figures = QueryFigures(
-        ap=numpy.full(len(positives), numpy.nan),
-        inp=numpy.full(len(positives), numpy.nan),
-        first_hit=numpy.zeros(len(positives), dtype=numpy.int64),
-        positives=positives,
-        junk=junk,
-    )
     rows = numpy.flatnonzero(positives)
     query = comparison.query
     found = ops.rank_metrics(
@@ -80,10 +78,28 @@ def rank(
         ap_kind=ap_kind,
         progress=told(progress, "ranking"),
     )
+    figures = QueryFigures(
+        ap=numpy.full(len(positives), numpy.nan),
+        inp=numpy.full(len(positives), numpy.nan),
+        first_hit=numpy.zeros(len(positives), dtype=numpy.int64),
+        positives=positives,
+        junk=junk,
+        settled=int(found.settled.sum()),
+    )
+    if figures.settled:
+        _logger.info("%s", settled_words(figures))
     figures.ap[rows] = found.ap.numpy()
     figures.inp[rows] = found.inp.numpy()
     figures.first_hit[rows] = found.first_hit.numpy()
     return figures
+
+
+def settled_words(figures: QueryFigures) -> str:
+    """Say how many queries float64 has ranked."""
+    return (
+        f"{figures.settled} of {len(figures.ap)} queries were ranked again in float64: gallery "
+        "images lie closer to a hit than float32 products can tell"
+    )
 
 
 def check_positives(labels: Labels) -> tuple[numpy.ndarray, numpy.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +20,12 @@ from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.picture import draw
 from xferpipe.retrieval.ranked_lists import examples
-from xferpipe.retrieval.self_matches import self_matches
 from xferpipe.retrieval.thumbnails import thumbnails
 from xferpipe.training.compute import prepare
 from xferpipe.training.evaluate import embed
 from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.weights import load_model
-
-_logger = logging.getLogger(__name__)
 
 
 def retrieval(
@@ -110,8 +106,6 @@ class _Collected:
         self.finite = bool(features.isfinite().all())
         if not self.finite:
             return
-        if first:
-            self._warn_of_copies(features[query], features[gallery], labels)
         found = outcomes(
             features[query],
             features[gallery],
@@ -132,16 +126,6 @@ class _Collected:
                 self._keep("ranked_lists", result_rows.list_rows(outcome, asked, answered, **shown))
             if outcome.pairs:
                 self._keep("camera_pairs", polars.DataFrame(outcome.pairs))
-
-    def _warn_of_copies(self, query: torch.Tensor, gallery: torch.Tensor, labels: Labels) -> None:
-        """Log queries that the gallery holds under another path: each is a hit for nothing."""
-        copies = self_matches(query, gallery, labels)[0]
-        if len(copies):
-            _logger.warning(
-                "%s: %d of %d queries have the very features of a gallery image of their identity; "
-                "where the images are the same, keep them on one side of the data set",
-                *(self.job.target_name, len(numpy.unique(copies)), len(query)),
-            )
 
     def figures(self, seconds: float) -> polars.DataFrame:
         """Return table `retrieval`: means over galleries, or why there are none."""

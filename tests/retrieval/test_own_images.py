@@ -13,7 +13,7 @@ from tests.retrieval.test_retrieve_command import command, write_npy, write_parq
 
 from xferpipe.retrieval import evaluate
 from xferpipe.retrieval.labels import Labels
-from xferpipe.retrieval.self_matches import SelfMatchError, self_matches, without
+from xferpipe.retrieval.own_images import SelfMatchError, own_images, without
 
 SIZE = 40
 
@@ -69,7 +69,7 @@ def test_evaluate_query_among_others_in_another_order_is_found(one_set):
     own = numpy.isin(numpy.arange(12), order)
     with pytest.raises(SelfMatchError, match=f"{own.sum()} of 12 queries"):
         evaluate(*arguments)
-    asked, found = self_matches(*arguments[:2], Labels.of(*arguments[2:]))
+    asked, found = own_images(*arguments[:2], Labels.of(*arguments[2:]))
     assert asked.tolist() == numpy.flatnonzero(own).tolist()
     assert (order[found] == asked).all()
 

@@ -45,7 +45,7 @@ def settled(
     if leave_self_out is False or query.ndim != 2 or query.shape[1:] != gallery.shape[1:]:
         return labels  # shapes that do not fit are named where they are compared
     labels.check_sizes(len(query), len(gallery))
-    asked, found = self_matches(query, gallery, labels, paths)
+    asked, found = own_images(query, gallery, labels, paths)
     if leave_self_out:
         return without(labels, asked, found)
     if len(asked):
@@ -53,7 +53,7 @@ def settled(
     return labels
 
 
-def self_matches(
+def own_images(
     query: Any,
     gallery: Any,
     labels: Labels,
