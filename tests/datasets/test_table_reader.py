@@ -85,7 +85,6 @@ def test_read_without_splits_leaves_them_to_the_manifest(tmp_path):
         ({"path": ["a", None, "c", "d", "e", "f"]}, "1 rows have no path: rows 2"),
         ({"identity": [10, 10, None, 99, 99, 99]}, "1 rows have no identity: rows 3"),
         ({"split": ["train", None, "train", "query", "gallery", "gallery"]}, "have no split"),
-        ({"camera": [1, 1, 1, 1, 1, 1]}, "have camera 1"),
     ],
 )
 def test_read_wrong_values_are_named(change, message, tmp_path):

@@ -165,6 +165,7 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     from xferpipe.cli.named_models import usual_models
     from xferpipe.config import load_study
     from xferpipe.config.jobs import ManifestJob
+    from xferpipe.config.retrieval import Retrieval
     from xferpipe.datasets.findings import findings
     from xferpipe.stages.manifest import rows_of
 
@@ -184,7 +185,10 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     models = first.words_of(options.models) if options.models else usual_models()
     dataset = first.dataset_of(images, reader, models, options.image_px, task)
     with look.progress("reading the images", quiet=quiet):
-        job = ManifestJob.model_validate({"name": name, "dataset": dataset, "seed": 0})
+        asked = {"junk_rule": Retrieval().junk_rule} if task == "retrieval" else None
+        job = ManifestJob.model_validate(
+            {"name": name, "dataset": dataset, "seed": 0, "ranked": asked}
+        )
         rows = rows_of(job, Path(dataset["root"]))
         found = _facts(rows) | {"findings": findings(job.dataset, rows)}
     with look.progress("looking up models", quiet=quiet):

@@ -127,8 +127,6 @@ def check(rows: polars.DataFrame, *, where: str, published: Published | None = N
             raise DatasetError(
                 f"{where}: no {name} images; re-identification needs all three splits"
             )
-    _check_cameras(rows, where)
-    _check_own_copies(rows, where)
     for finding in findings(rows, published=published):
         _logger.warning("%s: %s", where, finding)
     if (positives(rows)["any_camera"] == 0).all():
@@ -168,30 +166,6 @@ def positives(rows: polars.DataFrame) -> polars.DataFrame:
         .with_columns((polars.col("any_camera") - polars.col("same")).alias("other_cameras"))
         .sort("path")
     )
-
-
-def _check_cameras(rows: polars.DataFrame, where: str) -> None:
-    tested = rows.filter(polars.col("split").is_in(["query", "gallery"]))
-    cameras = tested["camera"].drop_nulls().unique()
-    if len(cameras) == 1 and tested["camera"].null_count() == 0:
-        raise DatasetError(
-            f"{where}: all {len(tested)} query and gallery images have camera {cameras[0]}, so the "
-            "rule same_camera would take every positive away; where cameras are unknown leave them "
-            "empty (null), else give the true ones"
-        )
-
-
-def _check_own_copies(rows: polars.DataFrame, where: str) -> None:
-    """A query that finds itself is no result; by the camera rule its copy is left out."""
-    queries = rows.filter((polars.col("split") == "query") & polars.col("camera").is_null())
-    gallery = rows.filter(polars.col("split") == "gallery")
-    copies = queries.join(gallery, on="path", how="semi").sort("path")
-    if len(copies):
-        raise DatasetError(
-            f"{where}: {len(copies)} queries without a camera are in the gallery too: "
-            f"{listed(copies['path'])}; each would find itself first: take them out of the "
-            "gallery, or give cameras"
-        )
 
 
 def _differences(rows: polars.DataFrame, published: Published) -> list[str]:
@@ -263,7 +237,8 @@ def _without_positive(rows: polars.DataFrame) -> list[str]:
         texts.append(
             f"{len(same_camera)} of {len(counts)} queries have no positive: "
             f"{listed(same_camera['path'])}; the rule same_camera removes every gallery image of "
-            "their identity; the means leave them out: set retrieval.junk_rule: none to count them"
+            "their identity; the means leave them out: set retrieval.junk_rule: none to count "
+            "them, and leave_self_out: true where the gallery has the queries' own files"
         )
     return texts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import polars
@@ -58,6 +59,10 @@ def rows_of(job: ManifestJob, root: Path | None, *, tested: bool = True) -> pola
         if root is None:
             raise checks.DatasetError(f"{where}: its images are files, but no root folder is given")
         checks.check_files(paths, Path(root), where=where)
+    if job.ranked is not None:
+        # By name, as a registered module: its code is nothing to sets that are not ranked.
+        module = importlib.import_module("xferpipe.datasets.rankable")
+        module.check_rankable(rows, job.ranked, where=where, root=root)
     return rows
 
 
