@@ -117,3 +117,9 @@ def test_with_labels_numbers_training_identities_alone():
     rows = reidentification.with_labels(rows_of(("train", 70, 1), ("train", 5, 1), ("query", 5, 2)))
     assert rows["label"].to_list() == [1, 0, None]
     assert rows["class_name"].to_list() == ["70", "5", "5"]
+
+
+def test_findings_cameras_of_one_side_alone_are_named():
+    rows = rows_of(*GOOD[:4], ("query", 3, 9), ("gallery", 3, 1), ("gallery", 3, 2))
+    (text,) = reidentification.findings(rows)
+    assert "no camera is on both sides (queries: 9; gallery: 1, 2)" in text

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import polars
 
+from xferpipe.datasets import two_sides
 from xferpipe.datasets.checks import DatasetError, listed
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -142,6 +143,7 @@ def findings(rows: polars.DataFrame, *, published: Published | None = None) -> l
     return [
         *(_differences(rows, published) if published else ()),
         *_missing_cameras(rows),
+        *_cameras_apart(rows),
         *_shared_identities(rows),
         *_single_images(rows),
         *_without_positive(rows),
@@ -196,6 +198,14 @@ def _missing_cameras(rows: polars.DataFrame) -> list[str]:
         f"{len(missing)} of {len(tested)} query and gallery images have no camera: "
         f"{listed(missing['path'].sort())}; {rule}; give them cameras"
     ]
+
+
+def _cameras_apart(rows: polars.DataFrame) -> list[str]:
+    """Find out whether the two sides seem to name their cameras differently."""
+    query, gallery = (rows.filter(split=split) for split in ("query", "gallery"))
+    # Queries without their identity are told of by name below.
+    found = query.join(gallery, on="identity", how="semi")
+    return two_sides.findings(found, gallery)
 
 
 def _shared_identities(rows: polars.DataFrame) -> list[str]:

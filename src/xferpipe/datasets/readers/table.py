@@ -3,7 +3,8 @@
 Columns: `path`; `split` (train, validation or val, test, query, gallery; all empty splits the set
 by `test_fraction`); for classification `label` (numbers or names); for re-identification
 `identity` (numbers or names) and, where they are known, `camera` and `sequence`. Other columns are
-left alone.
+left alone, as are spaces around headers and texts. Identity `0990` of one side is 990 of the other,
+and camera `c1` is 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import polars
 
 from xferpipe.config.datasets import ImageTable
-from xferpipe.datasets import reidentification
+from xferpipe.datasets import reidentification, two_sides
 from xferpipe.datasets.checks import SPLITS, DatasetError, listed
 from xferpipe.records import UNREADABLE
 
@@ -25,7 +26,10 @@ _logger = logging.getLogger(__name__)
 def read(dataset: ImageTable, *, root: Path | None, seed: int) -> polars.DataFrame:
     """List the images of the table; with query or gallery rows it is a re-identification set."""
     where = f"table {dataset.path}"
-    table = _load(dataset.path)
+    try:
+        table = two_sides.stripped(_load(dataset.path))
+    except two_sides.SameColumnError as error:
+        raise DatasetError(f"{where}: {error}") from None
     if "path" not in table.columns:
         raise DatasetError(
             f"{where}: no column 'path' (columns: {listed(table.columns)}); allowed: "
@@ -52,11 +56,15 @@ def files(dataset: ImageTable) -> list[str]:
     reidentification.folder(dataset.root)
     try:
         if dataset.path.suffix.lower() == ".csv":
-            rows = polars.read_csv(dataset.path, glob=False, columns=["path"], infer_schema=False)
+            table = polars.scan_csv(dataset.path, glob=False, infer_schema=False)
         else:
-            rows = polars.read_parquet(dataset.path, glob=False, columns=["path"])
-        return rows["path"].cast(polars.String).drop_nulls().to_list()
-    except UNREADABLE:
+            table = polars.scan_parquet(dataset.path, glob=False)
+        names = {new: old for old, new in two_sides.headers(table.collect_schema().names()).items()}
+        if "path" not in names:
+            return []
+        rows = table.select(polars.col(names["path"]).cast(polars.String).alias("path")).collect()
+        return rows["path"].str.strip_chars().drop_nulls().to_list()
+    except (*UNREADABLE, two_sides.SameColumnError):
         return []
 
 
@@ -109,7 +117,9 @@ def _reidentification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
     _refuse_empty(rows, "split", where)
     rows = rows.with_columns(polars.col("identity").cast(polars.String).alias("class_name"))
     rows = rows.with_columns(
-        _numbers(rows[name]) if name in rows.columns else polars.lit(None, polars.Int64).alias(name)
+        _numbers(rows, name, where)
+        if name in rows.columns
+        else polars.lit(None, polars.Int64).alias(name)
         for name in ("identity", "camera", "sequence")
     )
     rows = reidentification.with_labels(rows.drop("label", strict=False))
@@ -117,13 +127,25 @@ def _reidentification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
     return rows
 
 
-def _numbers(values: polars.Series) -> polars.Series:
-    """Return whole numbers as they are, and number names in the order of their letters."""
-    numbers = values.cast(polars.Int64, strict=False)
-    whole = numbers.null_count() == values.null_count()
-    if whole and (values.dtype == polars.String or (numbers == values).all()):
-        return numbers
-    return values.cast(polars.String).rank("dense").cast(polars.Int64).alias(values.name)
+def _numbers(rows: polars.DataFrame, name: str, where: str) -> polars.Series:
+    """Return whole numbers as they are, and number names in the order of their letters.
+
+    Of query and gallery rows, which often come from two lists, both spellings of a number count.
+    """
+    split = rows["split"]
+    sides = {side: rows[name].filter(split == side) for side in ("query", "gallery")}
+    tested = two_sides.alike(*sides.values())
+    if tested.note is not None:
+        _logger.warning("%s: %s", where, tested.note)
+    others = ~split.is_in(list(sides))
+    trained = two_sides.alike(rows[name].filter(others), tested.gallery)
+    parts = [tested.query, tested.gallery, trained.query]
+    if any(part.dtype != polars.Int64 for part in (*parts, trained.gallery)):
+        return rows[name].cast(polars.String).rank("dense").cast(polars.Int64).alias(name)
+    places = rows.select(polars.int_range(polars.len())).to_series()
+    order = [places.filter(mask) for mask in (split == "query", split == "gallery", others)]
+    found = polars.DataFrame({"place": polars.concat(order), name: polars.concat(parts)})
+    return found.sort("place")[name]
 
 
 def _refuse_empty(rows: polars.DataFrame, column: str, where: str) -> None:
