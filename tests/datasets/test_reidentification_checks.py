@@ -123,3 +123,8 @@ def test_findings_cameras_of_one_side_alone_are_named():
     rows = rows_of(*GOOD[:4], ("query", 3, 9), ("gallery", 3, 1), ("gallery", 3, 2))
     (text,) = reidentification.findings(rows)
     assert "no camera is on both sides (queries: 9; gallery: 1, 2)" in text
+
+
+def test_findings_of_cameras_are_of_the_camera_rule_alone():
+    rows = rows_of(*GOOD).with_columns(camera=polars.lit(None, polars.Int64))
+    assert reidentification.findings(rows, junk_rule="none") == []

@@ -15,17 +15,20 @@ FEW_IMAGES = 10
 _UNEVEN = 5
 
 
-def findings(dataset: Dataset, rows: polars.DataFrame) -> list[str]:
+def findings(
+    dataset: Dataset, rows: polars.DataFrame, *, junk_rule: str = "same_camera"
+) -> list[str]:
     """Say what is odd: each sentence has the count, names, and what to do.
 
     Args:
         dataset: Its block; readers of published sets know how many images it should have.
         rows: Table `manifest`.
+        junk_rule: Rule of the ranking; cameras matter to "same_camera" alone.
     """
     if (rows["split"] == "query").any():
         published = getattr(reader_module(dataset.reader), "published", None)
         counts = None if published is None else published(dataset)
-        return reidentification.findings(rows, published=counts)
+        return reidentification.findings(rows, published=counts, junk_rule=junk_rule)
     return [*_few(rows), *_uneven(rows)]
 
 

@@ -138,15 +138,21 @@ def check(rows: polars.DataFrame, *, where: str, published: Published | None = N
         )
 
 
-def findings(rows: polars.DataFrame, *, published: Published | None = None) -> list[str]:
+def findings(
+    rows: polars.DataFrame,
+    *,
+    published: Published | None = None,
+    junk_rule: str = "same_camera",
+) -> list[str]:
     """Say what is odd but can be used: each text has the count, names, and what to do."""
+    by_camera = junk_rule == "same_camera"
     return [
         *(_differences(rows, published) if published else ()),
-        *_missing_cameras(rows),
-        *_cameras_apart(rows),
+        *(_missing_cameras(rows) if by_camera else ()),
+        *(_cameras_apart(rows) if by_camera else ()),
         *_shared_identities(rows),
         *_single_images(rows),
-        *_without_positive(rows),
+        *_without_positive(rows, by_camera=by_camera),
     ]
 
 
@@ -232,7 +238,7 @@ def _single_images(rows: polars.DataFrame) -> list[str]:
     ]
 
 
-def _without_positive(rows: polars.DataFrame) -> list[str]:
+def _without_positive(rows: polars.DataFrame, *, by_camera: bool) -> list[str]:
     counts = positives(rows)
     absent = counts.filter(polars.col("any_camera") == 0)
     same_camera = counts.filter((polars.col("any_camera") > 0) & (polars.col("other_cameras") == 0))
@@ -243,7 +249,7 @@ def _without_positive(rows: polars.DataFrame) -> list[str]:
             "their identity is not in the gallery; the means leave them out: add gallery images or "
             "remove these queries"
         )
-    if len(same_camera):
+    if by_camera and len(same_camera):
         texts.append(
             f"{len(same_camera)} of {len(counts)} queries have no positive: "
             f"{listed(same_camera['path'])}; the rule same_camera removes every gallery image of "

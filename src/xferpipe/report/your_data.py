@@ -75,8 +75,14 @@ def _target_data(evidence: Evidence, target: str, images: TargetImages, shown: i
         f"{side} px: {parts}.",
         counts=counts,
         classes=_pictures(rows, images, counts, shown),
-        warnings=tuple(findings(images.dataset, images.rows)),
+        warnings=tuple(findings(images.dataset, images.rows, junk_rule=_rule(evidence, target))),
     )
+
+
+def _rule(evidence: Evidence, target: str) -> str:
+    """Return the junk rule that a target was ranked by; that of the field before any ranking."""
+    ranked = evidence["retrieval"].filter(polars.col("target") == target)["junk_rule"].drop_nulls()
+    return ranked[0] if len(ranked) else "same_camera"
 
 
 _ROLES = {
