@@ -5,9 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from xferpipe.config.base import Block, Place, place_fields
+
+#: Options that are no part of a slice at their defaults.
+_LATER = ("draw_gallery",)
 
 
 class DatasetBlock(Block):
@@ -31,6 +40,15 @@ class DatasetBlock(Block):
         None, ge=1, description="Keep at most this many images of a class and split (seeded)."
     )
     licence: str | None = Field(None, description="Licence of the images, shown beside results.")
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out options that change nothing: sets from before they were there stay."""
+        content = plain(self)
+        for name in _LATER:
+            if name in content and content[name] == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
     def class_sizes(self) -> dict[str, int] | None:
         """Return the images of each class, all splits together, where the study alone tells."""
@@ -177,6 +195,13 @@ class TorchvisionData(NamedClasses):
         return not self.download and self.name not in _WITHOUT_FILES
 
 
+class DrawGallery(Block):
+    """Query and gallery drawn from images of known identities."""
+
+    queries: int = Field(1, ge=1, description="Queries of each identity and camera.")
+    seed: int = Field(0, ge=0, description="Seed of the draw; the study's seed has no part in it.")
+
+
 class ImageTable(NamedClasses):
     """A table of the user's own: path, split, and label or identity, camera and sequence."""
 
@@ -185,6 +210,11 @@ class ImageTable(NamedClasses):
         description="CSV or Parquet file; image paths in it are relative to `root`."
     )
     root: Place = Field(Path("."), description="Folder that relative image paths start from.")
+    draw_gallery: DrawGallery | None = Field(
+        None,
+        description="Draw query and gallery from the test images, or from `test_fraction` of the "
+        "identities where no image has a split; null: the table has these splits.",
+    )
 
 
 class GeneratedVehicles(Block):

@@ -17,6 +17,7 @@ import polars
 from xferpipe.config.datasets import ImageTable
 from xferpipe.datasets import reidentification, two_sides
 from xferpipe.datasets.checks import SPLITS, DatasetError, listed
+from xferpipe.datasets.gallery_draws import with_gallery
 from xferpipe.records import UNREADABLE
 
 _COLUMNS = ("path", "split", "label", "identity", "camera", "sequence")
@@ -40,8 +41,8 @@ def read(dataset: ImageTable, *, root: Path | None, seed: int) -> polars.DataFra
     rows = table.select(name for name in _COLUMNS if name in table.columns)
     _refuse_empty(rows, "path", where)
     rows = rows.with_columns(polars.col("path").cast(polars.String), _splits(rows, where))
-    if rows["split"].is_in(["query", "gallery"]).any():
-        return _reidentification(rows, where)
+    if dataset.draw_gallery is not None or rows["split"].is_in(["query", "gallery"]).any():
+        return _reidentification(rows, dataset, where)
     return _classification(rows, where)
 
 
@@ -110,11 +111,13 @@ def _classification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
     )
 
 
-def _reidentification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
+def _reidentification(rows: polars.DataFrame, dataset: ImageTable, where: str) -> polars.DataFrame:
     if "identity" not in rows.columns:
         raise DatasetError(f"{where}: query and gallery rows need a column 'identity'")
     _refuse_empty(rows, "identity", where)
-    _refuse_empty(rows, "split", where)
+    draw = dataset.draw_gallery
+    if draw is None:
+        _refuse_empty(rows, "split", where)
     rows = rows.with_columns(polars.col("identity").cast(polars.String).alias("class_name"))
     rows = rows.with_columns(
         _numbers(rows, name, where)
@@ -122,6 +125,8 @@ def _reidentification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
         else polars.lit(None, polars.Int64).alias(name)
         for name in ("identity", "camera", "sequence")
     )
+    if draw is not None:
+        rows = with_gallery(rows, draw, dataset.test_fraction, where=where)
     rows = reidentification.with_labels(rows.drop("label", strict=False))
     reidentification.check(rows, where=where)
     return rows
@@ -132,7 +137,7 @@ def _numbers(rows: polars.DataFrame, name: str, where: str) -> polars.Series:
 
     Of query and gallery rows, which often come from two lists, both spellings of a number count.
     """
-    split = rows["split"]
+    split = rows["split"].fill_null("")
     sides = {side: rows[name].filter(split == side) for side in ("query", "gallery")}
     tested = two_sides.alike(*sides.values())
     if tested.note is not None:
