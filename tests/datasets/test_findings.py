@@ -54,3 +54,18 @@ def test_published_set_tells_that_the_copy_is_not_whole():
     assert any("published are 37778 of 576" in text for text in found)
     generated = Veri776.model_validate({"generate": {"train_identities": 2}})
     assert not any("published" in text for text in findings(generated, rows))
+
+
+@pytest.mark.parametrize(("first", "found"), [(86, 0), (90, 1)])
+def test_identity_of_nearly_all_training_images_is_named(first, found):
+    rows = manifest(a=first, b=100 - first).filter(split="train")
+    test = manifest(c=0).with_columns(
+        split=polars.Series(["query"] + ["gallery"] * 9),
+        identity=polars.lit(3, polars.Int64),
+        camera=polars.int_range(10, dtype=polars.Int64),
+    )
+    rows = rows.with_columns(identity=polars.col("label").cast(polars.Int64))
+    texts = findings(Veri776(root="cars"), polars.concat([rows, test]), junk_rule="none")
+    named = [text for text in texts if "of the 100 training images" in text]
+    assert len(named) == found
+    assert all(text.startswith("identity a has 90") for text in named)

@@ -94,7 +94,7 @@ def test_replacement_draws_all_images_equally_often():
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=2, max_size=12),
     k=st.integers(2, 5),
-    p=st.integers(1, 8),
+    p=st.integers(2, 8),
     seed=st.integers(0, 20),
 )
 def test_identity_batches_hold_p_identities_of_k_images(sizes, k, p, seed):
@@ -172,3 +172,38 @@ def test_warnings_name_lonely_images_shrunk_batches_and_repeated_ones():
     assert "batches shrink from 16 to 8" in shrunk[0]
     assert warnings(Recipe(), labels, names) == ()
     assert warnings(pk, numpy.repeat(numpy.arange(50), 4), names) == ()
+
+
+def test_batches_of_one_identity_are_warned_of_with_their_share():
+    names = ("a", "b")
+    triplet = Recipe(loss="cross_entropy_triplet", batch_size=2)
+    labels = numpy.repeat([0, 1], 100)
+    text = warnings(triplet, labels, names)[0]
+    # Of 200 images shuffled, the second of a pair is of the first's identity in 99 of 199 cases.
+    share = float(text.split(": ")[1].partition("%")[0]) / 100
+    assert share == pytest.approx(99 / 199, abs=4 * (0.25 / 100) ** 0.5)
+    assert "learns nothing" in text
+
+
+def test_pieces_of_one_identity_are_warned_of():
+    """Batches of pk stand by identity, so pieces of K images are of one identity each."""
+    pk = Recipe(
+        loss="cross_entropy_triplet",
+        sampler="pk",
+        batch_size=8,
+        images_per_identity=4,
+        micro_batch_size=4,
+    )
+    labels = numpy.repeat(numpy.arange(10), 4)
+    (text,) = warnings(pk, labels, tuple("abcdefghij"))
+    assert text.startswith("loss cross_entropy_triplet: 100% of the passes")
+    assert (
+        warnings(pk.model_copy(update={"micro_batch_size": 8}), labels, tuple("abcdefghij")) == ()
+    )
+
+
+def test_pk_batch_of_one_identity_is_an_error():
+    with pytest.raises(DatasetError, match=r"batches of one identity.*batch_size of 8 or more"):
+        IdentityBatches(numpy.repeat([0, 1], 4), 4, 4, seed=0)
+    with pytest.raises(ValueError, match="makes batches of one identity"):
+        Recipe(sampler="pk", batch_size=4, images_per_identity=4)

@@ -113,9 +113,31 @@ def test_retrieval_index_lists_give_the_figures_of_the_camera_rule(run):
     assert all(rows[0][name] == rows[1][name] for name in MEANS)
 
 
-def test_retrieval_without_junk_rule_a_query_finds_its_copy(run):
-    (row,) = read_table("retrieval", run(junk_rule="none")["retrieval"]).to_dicts()
-    assert row["rank1"] == 1.0
+def test_retrieval_without_junk_rule_a_query_that_finds_its_copy_is_refused(run):
+    with pytest.raises(ValueError, match=r"15 queries are in the gallery too.*leave_self_out"):
+        run(junk_rule="none")
+
+
+def test_retrieval_leave_self_out_is_a_ranking_without_the_copy_by_hand(run, prepared):
+    """All else of the query's camera stays, and counts as right."""
+    paths = run(junk_rule="none", leave_self_out=True)
+    rows = read_table("manifest", prepared / "veri776.parquet")
+    pixels = numpy.load(prepared / "veri776.npy")
+    query, gallery = (rows.filter(split=split)["row"].to_list() for split in ("query", "gallery"))
+    features, identity = features_by_hand(prepared, "veri776"), rows["identity"].to_list()
+    lists = []
+    for q in query:
+        others = [g for g in gallery if not (pixels[g] == pixels[q]).all()]
+        assert len(others) == len(gallery) - 1
+        distances = ((features[q] - features[others]) ** 2).sum(1)
+        order = numpy.argsort(distances, kind="stable")
+        lists.append([identity[others[at]] == identity[q] for at in order])
+    (row,) = read_table("retrieval", paths["retrieval"]).to_dicts()
+    assert {name: row[name] for name in MEANS} == pytest.approx(figures_by_hand(lists))
+    assert row["junk_rule"] == "none"
+    asked = read_table("retrieval_queries", paths["queries"])
+    assert asked["junk"].to_list() == [1] * 15
+    assert asked["positives"].to_list() == [5] * 15
 
 
 def test_retrieval_sequences_no_image_has_say_what_is_missing(run):

@@ -202,6 +202,7 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     from xferpipe.cli.named_models import usual_models
     from xferpipe.config import load_study
     from xferpipe.config.jobs import ManifestJob
+    from xferpipe.config.retrieval import Retrieval
     from xferpipe.datasets.findings import findings
     from xferpipe.stages.manifest import listing
 
@@ -223,7 +224,10 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
     if options.skip_unreadable:
         dataset["unreadable"] = "skip"
     with look.progress("reading the images", quiet=quiet) as progress:
-        job = ManifestJob.model_validate({"name": name, "dataset": dataset, "seed": 0})
+        asked = {"junk_rule": Retrieval().junk_rule} if task == "retrieval" else None
+        job = ManifestJob.model_validate(
+            {"name": name, "dataset": dataset, "seed": 0, "ranked": asked}
+        )
         listed = listing(job, Path(dataset["root"]), whole=True, progress=progress)
         odd = findings(job.dataset, listed.rows, listed.findings)
         found = _facts(listed.rows) | {"findings": odd}

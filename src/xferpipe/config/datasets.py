@@ -16,6 +16,9 @@ from pydantic import (
 from xferpipe.config.base import Block, Place, place_fields
 from xferpipe.config.decoding import USUAL, Decoding
 
+#: Options that are no part of a slice at their defaults.
+_LATER = ("decoding", "unreadable", "draw_gallery")
+
 
 class DatasetBlock(Block):
     """What every data set has, whatever its format."""
@@ -43,6 +46,15 @@ class DatasetBlock(Block):
     def read_as(self) -> Decoding:
         """What image files are read as; without meaning for images that are none."""
         return USUAL
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out options that change nothing: sets from before they were there stay."""
+        content = plain(self)
+        for name in _LATER:
+            if name in content and content[name] == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
     def class_sizes(self) -> dict[str, int] | None:
         """Return the images of each class, all splits together, where the study alone tells."""
@@ -86,15 +98,6 @@ class FilesBlock(DatasetBlock):
     def read_as(self) -> Decoding:
         """What image files are read as."""
         return self.decoding
-
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what changes nothing: it would change the key of every job on the images."""
-        content = plain(self)
-        for name in ("decoding", "unreadable"):
-            if getattr(self, name) == type(self).model_fields[name].default:
-                content.pop(name, None)
-        return content
 
 
 #: Images of each digit in the UCI set.
@@ -218,6 +221,13 @@ class TorchvisionData(NamedClasses):
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
+class DrawGallery(Block):
+    """Query and gallery drawn from images of known identities."""
+
+    queries: int = Field(1, ge=1, description="Queries of each identity and camera.")
+    seed: int = Field(0, ge=0, description="Seed of the draw; the study's seed has no part in it.")
+
+
 class ImageTable(NamedClasses):
     """A table of the user's own: path, split, and label or identity, camera and sequence."""
 
@@ -227,6 +237,11 @@ class ImageTable(NamedClasses):
         "relative to `root`."
     )
     root: Place = Field(Path("."), description="Folder that relative image paths start from.")
+    draw_gallery: DrawGallery | None = Field(
+        None,
+        description="Draw query and gallery from the test images, or from `test_fraction` of the "
+        "identities where no image has a split; null: the table has these splits.",
+    )
 
 
 class GeneratedVehicles(Block):

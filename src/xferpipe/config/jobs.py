@@ -108,12 +108,23 @@ class GenerateJob(Job):
     seed: int
 
 
+class Ranked(Block):
+    """What a retrieval target asks of its images, for checks before anything is trained.
+
+    No part of a slice: it decides whether a job refuses its images, and never what it writes.
+    """
+
+    junk_rule: Literal["same_camera", "same_sequence", "index_lists", "none"]
+    leave_self_out: bool = False
+
+
 class ManifestJob(Job):
-    """List a data set: one row an image, checked."""
+    """List a data set: one row an image, checked; `ranked` where a retrieval target uses it."""
 
     name: str
     dataset: Dataset
     seed: int
+    ranked: Ranked | None = Field(None, exclude=True)
 
 
 class PackJob(Job):
@@ -241,6 +252,7 @@ class FinetuneJob(TuningJob):
     target: Target
     shots: Shots
     ranking: Retrieval | None = None
+    ranked: Ranked | None = Field(None, exclude=True)
     features_taken: FeaturesTaken | None = None
 
 

@@ -15,6 +15,9 @@ from xferpipe.config.surgery import Surgery
 #: How images are seen that a model is evaluated on.
 _OF_EVALUATION = ("val_resize_size", "val_crop_size", "interpolation")
 
+#: Losses with a part that compares the images of a batch.
+_COMPARING = ("cross_entropy_triplet", "cross_entropy_contrastive")
+
 
 class Swa(Block):
     """Stochastic weight averaging: after training, a constant rate and a mean at intervals."""
@@ -181,6 +184,11 @@ class Recipe(Augmentation):
         return data
 
     @property
+    def compares(self) -> bool:
+        """Whether the loss compares images of a batch with each other."""
+        return self.loss in _COMPARING
+
+    @property
     def fixed_features(self) -> bool:
         """Whether the features stay those of the pretrained model."""
         return self.cache_features or self.remembers
@@ -241,6 +249,12 @@ class Recipe(Augmentation):
             raise ValueError(
                 f"batch_size ({self.batch_size}) must be a multiple of images_per_identity "
                 f"({self.images_per_identity}) with the pk sampler"
+            )
+        if self.sampler == "pk" and self.batch_size < 2 * self.images_per_identity:
+            raise ValueError(
+                f"batch_size ({self.batch_size}) with images_per_identity "
+                f"({self.images_per_identity}) makes batches of one identity, in which no image "
+                f"has a negative; allowed: {2 * self.images_per_identity} or more"
             )
         return self
 

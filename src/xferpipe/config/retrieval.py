@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from xferpipe.config.base import Block
+
+#: Options that are no part of a slice at their defaults.
+_LATER = ("leave_self_out",)
 
 
 class Retrieval(Block):
@@ -23,6 +26,11 @@ class Retrieval(Block):
         "same_camera",
         description="Which gallery images of the query's identity are left out: those of its "
         "camera, of its sequence, those that VeRi-776's files list, or none.",
+    )
+    leave_self_out: bool = Field(
+        False,
+        description="Leave a query's own copy out of what it finds: the same file, or another of "
+        "the same content; without, such a copy that the junk rule leaves is an error.",
     )
     query_expansion: int = Field(
         0, ge=0, description="Nearest gallery images averaged into each query first; 0: none."
@@ -44,6 +52,15 @@ class Retrieval(Block):
         """Return what decides mAP of the plain ranking; all else has its defaults."""
         taken = ("distance", "normalised", "ap_kind", "junk_rule")
         return Retrieval(**{name: getattr(self, name) for name in taken})
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out options that change nothing: rankings from before they were there stay."""
+        content = plain(self)
+        for name in _LATER:
+            if content.get(name) == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
     @model_validator(mode="after")
     def _neighbours_fit(self) -> Retrieval:

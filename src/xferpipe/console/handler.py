@@ -229,7 +229,7 @@ class LogHandler(LogHandlerBase):
         for text in self._held:
             if not self._stopped:
                 self._screen.line(text, "red")
-        self._tell_warnings()
+        self._tell_warnings(rules if whole and not self.common_settings.dryrun else None)
         if self._nothing:
             what = "every result" if whole else "what was asked for"
             self._screen.line(f"Nothing to do: {what} is up to date.")
@@ -246,8 +246,13 @@ class LogHandler(LogHandlerBase):
             if whole:
                 self._tell_verdict(rules)
 
-    def _tell_warnings(self) -> None:
+    def _tell_warnings(self, rules: Any) -> None:
         warnings = list(self._run.warnings)
+        if rules is not None:
+            from xferpipe.console.data_notes import data_notes
+
+            # First: they are of every figure below.
+            warnings = [*data_notes(rules, warnings), *warnings]
         for warning in warnings[:WARNINGS]:
             self._screen.line(f"warning: {warning}", "yellow")
         if len(warnings) > WARNINGS:

@@ -14,12 +14,18 @@ from xferpipe.datasets.readers import reader_module
 
 #: Fewer training images than this in a class leave next to nothing after the hold-outs.
 FEW_IMAGES = 10
+#: From this share of one identity on, one in ten random batches of 16 images is of it alone.
+_MOST = 0.87
 #: From this ratio of the largest class to the smallest, accuracy says little of the small ones.
 _UNEVEN = 5
 
 
 def findings(
-    dataset: Dataset, rows: polars.DataFrame, files: polars.DataFrame | None = None
+    dataset: Dataset,
+    rows: polars.DataFrame,
+    files: polars.DataFrame | None = None,
+    *,
+    junk_rule: str = "same_camera",
 ) -> list[str]:
     """Say what is odd: each sentence has the count, names, and what to do.
 
@@ -27,17 +33,34 @@ def findings(
         dataset: Its block; readers of published sets know how many images it should have.
         rows: Table `manifest`.
         files: Table `image_findings`; None: nothing is known of the files.
+        junk_rule: Rule of the ranking; cameras matter to "same_camera" alone.
     """
     odd = [] if files is None else file_findings(files, dataset)
-    return [*_of_labels(dataset, rows), *odd, *copy_findings(rows)]
+    return [*_of_labels(dataset, rows, junk_rule), *odd, *copy_findings(rows)]
 
 
-def _of_labels(dataset: Dataset, rows: polars.DataFrame) -> list[str]:
+def _of_labels(dataset: Dataset, rows: polars.DataFrame, junk_rule: str) -> list[str]:
     if (rows["split"] == "query").any():
         published = getattr(reader_module(dataset.reader), "published", None)
         counts = None if published is None else published(dataset)
-        return reidentification.findings(rows, published=counts)
+        found = reidentification.findings(rows, published=counts, junk_rule=junk_rule)
+        return [*found, *_one_of_most(rows)]
     return [*_few(rows), *_uneven(rows), *_odd_names(rows)]
+
+
+def _one_of_most(rows: polars.DataFrame) -> list[str]:
+    """Find out whether random batches would often be of one identity."""
+    counts = _counts(rows.filter(split="train"))
+    if counts.is_empty():
+        return []
+    (name, most), images = counts.row(-1), counts["len"].sum()
+    if counts.height > 1 and most < _MOST * images:
+        return []
+    return [
+        f"identity {name} has {most} of the {images} training images: in batches of one identity a "
+        "loss that compares images learns nothing: add images of others, or set sampler: pk in the "
+        "recipe"
+    ]
 
 
 def _few(rows: polars.DataFrame) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import polars
 
+from xferpipe.datasets import two_sides
 from xferpipe.datasets.checks import DatasetError, listed
 from xferpipe.datasets.walk import is_hidden, is_image
 
@@ -132,8 +133,6 @@ def check(rows: polars.DataFrame, *, where: str, published: Published | None = N
             raise DatasetError(
                 f"{where}: no {name} images; re-identification needs all three splits"
             )
-    _check_cameras(rows, where)
-    _check_own_copies(rows, where)
     for finding in findings(rows, published=published):
         _logger.warning("%s: %s", where, finding)
     if (positives(rows)["any_camera"] == 0).all():
@@ -144,14 +143,21 @@ def check(rows: polars.DataFrame, *, where: str, published: Published | None = N
         )
 
 
-def findings(rows: polars.DataFrame, *, published: Published | None = None) -> list[str]:
+def findings(
+    rows: polars.DataFrame,
+    *,
+    published: Published | None = None,
+    junk_rule: str = "same_camera",
+) -> list[str]:
     """Say what is odd but can be used: each text has the count, names, and what to do."""
+    by_camera = junk_rule == "same_camera"
     return [
         *(_differences(rows, published) if published else ()),
-        *_missing_cameras(rows),
+        *(_missing_cameras(rows) if by_camera else ()),
+        *(_cameras_apart(rows) if by_camera else ()),
         *_shared_identities(rows),
         *_single_images(rows),
-        *_without_positive(rows),
+        *_without_positive(rows, by_camera=by_camera),
     ]
 
 
@@ -173,30 +179,6 @@ def positives(rows: polars.DataFrame) -> polars.DataFrame:
         .with_columns((polars.col("any_camera") - polars.col("same")).alias("other_cameras"))
         .sort("path")
     )
-
-
-def _check_cameras(rows: polars.DataFrame, where: str) -> None:
-    tested = rows.filter(polars.col("split").is_in(["query", "gallery"]))
-    cameras = tested["camera"].drop_nulls().unique()
-    if len(cameras) == 1 and tested["camera"].null_count() == 0:
-        raise DatasetError(
-            f"{where}: all {len(tested)} query and gallery images have camera {cameras[0]}, so the "
-            "rule same_camera would take every positive away; where cameras are unknown leave them "
-            "empty (null), else give the true ones"
-        )
-
-
-def _check_own_copies(rows: polars.DataFrame, where: str) -> None:
-    """A query that finds itself is no result; by the camera rule its copy is left out."""
-    queries = rows.filter((polars.col("split") == "query") & polars.col("camera").is_null())
-    gallery = rows.filter(polars.col("split") == "gallery")
-    copies = queries.join(gallery, on="path", how="semi").sort("path")
-    if len(copies):
-        raise DatasetError(
-            f"{where}: {len(copies)} queries without a camera are in the gallery too: "
-            f"{listed(copies['path'])}; each would find itself first: take them out of the "
-            "gallery, or give cameras"
-        )
 
 
 def _differences(rows: polars.DataFrame, published: Published) -> list[str]:
@@ -229,6 +211,14 @@ def _missing_cameras(rows: polars.DataFrame) -> list[str]:
     ]
 
 
+def _cameras_apart(rows: polars.DataFrame) -> list[str]:
+    """Find out whether the two sides seem to name their cameras differently."""
+    query, gallery = (rows.filter(split=split) for split in ("query", "gallery"))
+    # Queries without their identity are told of by name below.
+    found = query.join(gallery, on="identity", how="semi")
+    return two_sides.findings(found, gallery)
+
+
 def _shared_identities(rows: polars.DataFrame) -> list[str]:
     shared = set(_identities(rows, "train")) & {
         *_identities(rows, "query"),
@@ -253,7 +243,7 @@ def _single_images(rows: polars.DataFrame) -> list[str]:
     ]
 
 
-def _without_positive(rows: polars.DataFrame) -> list[str]:
+def _without_positive(rows: polars.DataFrame, *, by_camera: bool) -> list[str]:
     counts = positives(rows)
     absent = counts.filter(polars.col("any_camera") == 0)
     same_camera = counts.filter((polars.col("any_camera") > 0) & (polars.col("other_cameras") == 0))
@@ -264,11 +254,12 @@ def _without_positive(rows: polars.DataFrame) -> list[str]:
             "their identity is not in the gallery; the means leave them out: add gallery images or "
             "remove these queries"
         )
-    if len(same_camera):
+    if by_camera and len(same_camera):
         texts.append(
             f"{len(same_camera)} of {len(counts)} queries have no positive: "
             f"{listed(same_camera['path'])}; the rule same_camera removes every gallery image of "
-            "their identity; the means leave them out: set retrieval.junk_rule: none to count them"
+            "their identity; the means leave them out: set retrieval.junk_rule: none to count "
+            "them, and leave_self_out: true where the gallery has the queries' own files"
         )
     return texts
 

@@ -16,6 +16,9 @@ from xferpipe.config.recipes import Recipe
 from xferpipe.datasets.checks import DatasetError, listed
 from xferpipe.seeding import numpy_generator
 
+#: Share of passes of one identity from which on it is told.
+_ALONE = 0.01
+
 
 class Sampler:
     """Batches of positions; `len()` is the number of steps of an epoch."""
@@ -97,7 +100,8 @@ class IdentityBatches(Sampler):
         images_per_identity: K.
         seed: Seed of the run.
     Raises:
-        DatasetError: There is one identity only, so that no image has a negative.
+        DatasetError: There is one identity only, or a batch holds one, so that no image has a
+            negative.
     """
 
     def __init__(
@@ -108,6 +112,12 @@ class IdentityBatches(Sampler):
             raise DatasetError(
                 f"sampler pk: {len(self._members)} identity in {len(labels)} training images, "
                 "expected two or more; check the labels of the data set"
+            )
+        if batch_size < 2 * images_per_identity:
+            raise DatasetError(
+                f"sampler pk: batch_size {batch_size} with images_per_identity "
+                f"{images_per_identity} makes batches of one identity, in which no image has a "
+                f"negative; expected a batch_size of {2 * images_per_identity} or more"
             )
         self._k = images_per_identity
         self._p = min(batch_size // images_per_identity, len(self._members))
@@ -200,7 +210,14 @@ def warnings(
                 f"batches shrink from {recipe.batch_size} to {len(present) * k} images: there are "
                 f"{len(present)} identities, and batch_size / images_per_identity asks for {p}"
             )
-    elif recipe.loss == "cross_entropy_triplet":
+    alone = _of_one_identity(recipe, labels) if recipe.compares else 0.0
+    if alone > _ALONE:
+        found.append(
+            f"loss {recipe.loss}: {alone:.0%} of the passes hold images of one identity alone, "
+            "where its part that compares images learns nothing; set sampler: pk with a batch_size "
+            "(and micro_batch_size, where it is set) of two identities or more"
+        )
+    if recipe.sampler != "pk" and recipe.loss == "cross_entropy_triplet":
         # Chance that an image finds another of its identity among batch_size - 1 random ones.
         others = (counts[labels] - 1) / max(len(labels) - 1, 1)
         lonely = float(numpy.mean((1 - others) ** (recipe.batch_size - 1)))
@@ -210,6 +227,17 @@ def warnings(
                 "have no positive in their batch and teach nothing there; set sampler: pk"
             )
     return tuple(found)
+
+
+def _of_one_identity(recipe: Recipe, labels: numpy.ndarray) -> float:
+    """Return the share of the passes of an epoch whose images are all of one identity."""
+    if len(numpy.unique(labels)) < 2:
+        return 1.0
+    passes = []
+    for batch in sampler(recipe, labels, seed=0).batches(0):
+        size = recipe.micro_batch_size or len(batch)
+        passes += numpy.split(labels[batch], range(size, len(batch), size))
+    return float(numpy.mean([(part == part[0]).all() for part in passes]))
 
 
 def _turns(values: numpy.ndarray, generator: numpy.random.Generator) -> Iterator[int]:

@@ -23,6 +23,10 @@ MANY = 0.5
 _EXAMPLES = 3
 
 
+class SameColumnError(ValueError):
+    """Two columns of a table have one name, spaces aside."""
+
+
 @dataclass(frozen=True)
 class Sides:
     """One column of both sides, in one type.
@@ -46,12 +50,12 @@ def headers(names: Iterable[str]) -> dict[str, str]:
     Returns:
         Name as it stands -> name without spaces around it and without a byte order mark.
     Raises:
-        ValueError: Two columns have one name then.
+        SameColumnError: Two columns have one name then.
     """
     mapped = {name: name.strip().removeprefix("\ufeff").strip() for name in names}
     twice = [name for name, count in Counter(mapped.values()).items() if count > 1]
     if twice:
-        raise ValueError(
+        raise SameColumnError(
             f"column {twice[0]!r} is there more than once, spaces aside "
             f"({', '.join(map(repr, mapped))}); rename or remove one of both"
         )
@@ -62,7 +66,7 @@ def stripped(table: polars.DataFrame) -> polars.DataFrame:
     """Return a table without the spaces around its headers and its texts.
 
     Raises:
-        ValueError: Two columns have one name then.
+        SameColumnError: Two columns have one name then.
     """
     table = table.rename(headers(table.columns))
     return table.with_columns(polars.col(polars.String).str.strip_chars())

@@ -27,4 +27,6 @@ def entries_of(job: Job) -> tuple[str, ...]:
         entries.update(module_of(method) for method in job.scores.methods)
     if isinstance(job, FinetuneJob) and job.ranking is not None:
         entries.add("xferpipe.retrieval.held_out")
+    if getattr(job, "ranked", None) is not None:
+        entries.add("xferpipe.datasets.rankable")
     return tuple(sorted(entries))

@@ -77,10 +77,16 @@ def _target_data(evidence: Evidence, target: str, images: TargetImages, shown: i
         counts=counts,
         classes=_pictures(rows, images, counts, shown),
         warnings=(
-            *findings(images.dataset, images.rows, images.files),
+            *findings(images.dataset, images.rows, images.files, junk_rule=_rule(evidence, target)),
             *copies_of_sources(images.rows, images.sources),
         ),
     )
+
+
+def _rule(evidence: Evidence, target: str) -> str:
+    """Return the junk rule that a target was ranked by; that of the field before any ranking."""
+    ranked = evidence["retrieval"].filter(polars.col("target") == target)["junk_rule"].drop_nulls()
+    return ranked[0] if len(ranked) else "same_camera"
 
 
 _ROLES = {

@@ -115,6 +115,15 @@ class Labels:
         junk = _matches(both[: len(same)], both[len(same) :])
         return same - junk, junk
 
+    def junk_of(self, query: int, rows: numpy.ndarray) -> numpy.ndarray:
+        """Tell which gallery rows of a query's own identity are junk for it, bool (n)."""
+        if self.junk_rule == "index_lists":
+            return numpy.isin(rows, self.junk[query])
+        if self.junk_rule == "none":
+            return numpy.zeros(len(rows), dtype=bool)
+        asked, answered = self.groups()
+        return answered[rows] == asked[query]
+
     def groups(self) -> tuple[numpy.ndarray, numpy.ndarray]:
         """Return what the rules same_camera and same_sequence compare: int64 (q) and (m)."""
         kind = self.junk_rule.removeprefix("same_")

@@ -72,6 +72,9 @@ def finetune(
         return
     with processes(prepare(job.device, job.compute_threads)) as device:
         rows, opened = open_dataset(job.dataset, manifest, images, root)
+        if job.ranked is not None:
+            # The rule may be another than when the images were listed.
+            _check_rankable(job, rows)
         drawn = {"seed": job.study_seed, "shots": job.shots, "run_seed": job.seed}
         chosen = splits.training_rows(rows, job.target, **drawn)
         held_out = splits.validation_rows(rows, job.target, **drawn)
@@ -154,6 +157,12 @@ def finetune(
         lines = [name | line for line in compared]
         write_table("feature_correlation", frame("feature_correlation", lines), feature_correlation)
         saved.remove()
+
+
+def _check_rankable(job: FinetuneJob, manifest: polars.DataFrame) -> None:
+    """Refuse images that could not be ranked afterwards; by name, see `_ranking`."""
+    module = importlib.import_module("xferpipe.datasets.rankable")
+    module.check_rankable(manifest, job.ranked, where=f"target {job.target_name!r}")
 
 
 def _ranking(job: FinetuneJob, manifest: polars.DataFrame, held_out: splits.LabelledRows) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,6 +114,10 @@ def listing(
         names = rows["path"].to_list()
         contents = fingerprint.contents(_root(root, where), names, fingerprint.use_of(dataset))
         rows = rows.with_columns(content=polars.Series(contents, dtype=polars.String))
+    if job.ranked is not None:
+        # By name, as a registered module: its code is nothing to sets that are not ranked.
+        module = importlib.import_module("xferpipe.datasets.rankable")
+        module.check_rankable(rows, job.ranked, where=where, root=root)
     if hasattr(reader, "passed_over"):
         seen.append(inspection.passed_over(reader.passed_over(dataset, root=root)))
     findings = polars.concat(seen).sort("kind", "path")

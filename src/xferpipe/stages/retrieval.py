@@ -20,6 +20,7 @@ from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.picture import draw
 from xferpipe.retrieval.ranked_lists import examples
+from xferpipe.retrieval.self_matches import left_out, refuse, self_matches
 from xferpipe.retrieval.thumbnails import thumbnails
 from xferpipe.training.compute import prepare
 from xferpipe.training.evaluate import embed
@@ -106,6 +107,7 @@ class _Collected:
         self.finite = bool(features.isfinite().all())
         if not self.finite:
             return
+        labels = self._without_self(features, query, gallery, labels)
         found = outcomes(
             features[query],
             features[gallery],
@@ -126,6 +128,34 @@ class _Collected:
                 self._keep("ranked_lists", result_rows.list_rows(outcome, asked, answered, **shown))
             if outcome.pairs:
                 self._keep("camera_pairs", polars.DataFrame(outcome.pairs))
+
+    def _without_self(
+        self,
+        features: torch.Tensor,
+        query: numpy.ndarray,
+        gallery: numpy.ndarray,
+        labels: Labels,
+    ) -> Labels:
+        """Leave the queries' own copies out, or refuse them."""
+
+        def same_pixels(asked: int, answered: int) -> bool:
+            first, second = self.images.batch([query[asked], gallery[answered]])
+            return torch.equal(first, second)
+
+        paths = [self.manifest["path"].gather(rows).to_list() for rows in (query, gallery)]
+        pairs = self_matches(
+            features[query],
+            features[gallery],
+            labels,
+            query_paths=paths[0],
+            gallery_paths=paths[1],
+            same_pixels=same_pixels,
+        )
+        if self.job.retrieval.leave_self_out:
+            return left_out(labels, pairs)
+        if labels.junk_rule != "index_lists":  # Those lists are the authors' word.
+            refuse(pairs, paths[0], labels.junk_rule)
+        return labels
 
     def figures(self, seconds: float) -> polars.DataFrame:
         """Return table `retrieval`: means over galleries, or why there are none."""

@@ -6,8 +6,9 @@ for re-identification `identity` (numbers or names) and, where they are known, `
 `sequence`. Other columns are left alone.
 
 A CSV has commas, semicolons, tabs or bars between its columns. Nothing in it becomes a number
-before it is known that 01 and 1 are not both there. Letter case of the columns' names does not
-count; the backslashes of Windows' paths become slashes.
+before it is known that 01 and 1 are not both there; but identity 0990 of the queries is 990 of the
+gallery, and camera c1 is 1. Letter case of the columns' names does not count; the backslashes of
+Windows' paths become slashes.
 """
 
 from __future__ import annotations
@@ -19,15 +20,10 @@ from pathlib import Path
 import polars
 
 from xferpipe.config.datasets import TABLE_SUFFIXES, ImageTable
-from xferpipe.datasets import reidentification
+from xferpipe.datasets import reidentification, two_sides
 from xferpipe.datasets.checks import SPLIT_WORDS, SPLITS, DatasetError, listed
-from xferpipe.datasets.class_names import (
-    ClassNameError,
-    class_texts,
-    in_order,
-    numbers_or_names,
-    refuse_several,
-)
+from xferpipe.datasets.class_names import ClassNameError, class_texts, in_order, refuse_several
+from xferpipe.datasets.gallery_draws import with_gallery
 from xferpipe.records import UNREADABLE
 from xferpipe.records.delimited import DelimitedFileError, form_of, read_delimited
 
@@ -52,8 +48,8 @@ def read(dataset: ImageTable, *, root: Path | None, seed: int) -> polars.DataFra
     rows = rows.filter(~polars.all_horizontal(polars.all().is_null()))
     _refuse_empty(rows, "path", where)
     rows = rows.with_columns(_paths(rows["path"], root), _splits(rows, where))
-    if rows["split"].is_in(["query", "gallery"]).any():
-        return _reidentification(rows, where)
+    if dataset.draw_gallery is not None or rows["split"].is_in(["query", "gallery"]).any():
+        return _reidentification(rows, dataset, where)
     return _classification(rows, where)
 
 
@@ -199,19 +195,24 @@ def _classification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
     )
 
 
-def _reidentification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
+def _reidentification(rows: polars.DataFrame, dataset: ImageTable, where: str) -> polars.DataFrame:
     if "identity" not in rows.columns:
         raise DatasetError(f"{where}: query and gallery rows need a column 'identity'")
-    names = _texts(rows["identity"], where)
-    _refuse_empty(names.to_frame(), "identity", where)
-    _refuse_empty(rows, "split", where)
-    rows = rows.with_columns(names.alias("class_name"))
+    known = [name for name in ("identity", "camera", "sequence") if name in rows.columns]
+    rows = rows.with_columns(_texts_by_side(rows, name, where) for name in known)
+    _refuse_empty(rows, "identity", where)
+    draw = dataset.draw_gallery
+    if draw is None:
+        _refuse_empty(rows, "split", where)
+    rows = rows.with_columns(polars.col("identity").alias("class_name"))
     rows = rows.with_columns(
-        _numbers(_texts(rows[name], where))
+        _numbers(rows, name, where)
         if name in rows.columns
         else polars.lit(None, polars.Int64).alias(name)
         for name in ("identity", "camera", "sequence")
     )
+    if draw is not None:
+        rows = with_gallery(rows, draw, dataset.test_fraction, where=where)
     rows = reidentification.with_labels(rows.drop("label", strict=False))
     reidentification.check(rows, where=where)
     return rows
@@ -225,10 +226,37 @@ def _texts(values: polars.Series, where: str) -> polars.Series:
         raise DatasetError(f"{where}: {error}") from None
 
 
-def _numbers(texts: polars.Series) -> polars.Series:
-    """Return whole numbers as they are, and number names in the order of their letters."""
-    values = numbers_or_names(texts)
-    return values if values.dtype == polars.Int64 else values.rank("dense").cast(polars.Int64)
+def _texts_by_side(rows: polars.DataFrame, name: str, where: str) -> polars.Series:
+    """Return identities or cameras as text, in one writing among queries, gallery, and others."""
+    split = rows["split"].fill_null("")
+    side = polars.when(split.is_in(["query", "gallery"])).then(split).otherwise(polars.lit(""))
+    sides = rows.select(polars.col(name), side.alias("side"), place=polars.int_range(polars.len()))
+    parts = [
+        part.with_columns(_texts(part[name], where))
+        for part in sides.partition_by("side", maintain_order=True)
+    ]
+    return polars.concat(parts).sort("place")[name]
+
+
+def _numbers(rows: polars.DataFrame, name: str, where: str) -> polars.Series:
+    """Return whole numbers as they are, and number names in the order of their letters.
+
+    Of query and gallery rows, which often come from two lists, both spellings of a number count.
+    """
+    split = rows["split"].fill_null("")
+    sides = {side: rows[name].filter(split == side) for side in ("query", "gallery")}
+    tested = two_sides.alike(*sides.values())
+    if tested.note is not None:
+        _logger.warning("%s: %s", where, tested.note)
+    others = ~split.is_in(list(sides))
+    trained = two_sides.alike(rows[name].filter(others), tested.gallery)
+    parts = [tested.query, tested.gallery, trained.query]
+    if any(part.dtype != polars.Int64 for part in (*parts, trained.gallery)):
+        return rows[name].rank("dense").cast(polars.Int64).alias(name)
+    places = rows.select(polars.int_range(polars.len())).to_series()
+    order = [places.filter(mask) for mask in (split == "query", split == "gallery", others)]
+    found = polars.DataFrame({"place": polars.concat(order), name: polars.concat(parts)})
+    return found.sort("place")[name]
 
 
 def _refuse_empty(rows: polars.DataFrame, column: str, where: str) -> None:

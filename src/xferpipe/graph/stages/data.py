@@ -8,7 +8,7 @@ from xferpipe.config import jobs
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.study import Study
 from xferpipe.graph.stage import SIDECAR, Artifact, Needs, Stage
-from xferpipe.graph.stages.parts import block, own_files, root
+from xferpipe.graph.stages.parts import block, own_files, ranked, root
 
 
 class Generate(Stage):
@@ -35,7 +35,12 @@ class Manifest(Stage):
     memory_mb, minutes = 2000, 30
 
     def job(self, study: Study, dataset: str) -> jobs.ManifestJob:
-        return jobs.ManifestJob(name=dataset, dataset=block(study, dataset), seed=study.seed)
+        return jobs.ManifestJob(
+            name=dataset,
+            dataset=block(study, dataset),
+            seed=study.seed,
+            ranked=ranked(study, dataset),
+        )
 
     def needs(self, study: Study, dataset: str) -> Needs:
         return {"root": root(study, dataset)}

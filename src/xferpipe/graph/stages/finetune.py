@@ -11,6 +11,7 @@ from xferpipe.graph.stages.parts import (
     FinetunedStage,
     ImageStage,
     entry,
+    ranked,
     tuned,
     tuning,
 )
@@ -50,7 +51,8 @@ class Finetune(ImageStage):
     def job(
         self, study: Study, target: str, shots: str, model: str, recipe: str, seed: str
     ) -> jobs.FinetuneJob:
-        taken, ranked = None, study.targets[target].task == "retrieval"
+        taken, asked_for = None, ranked(study, study.targets[target].dataset)
+        is_ranked = study.targets[target].task == "retrieval"
         if study.takes_features(Run(target, shots, model, recipe, seed)):
             asked = study.report.feature_correlation
             taken = FeaturesTaken(epochs=asked.epochs, images=asked.images, probe=study.probe)
@@ -58,7 +60,8 @@ class Finetune(ImageStage):
             **tuning(study, target, model, recipe, seed),
             target=tuned(study, target, shots),
             shots=parse_shots(shots),
-            ranking=study.retrieval.plain() if ranked else None,
+            ranking=study.retrieval.plain() if is_ranked else None,
+            ranked=asked_for if is_ranked else None,
             features_taken=taken,
         )
 

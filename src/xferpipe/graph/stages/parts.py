@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xferpipe.config.datasets import Dataset
-from xferpipe.config.jobs import ModelSpec
+from xferpipe.config.jobs import ModelSpec, Ranked
 from xferpipe.config.study import Study, Target, parse_shots
 from xferpipe.graph.stage import Artifact, Needs, Stage
 
@@ -49,6 +49,15 @@ class FinetunedStage(ImageStage):
 def block(study: Study, dataset: str) -> Dataset:
     """Return a data set without its licence, which is shown and never computed with."""
     return study.datasets[dataset].model_copy(update={"licence": None})
+
+
+def ranked(study: Study, dataset: str) -> Ranked | None:
+    """Return what retrieval targets ask of a data set; None where it is of none."""
+    targets = (one for one in study.targets.values() if one.dataset == dataset)
+    if not any(target.task == "retrieval" for target in targets):
+        return None
+    options = study.retrieval
+    return Ranked(junk_rule=options.junk_rule, leave_self_out=options.leave_self_out)
 
 
 def unjudged(study: Study, target: str) -> Target:
