@@ -52,7 +52,7 @@ class DatasetBlock(Block):
         """Leave out options that change nothing: sets from before they were there stay."""
         content = plain(self)
         for name in _LATER:
-            if name in content and content[name] == type(self).model_fields[name].default:
+            if name in content and getattr(self, name) == type(self).model_fields[name].default:
                 del content[name]
         return content
 
