@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy
 import polars
 
 from xferpipe.config.retrieval import Retrieval
@@ -15,12 +16,14 @@ from xferpipe.records import frame, write_table
 from xferpipe.retrieval import result_rows
 from xferpipe.retrieval.chosen_rows import junk_notes, without_identities
 from xferpipe.retrieval.comparison import Progress
-from xferpipe.retrieval.feature_files import FeatureFile, numbered
+from xferpipe.retrieval.feature_files import FeatureFile
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.own_images import settled
 from xferpipe.retrieval.query_figures import settled_words
+from xferpipe.retrieval.sides import Sides, alike, findings
 
+_NAMED = ("identity", "camera")
 #: Entries of ranked lists that are held at a time, about 2 GB of them.
 _LARGEST_LISTS = 50_000_000
 #: Keys that make lists, and what the command calls them.
@@ -83,6 +86,22 @@ def ranked_files(
         return ranking.run(lists=lists, camera_pairs=camera_pairs, done=done, progress=progress)
 
 
+def numbered(sides: Sides) -> tuple[numpy.ndarray | None, numpy.ndarray | None]:
+    """Number names alike on both sides; whole numbers stay as they are.
+
+    Returns:
+        Values of queries and gallery: int64, or float64 with NaN where some are unknown. None
+        where a side has none at all.
+    """
+    parts = [sides.query, sides.gallery]
+    if any(part.count() == 0 for part in parts):
+        return None, None
+    if not all(part.dtype.is_integer() for part in parts):
+        both = polars.concat(parts).rank("dense").cast(polars.Int64)
+        parts = [both[: len(parts[0])], both[len(parts[0]) :]]
+    return tuple(part.to_numpy() for part in parts)
+
+
 class _Ranking:
     """Two files of features made ready, and the rows of all tables, ranking after ranking."""
 
@@ -98,12 +117,24 @@ class _Ranking:
         self.started = time.monotonic()
         self.query, self.gallery, self.options, self.run_columns = query, gallery, options, run
         self.notes: list[str] = []
-        identities = numbered(query.labels, gallery.labels, "identity")
+        sides = {
+            column: alike(query.labels[column], gallery.labels[column])
+            for column in ("identity", "camera", "sequence")
+        }
+        identities = numbered(sides["identity"])
         given = {}
         for column in ("camera", "sequence"):
-            sides = numbered(query.labels, gallery.labels, column)
-            given |= {f"query_{column}": sides[0], f"gallery_{column}": sides[1]}
+            numbers = numbered(sides[column])
+            given |= {f"query_{column}": numbers[0], f"gallery_{column}": numbers[1]}
         labels = Labels.of(*identities, junk_rule=junk_rule, **given)
+        self.notes += [side.note for side in sides.values() if side.note is not None]
+        self.notes += findings(
+            *(
+                polars.DataFrame({name: getattr(sides[name], side) for name in _NAMED})
+                for side in ("query", "gallery")
+            ),
+            junk_rule=labels.junk_rule,
+        )
         self.junk_rule = labels.junk_rule
         cameras = [side.labels["camera"].count() for side in (query, gallery)]
         if junk_rule is None and min(cameras) == 0 < max(cameras):
