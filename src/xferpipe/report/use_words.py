@@ -71,7 +71,7 @@ def _use(evidence: Evidence, picked: Picked, architecture: str) -> Use:
 
 
 def python_lines(folder: str, *, is_timm: bool) -> tuple[str, ...]:
-    """Return five lines of Python that load an exported model and show it a photograph.
+    """Return a few lines of Python that load an exported model and show it a photograph.
 
     Args:
         folder: Folder of the exported model.
@@ -80,11 +80,11 @@ def python_lines(folder: str, *, is_timm: bool) -> tuple[str, ...]:
     if is_timm:
         return (
             "import timm",
-            "from PIL import Image",
+            "from PIL import Image, ImageOps",
             f'model = timm.create_model("local-dir:{folder}", pretrained=True).eval()',
             "see = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
-            'print(model.pretrained_cfg["label_names"], '
-            'model(see(Image.open("photo.jpg").convert("RGB"))[None]).softmax(1))',
+            'photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")',
+            'print(model.pretrained_cfg["label_names"], model(see(photo)[None]).softmax(1))',
         )
     return (
         "from pathlib import Path",
