@@ -71,7 +71,7 @@ def _use(evidence: Evidence, picked: Picked, architecture: str) -> Use:
 
 
 def python_lines(folder: str, *, is_timm: bool) -> tuple[str, ...]:
-    """Return a few lines of Python that load an exported model and show it a photograph.
+    """Return five lines of Python that load an exported model and show it a photograph.
 
     Args:
         folder: Folder of the exported model.
@@ -83,8 +83,8 @@ def python_lines(folder: str, *, is_timm: bool) -> tuple[str, ...]:
             "from PIL import Image, ImageOps",
             f'model = timm.create_model("local-dir:{folder}", pretrained=True).eval()',
             "see = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
-            'photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")',
-            'print(model.pretrained_cfg["label_names"], model(see(photo)[None]).softmax(1))',
+            'print(model.pretrained_cfg["label_names"], model(see(ImageOps.exif_transpose('
+            'Image.open("photo.jpg")).convert("RGB"))[None]).softmax(1))',
         )
     return (
         "from pathlib import Path",
