@@ -74,7 +74,9 @@ def test_usage_error_leaves_with_two(run, words):
 def test_error_of_ours_is_one_message_without_traceback(run, tmp_path):
     code, out, err = run("tables", "head", "nothing", "--results", tmp_path)
     assert (code, out) == (WRONG_INPUT, "")
-    assert err.startswith("error: there is no table 'nothing'; allowed: manifest, zoo")
+    assert err.startswith(
+        "error: there is no table 'nothing'; allowed: manifest, image_findings, zoo"
+    )
     assert "Traceback" not in err
 
 

@@ -132,7 +132,7 @@ def test_pack_truncated_jpeg_names_the_file_and_leaves_nothing(image_tree, tmp_p
     broken = root / "b" / "002.jpg"
     broken.write_bytes(broken.read_bytes()[:-200])
     with pytest.raises(
-        DatasetError, match=rf"{re.escape(str(broken))}: .*truncated.*copy it again"
+        DatasetError, match=rf"{re.escape(str(broken))}: (?s:.)*truncated(?s:.)*copy it again"
     ):
         listed_and_packed(root, tmp_path)
     assert not (tmp_path / "out").exists()
@@ -203,7 +203,9 @@ def test_pack_file_gone_since_the_manifest_is_named(image_tree, tmp_path, listin
     dataset = ImageFolder(root=root, image_px=8)
     listing(dataset, root=root)
     (root / "a" / "003.png").unlink()
-    with pytest.raises(DatasetError, match=r"003\.png: missing file .*; restore it"):
+    with pytest.raises(
+        DatasetError, match=r"003\.png: missing file, 1 of 10 image files;\nrestore it"
+    ):
         pack(
             PackJob(dataset=dataset, seed=0),
             manifest=tmp_path / "manifest.parquet",

@@ -264,5 +264,7 @@ def test_vehicleid_missing_list_names_those_there(written):
 def test_manifest_listed_image_that_is_missing_is_named(written, tmp_path):
     root = written("vehicleid")
     (root / "image/0000007.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"0000007\.jpg: missing file \(1 of 42 .*restore it"):
+    with pytest.raises(
+        DatasetError, match=r"0000007\.jpg: missing file, 1 of 42 image files;\nrestore it"
+    ):
         manifest_of("vehicleid", root, tmp_path)

@@ -180,6 +180,7 @@ def test_reidentification_layout_tells_and_skips_alike(tmp_path, write_image):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:Image size")  # pytest takes the filter of `decoding` away
 def test_more_pixels_than_allowed_name_the_setting(tmp_path):
     """Two hundred megapixels of one colour take a few kilobytes, and would take 600 MB."""
     path = tmp_path / "vast.png"

@@ -128,6 +128,27 @@ def test_image_that_cannot_be_decoded_ends_in_words(export, by_class, tmp_path, 
     assert left.value.code == 2
     assert "1.png" in capsys.readouterr().err
     assert not (tmp_path / "f.parquet").exists()
+    twin = sorted((tmp_path / "set" / "6").iterdir())[0]
+    (tmp_path / "set" / "5" / "twin.png").write_bytes(twin.read_bytes())
+    words = ("features", tmp_path / "set", tmp_path / "f.parquet", "--model", export)
+    with pytest.raises(SystemExit) as left:
+        main([*map(str, words), "--skip-unreadable"])
+    told = capsys.readouterr()
+    assert left.value.code == 0, told.err
+    assert "13 images, 16 features" in told.out
+    assert "note: 1 image is left out, as it cannot be decoded: 5/1.png (no image of a" in told.err
+    assert "1 picture is in more than one class: 5/twin.png = 6/" in told.err
+
+
+def test_all_images_that_cannot_be_decoded_are_told_at_once(export, by_class):
+    """Damaged pixels between sound ends: found only where the model is to see them."""
+    from xferpipe.datasets.unreadable import UnreadableImages
+
+    model, how = opened(str(export), entry_of, px=16, fit="crop")
+    names = [str(path.relative_to(by_class)) for path in sorted(by_class.glob("*/*.png"))[:70]]
+    rows = polars.DataFrame({"path": [*names, "gone.png", "5/none.png"], "label": [0] * 72})
+    with pytest.raises(UnreadableImages, match=r"2 of 72 image files(?s:.)*gone\.png: missing"):
+        described(model, how, rows, by_class, CPU)
 
 
 def test_features_of_an_installed_package_are_those_of_its_weights(tmp_path):

@@ -92,7 +92,7 @@ def test_what_is_odd_of_files_and_copies_of_sources_stand_on_the_page(full_study
     evidence = load_page(job, result_files(tables), {**images, "digits_high": files}, sources)
     (first, *_) = your_data(evidence)
     told = "; ".join(first.warnings)
-    assert "1 image is left out, as they cannot be decoded: a/1.jpg (missing file)" in told
+    assert "1 image is left out, as it cannot be decoded: a/1.jpg (missing file)" in told
     assert "1 image is turned as its EXIF tag says: a/2.jpg" in told
     assert "5 images, 5 of them among those that models are judged on, are exact copies" in told
     assert "source source" in told

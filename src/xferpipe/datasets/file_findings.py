@@ -51,7 +51,8 @@ def _named(rows: polars.DataFrame) -> str:
 
 def _left_out(rows: polars.DataFrame, how: Decoding) -> str:
     named = listed(f"{path} ({why})" for path, why in rows.select("path", "detail").iter_rows())
-    return f"{_images(rows, 'is', 'are')} left out, as they cannot be decoded: {named}"
+    they = "it" if rows.height == 1 else "they"
+    return f"{_images(rows, 'is', 'are')} left out, as {they} cannot be decoded: {named}"
 
 
 def _passed_over(rows: polars.DataFrame, how: Decoding) -> str:

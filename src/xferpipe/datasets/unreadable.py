@@ -52,9 +52,10 @@ class UnreadableImages(DatasetError):
     ) -> None:
         self.problems, self.of, self.where = list(problems), of, where
         start = f"{where}: " if where else ""
+        # The cure begins a line: paths are long, and a console folds what follows them.
         if len(problems) == 1:
             (one,) = problems
-            text = f"{start}{one.path}: {one.problem} (1 of {of} image files); {one.cure}, take it "
+            text = f"{start}{one.path}: {one.problem}, 1 of {of} image files;\n{one.cure}, take it "
         else:
             lines = [f"  {one.path}: {one.reason}" for one in problems[:NAMED]]
             more = len(problems) - NAMED

@@ -80,11 +80,11 @@ def python_lines(folder: str, *, is_timm: bool) -> tuple[str, ...]:
     if is_timm:
         return (
             "import timm",
-            "from PIL import Image",
+            "from PIL import Image, ImageOps",
             f'model = timm.create_model("local-dir:{folder}", pretrained=True).eval()',
             "see = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
-            'print(model.pretrained_cfg["label_names"], '
-            'model(see(Image.open("photo.jpg").convert("RGB"))[None]).softmax(1))',
+            'print(model.pretrained_cfg["label_names"], model(see(ImageOps.exif_transpose('
+            'Image.open("photo.jpg")).convert("RGB"))[None]).softmax(1))',
         )
     return (
         "from pathlib import Path",
