@@ -422,3 +422,19 @@ def test_limit_of_the_address_space_counts() -> None:
 def test_labels_of_any_integer_type_are_taken(labels) -> None:
     found = compute(DATA.features, labels, ["knn"])["value"][0]
     assert found == scores.knn(DATA.features, numpy.array([int(label) for label in labels]))
+
+
+@pytest.mark.parametrize("kind", ["array", "objects", "list", "series", "categories"])
+def test_labels_that_are_names_are_taken(kind) -> None:
+    names = [["oak", "ash", "fir", "elm"][label] for label in DATA.labels]
+    labels = {
+        "array": numpy.array(names),
+        "objects": numpy.array(names, dtype=object),
+        "list": names,
+        "series": polars.Series(names),
+        "categories": polars.Series(names, dtype=polars.Categorical),
+    }[kind]
+    found = compute(DATA.features, labels, ["knn", "logme"])["value"].to_list()
+    assert found == pytest.approx(
+        compute(DATA.features, DATA.labels, ["knn", "logme"])["value"].to_list(), rel=1e-9
+    )
