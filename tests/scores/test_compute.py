@@ -438,3 +438,13 @@ def test_labels_that_are_names_are_taken(kind) -> None:
     assert found == pytest.approx(
         compute(DATA.features, DATA.labels, ["knn", "logme"])["value"].to_list(), rel=1e-9
     )
+
+
+@pytest.mark.parametrize("method", ["lfc", "lfc_centered"])
+def test_draw_of_all_images_far_from_zero_is_the_score(method) -> None:
+    """One draw that takes every image once: the score itself, to as many digits."""
+    moved = DATA.features + numpy.geomspace(1, 1e6, DATA.features.shape[1])
+    once = numpy.ones((1, len(DATA.labels)), dtype=int)
+    expected = resolve(method)(moved, DATA.labels)
+    expected = expected[""] if isinstance(expected, dict) else expected
+    assert draws_of(method)(moved, DATA.labels, counts=once)[0] == pytest.approx(expected, rel=1e-6)
