@@ -422,3 +422,29 @@ def test_limit_of_the_address_space_counts() -> None:
 def test_labels_of_any_integer_type_are_taken(labels) -> None:
     found = compute(DATA.features, labels, ["knn"])["value"][0]
     assert found == scores.knn(DATA.features, numpy.array([int(label) for label in labels]))
+
+
+@pytest.mark.parametrize("kind", ["array", "objects", "list", "series", "categories"])
+def test_labels_that_are_names_are_taken(kind) -> None:
+    names = [["oak", "ash", "fir", "elm"][label] for label in DATA.labels]
+    labels = {
+        "array": numpy.array(names),
+        "objects": numpy.array(names, dtype=object),
+        "list": names,
+        "series": polars.Series(names),
+        "categories": polars.Series(names, dtype=polars.Categorical),
+    }[kind]
+    found = compute(DATA.features, labels, ["knn", "logme"])["value"].to_list()
+    assert found == pytest.approx(
+        compute(DATA.features, DATA.labels, ["knn", "logme"])["value"].to_list(), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("method", ["lfc", "lfc_centered"])
+def test_draw_of_all_images_far_from_zero_is_the_score(method) -> None:
+    """One draw that takes every image once: the score itself, to as many digits."""
+    moved = DATA.features + numpy.geomspace(1, 1e6, DATA.features.shape[1])
+    once = numpy.ones((1, len(DATA.labels)), dtype=int)
+    expected = resolve(method)(moved, DATA.labels)
+    expected = expected[""] if isinstance(expected, dict) else expected
+    assert draws_of(method)(moved, DATA.labels, counts=once)[0] == pytest.approx(expected, rel=1e-6)

@@ -88,4 +88,12 @@ def lfc_centered_draws(features: Any, labels: Any, counts: numpy.ndarray) -> num
 def _draws(features: Any, labels: Any, counts: numpy.ndarray, *, centered: bool) -> numpy.ndarray:
     features, labels = checked(features, labels)
     require_memory(8 * len(labels) ** 2 * 5, f"LFC's interval over {len(labels):,} images")
-    return correlation_draws(features @ features.T, labels, counts, centered=centered)
+    # The mean's own square is the same in all entries, and may be many times as large as what
+    # differs; of centred draws, so is all that the mean adds.
+    mean = features.mean(axis=0)
+    rest = features - mean
+    gram = rest @ rest.T
+    if not centered:
+        along = rest @ mean
+        gram += along[:, None] + along
+    return correlation_draws(gram, labels, counts, centered=centered)
