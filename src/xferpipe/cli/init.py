@@ -47,6 +47,9 @@ ImagePx = Annotated[
     ),
 ]
 
+#: Files whose reading is shown.
+_SHOWN = 5
+
 _HEAD = """\
 # A study of your own images, written by `xferpipe init`; docs/configuration.md explains every key.
 #
@@ -81,6 +84,13 @@ def init(
             min=1, max=20, help="Runs of each model and recipe; unset: as many as needed."
         ),
     ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression that reads names of a retrieval folder, with groups identity, "
+            "camera and sequence; unset: a folder an identity."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing study.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +112,7 @@ def init(
         usual = usual_task(images, reader_of(images))
         task = _ask("task", "classification or retrieval?", usual)
     models = models or _ask("models", "Which models?", ",".join(usual_models()))
-    options = Options(task, models, recipes, budget, name, image_px, seeds)
+    options = Options(task, models, recipes, budget, name, image_px, seeds, pattern)
     study, facts = first_study(images, options, quiet=as_json)
     write(study, images, output)
     facts = {"study": str(output), **facts}
@@ -126,6 +136,7 @@ class Options:
         name: Name of the study.
         image_px: Side in pixels.
         seeds: Runs of each model and recipe.
+        pattern: Regular expression that reads identities from names.
     """
 
     task: str | None = None
@@ -135,6 +146,7 @@ class Options:
     name: str | None = None
     image_px: int | None = None
     seeds: int | None = None
+    pattern: str | None = None
 
 
 def found_images(given: Path | str) -> Path:
@@ -171,19 +183,21 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
 
     reader = first.reader_of(images)
     task = options.task or first.usual_task(images, reader)
-    if reader in first.LAYOUTS.values() and task == "classification":
-        raise ValueError(f"{images} is a {reader} set: its task is retrieval, not classification")
     if task == "retrieval" and reader == "image_folder":
+        reader = "identity_folder"
+    if options.pattern is not None and reader != "identity_folder":
         raise ValueError(
-            f"{images} has no re-identification layout ({', '.join(first.LAYOUTS)}); give one, or "
-            "a CSV or Parquet table with path, identity, camera and split"
+            f"--pattern reads names of images of identities, but {images} is read as {reader}; "
+            "give --task retrieval and a folder without a layout of its own, or leave it out"
         )
+    if reader in first.IDENTITIES and task == "classification":
+        raise ValueError(f"{images} is a {reader} set: its task is retrieval, not classification")
     name = options.name or first.study_name(images)
     budget = first.budget_of(options.budget or first.BUDGET)
     recipes = None if options.recipes is None else first.words_of(options.recipes)
     first.recipes_of(task, recipes)
     models = first.words_of(options.models) if options.models else usual_models()
-    dataset = first.dataset_of(images, reader, models, options.image_px, task)
+    dataset = first.dataset_of(images, reader, models, options.image_px, task, options.pattern)
     with look.progress("reading the images", quiet=quiet):
         asked = {"junk_rule": Retrieval().junk_rule} if task == "retrieval" else None
         job = ManifestJob.model_validate(
@@ -253,7 +267,14 @@ def _facts(rows: polars.DataFrame) -> dict:
         "images": rows.height,
         "splits": dict(rows["split"].value_counts(sort=True).rows()),
         "classes": training["class_name"].n_unique(),
+        "read": _read(rows) if rows["identity"].count() else [],
     }
+
+
+def _read(rows: polars.DataFrame) -> list[dict]:
+    """Return what was read of the first files, by their paths: is the pattern the right one?"""
+    columns = ("path", "split", "identity", "camera", "sequence")
+    return rows.sort("path").head(_SHOWN).select(columns).to_dicts()
 
 
 def tell(facts: dict) -> None:
@@ -269,5 +290,8 @@ def tell(facts: dict) -> None:
     typer.echo(f"recipes    {len(facts['recipes'])}: {', '.join(facts['recipes'])}")
     typer.echo(f"runs       {runs}")
     typer.echo(f"written    {facts['study']}")
+    for row in facts["read"]:
+        known = [f"{name} {value}" for name, value in row.items() if value is not None]
+        typer.echo(f"read       {row['path']}: {', '.join(known[1:])}")
     for finding in facts["findings"]:
         look.say(f"note: {finding}")
