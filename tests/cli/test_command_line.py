@@ -404,6 +404,29 @@ def test_init_reidentification_layout_is_recognised(run, tmp_path):
     assert load_study(tmp_path / "s.yaml").datasets["cars"].reader == "veri776"
 
 
+def test_init_shows_what_a_pattern_read_of_the_first_files(run, tmp_path):
+    for one in range(6):
+        for camera in (1, 2):
+            path = tmp_path / "cows" / f"cow{one}_cam{camera}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (8, 16), (40 * one, 100 * camera, 0)).save(path)
+    arguments = ("--images", tmp_path / "cows", "--task", "retrieval", "--models", "small")
+    arguments += ("--pattern", r"cow(?P<identity>\d+)_cam(?P<camera>\d+)\.png")
+    code, out, err = run("init", tmp_path / "s.yaml", *arguments)
+    assert code == DONE, err
+    shown = [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("read ")]
+    assert [line.partition(":")[0] for line in shown] == [
+        "cow0_cam1.png",
+        "cow0_cam2.png",
+        "cow1_cam1.png",
+        "cow1_cam2.png",
+        "cow2_cam1.png",
+    ]
+    assert shown[3].endswith(", identity 1, camera 2")
+    written = load_study(tmp_path / "s.yaml").datasets["cows"]
+    assert (written.reader, written.fit) == ("identity_folder", "stretch")
+
+
 def test_init_asks_in_a_terminal_for_what_no_option_says(photos, tmp_path):
     """The task has a default, which Enter takes."""
     code = "import sys; from xferpipe.cli import main; main(sys.argv[1:])"
@@ -426,7 +449,7 @@ def test_init_asks_in_a_terminal_for_what_no_option_says(photos, tmp_path):
         ),
         (
             ("--images", "photos", "--task", "retrieval", "--models", "small"),
-            "no re-identification",
+            "drawing query and gallery takes",
         ),
         (("--images", "photos", "--task", "classification"), "--models is needed"),
         (

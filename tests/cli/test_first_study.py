@@ -12,6 +12,7 @@ from xferpipe.cli.first_study import (
     budget_of,
     content,
     dataset_of,
+    reader_of,
     recipes_of,
     small_models,
     study_name,
@@ -196,3 +197,21 @@ def test_images_of_identities_are_stretched_and_the_study_says_so():
     table = dataset_of(Path("people.csv"), "table", ["small"], None, "retrieval")
     assert table["fit"] == "stretch"
     assert "fit" not in dataset_of(Path("flowers.csv"), "table", ["small"], None)
+
+
+@pytest.mark.parametrize(
+    ("file", "reader"),
+    [
+        ("bounding_box_train/0001_c2_f0046182.jpg", "dukemtmc"),
+        ("bounding_box_train/0002_c1s1_000451_03.jpg", "market1501"),
+        ("labeled/bounding_box_train/0003_c1_21.png", "cuhk03_np"),
+        ("list_train.txt", "msmt17"),
+        ("people/ada/1.jpg", "image_folder"),
+    ],
+)
+def test_layouts_of_identities_are_told_apart_by_their_names(tmp_path, file, reader):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_bytes(b"1")
+    assert reader_of(tmp_path) == reader
+    boxes = dataset_of(tmp_path, reader, ["small"], None, "retrieval").get("boxes")
+    assert boxes == ("labeled" if reader == "cuhk03_np" else None)

@@ -155,7 +155,7 @@ def test_study_of_other_images_is_not_taken(run, here):
         (("my photos", "--models", "resnet51"), "did you mean"),
         (("my photos", *SMALL, "--budget", "soon"), "'soon' is no budget"),
         (("my photos", *SMALL, "--recipes", "mine"), "'mine' is unknown"),
-        (("my photos", *SMALL, "--task", "retrieval"), "has no re-identification layout"),
+        (("my photos", *SMALL, "--task", "retrieval"), "drawing query and gallery takes"),
     ],
 )
 def test_wrong_input_is_one_message_and_no_study(run, here, words, says):

@@ -18,7 +18,14 @@ LAYOUTS = {
     "image_train": "veri776",
     "bounding_box_train": "market1501",
     "train_test_split": "vehicleid",
+    "list_train.txt": "msmt17",
+    "detected/bounding_box_train": "cuhk03_np",
+    "labeled/bounding_box_train": "cuhk03_np",
 }
+#: Readers of identities in folders and names; of them the last takes any folder.
+IDENTITIES = (*dict.fromkeys(LAYOUTS.values()), "dukemtmc", "identity_folder")
+#: Names of DukeMTMC-reID, whose folders have the names of Market-1501's.
+_OF_DUKE = re.compile(r"\d+_c\d+_f\d+\.\w+")
 #: Fine-tuning time of a race where nobody says how much.
 BUDGET = "30m"
 #: Runs of each pair: without two, nobody knows how sure an answer is. A race asks for fewer.
@@ -98,9 +105,14 @@ def reader_of(images: Path) -> str:
         if images.suffix.lower() in TABLE_SUFFIXES:
             return "table"
         raise ValueError(f"{images}: expected a folder, or a table ({', '.join(TABLE_SUFFIXES)})")
-    return next(
-        (reader for entry, reader in LAYOUTS.items() if (images / entry).is_dir()), "image_folder"
+    reader = next(
+        (reader for entry, reader in LAYOUTS.items() if (images / entry).exists()), "image_folder"
     )
+    if reader == "market1501":
+        names = (path.name for path in (images / "bounding_box_train").iterdir())
+        if any(map(_OF_DUKE.fullmatch, names)):
+            return "dukemtmc"
+    return reader
 
 
 def usual_task(images: Path, reader: str) -> str:
@@ -109,7 +121,7 @@ def usual_task(images: Path, reader: str) -> str:
         from xferpipe.datasets.readers.table import column_names
 
         return "retrieval" if "identity" in column_names(images) else "classification"
-    return "retrieval" if reader in LAYOUTS.values() else "classification"
+    return "retrieval" if reader in IDENTITIES else "classification"
 
 
 def study_name(images: Path) -> str:
@@ -183,6 +195,7 @@ def dataset_of(
     models: Sequence[str],
     px: int | None,
     task: str = "classification",
+    pattern: str | None = None,
 ) -> dict[str, Any]:
     """Return the block of a data set.
 
@@ -194,6 +207,7 @@ def dataset_of(
         px: Side in pixels that images are decoded to; None: 32 for small models alone, 96 with
             lite ones, else 224, or more where a model takes images of its own side alone.
         task: classification or retrieval; images of identities are stretched and never cut.
+        pattern: What reads the names of an `identity_folder`; None: a folder an identity.
     """
     if px is None:
         px = max([_usual_px(models), *map(decoded_px, entries_of(models).values())])
@@ -203,7 +217,14 @@ def dataset_of(
         place = {"root": str(images)}
     # Said in the study, so that whoever reads it sees what is done to upright images.
     fit = {"fit": "stretch"} if task == "retrieval" else {}
-    return {"reader": reader, **place, "image_px": px, **fit}
+    block = {"reader": reader, **place, "image_px": px, **fit}
+    if reader == "identity_folder":
+        block |= {} if pattern is None else {"pattern": pattern}
+        splits = [name for name in ("train", "query", "gallery") if (images / name).is_dir()]
+        block |= {"folders": {name: name for name in splits}} if len(splits) == 3 else {}
+    elif reader == "cuhk03_np" and not (images / "detected").is_dir():
+        block["boxes"] = "labeled"
+    return block
 
 
 def _usual_px(models: Sequence[str]) -> int:

@@ -54,6 +54,8 @@ ImagePx = Annotated[
 
 #: Classes that are named where a study is written.
 _CLASSES = 20
+#: Files whose reading is shown.
+_SHOWN = 5
 
 _HEAD = """\
 # A study of your own images, written by `xferpipe init`; docs/configuration.md explains every key.
@@ -90,6 +92,13 @@ def init(
         ),
     ] = None,
     skip_unreadable: SkipUnreadable = False,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression that reads names of a retrieval folder, with groups identity, "
+            "camera and sequence; unset: a folder an identity."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing study.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +120,9 @@ def init(
         usual = usual_task(images, reader_of(images))
         task = _ask("task", "classification or retrieval?", usual)
     models = models or _ask("models", "Which models?", ",".join(usual_models()))
-    options = Options(task, models, recipes, budget, name, image_px, seeds, skip_unreadable)
+    options = Options(
+        task, models, recipes, budget, name, image_px, seeds, skip_unreadable, pattern
+    )
     with listed_beside(output):
         study, facts = first_study(images, options, quiet=as_json)
     write(study, images, output)
@@ -137,6 +148,7 @@ class Options:
         image_px: Side in pixels.
         seeds: Runs of each model and recipe.
         skip_unreadable: Leave out images that cannot be decoded.
+        pattern: Regular expression that reads identities from names.
     """
 
     task: str | None = None
@@ -147,6 +159,7 @@ class Options:
     image_px: int | None = None
     seeds: int | None = None
     skip_unreadable: bool = False
+    pattern: str | None = None
 
 
 @contextlib.contextmanager
@@ -208,19 +221,21 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
 
     reader = first.reader_of(images)
     task = options.task or first.usual_task(images, reader)
-    if reader in first.LAYOUTS.values() and task == "classification":
-        raise ValueError(f"{images} is a {reader} set: its task is retrieval, not classification")
     if task == "retrieval" and reader == "image_folder":
+        reader = "identity_folder"
+    if options.pattern is not None and reader != "identity_folder":
         raise ValueError(
-            f"{images} has no re-identification layout ({', '.join(first.LAYOUTS)}); give one, or "
-            "a CSV or Parquet table with path, identity, camera and split"
+            f"--pattern reads names of images of identities, but {images} is read as {reader}; "
+            "give --task retrieval and a folder without a layout of its own, or leave it out"
         )
+    if reader in first.IDENTITIES and task == "classification":
+        raise ValueError(f"{images} is a {reader} set: its task is retrieval, not classification")
     name = options.name or first.study_name(images)
     budget = first.budget_of(options.budget or first.BUDGET)
     recipes = None if options.recipes is None else first.words_of(options.recipes)
     first.recipes_of(task, recipes)
     models = first.words_of(options.models) if options.models else usual_models()
-    dataset = first.dataset_of(images, reader, models, options.image_px, task)
+    dataset = first.dataset_of(images, reader, models, options.image_px, task, options.pattern)
     if options.skip_unreadable:
         dataset["unreadable"] = "skip"
     with look.progress("reading the images", quiet=quiet) as progress:
@@ -308,6 +323,7 @@ def _facts(rows: polars.DataFrame) -> dict:
         "splits": dict(rows["split"].value_counts(sort=True).rows()),
         "classes": training["class_name"].n_unique(),
         "images_of_classes": {} if has_queries else dict(sizes.rows()),
+        "read": _read(rows) if rows["identity"].count() else [],
     }
 
 
@@ -318,6 +334,12 @@ def _counted(facts: dict) -> str:
     named = [f"{name} ({count:,})" for name, count in facts["images_of_classes"].items()]
     more = f" and {len(named) - _CLASSES} more" if len(named) > _CLASSES else ""
     return f": {', '.join(named[:_CLASSES])}{more}"
+
+
+def _read(rows: polars.DataFrame) -> list[dict]:
+    """Return what was read of the first files, by their paths: is the pattern the right one?"""
+    columns = ("path", "split", "identity", "camera", "sequence")
+    return rows.sort("path").head(_SHOWN).select(columns).to_dicts()
 
 
 def tell(facts: dict) -> None:
@@ -333,5 +355,8 @@ def tell(facts: dict) -> None:
     typer.echo(f"recipes    {len(facts['recipes'])}: {', '.join(facts['recipes'])}")
     typer.echo(f"runs       {runs}")
     typer.echo(f"written    {facts['study']}")
+    for row in facts["read"]:
+        known = [f"{name} {value}" for name, value in row.items() if value is not None]
+        typer.echo(f"read       {row['path']}: {', '.join(known[1:])}")
     for finding in facts["findings"]:
         look.say(f"note: {finding}")

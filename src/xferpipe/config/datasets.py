@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -301,6 +302,74 @@ class VehicleID(ReidentificationBlock):
         return self
 
 
+class IdentityBlock(DatasetBlock):
+    """What layouts of identities share that are never rendered."""
+
+    fit: Literal["crop", "stretch"] = Field(
+        "stretch", description="As for every data set; the field stretches these crops."
+    )
+    root: Place = Field(description="Folder of the data set.")
+
+
+class DukeMTMC(IdentityBlock):
+    """DukeMTMC-reID: bounding_box_train, query, bounding_box_test."""
+
+    reader: Literal["dukemtmc"] = "dukemtmc"
+
+
+class MSMT17(IdentityBlock):
+    """MSMT17: list_train.txt, list_val.txt, list_query.txt, list_gallery.txt."""
+
+    reader: Literal["msmt17"] = "msmt17"
+
+
+class Cuhk03NP(IdentityBlock):
+    """CUHK03 by the new protocol: detected and labeled, each with Market-1501's folders."""
+
+    reader: Literal["cuhk03_np"] = "cuhk03_np"
+    boxes: Literal["detected", "labeled"] = Field(
+        "detected", description="Boxes of a detector, or of people."
+    )
+
+
+class IdentityFolder(IdentityBlock):
+    """A folder an identity, or names that a pattern reads."""
+
+    reader: Literal["identity_folder"] = "identity_folder"
+    pattern: str | None = Field(
+        None,
+        description="Regular expression for a path below the split's folder, with groups identity "
+        "and, where names say so, camera and sequence, as "
+        r"`(?P<identity>\d+)_c(?P<camera>\d+)_.*`; null: the first folder is the identity.",
+    )
+    folders: dict[Literal["train", "test", "query", "gallery"], str] = Field(
+        default_factory=dict,
+        description="Folder of each split below `root`; none: no image has a split.",
+    )
+    draw_gallery: DrawGallery | None = Field(
+        None,
+        description="Draw query and gallery from the images of `test`, or from `test_fraction` of "
+        "the identities where there are no `folders` (done there in any case).",
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _reads_identities(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        allowed = ("identity", "camera", "sequence")
+        if "identity" not in groups or set(groups) - set(allowed):
+            raise ValueError(
+                f"{pattern!r} has groups {', '.join(groups) or '(none)'}; expected "
+                "(?P<identity>...) and, where names say so, (?P<camera>...) and (?P<sequence>...)"
+            )
+        return pattern
+
+
 Dataset = Annotated[
     Digits
     | Generated
@@ -309,7 +378,11 @@ Dataset = Annotated[
     | ImageTable
     | Veri776
     | Market1501
-    | VehicleID,
+    | VehicleID
+    | DukeMTMC
+    | MSMT17
+    | Cuhk03NP
+    | IdentityFolder,
     Field(discriminator="reader"),
 ]
 
@@ -322,6 +395,15 @@ def with_any_place(content: dict[str, Any]) -> dict[str, Any]:
 
 
 #: Readers whose manifests have query and gallery splits.
-RETRIEVAL_READERS = ("veri776", "market1501", "vehicleid", "table")
+RETRIEVAL_READERS = (
+    "veri776",
+    "market1501",
+    "vehicleid",
+    "dukemtmc",
+    "msmt17",
+    "cuhk03_np",
+    "identity_folder",
+    "table",
+)
 #: Readers whose manifests have class labels.
 CLASSIFICATION_READERS = ("digits", "generated", "image_folder", "torchvision", "table")

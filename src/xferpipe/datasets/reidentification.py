@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -103,6 +103,14 @@ def named_images(
             "split": split,
         }
     )
+
+
+def split_folders(
+    root: Path | None, folders: Mapping[str, str], pattern: re.Pattern[str], example: str
+) -> polars.DataFrame:
+    """Read one folder a split, see `named_images`, and label the training identities."""
+    parts = [named_images(root, part, split, pattern, example) for split, part in folders.items()]
+    return with_labels(polars.concat(parts))
 
 
 def with_labels(rows: polars.DataFrame) -> polars.DataFrame:

@@ -29,11 +29,8 @@ _PUBLISHED = reidentification.Published(
 
 def read(dataset: Veri776, *, root: Path | None, seed: int) -> polars.DataFrame:
     """List the images; a query's identity and camera stand in its name."""
-    parts = [
-        reidentification.named_images(root, part, split, _NAME, "0002_c002_00030600_0.jpg")
-        for split, part in _FOLDERS.items()
-    ]
-    rows = reidentification.with_labels(polars.concat(parts))
+    example = "0002_c002_00030600_0.jpg"
+    rows = reidentification.split_folders(root, _FOLDERS, _NAME, example)
     reidentification.check(rows, where=f"VeRi-776 in {root}", published=published(dataset))
     return rows
 
