@@ -36,7 +36,10 @@ class JunkRule(StrEnum):
 
 def retrieve(
     query: Annotated[
-        Path, typer.Option(help="Features of the queries: .parquet, or .npy with a table beside.")
+        Path,
+        typer.Option(
+            help="Features of the queries: .parquet, .npy with a table, .npz, .pt or .mat."
+        ),
     ],
     gallery: Annotated[Path, typer.Option(help="Features of the gallery, likewise.")],
     distance: Annotated[
@@ -94,7 +97,8 @@ def retrieve(
 
     Files are Parquet with columns identity, camera and feature (lists of numbers), or NPY (rows,
     features) with identity and camera in a .csv or .parquet of the same name. They are mapped from
-    disk, so a gallery may be larger than memory.
+    disk, so a gallery may be larger than memory. Or .npz, .pt or .mat of an evaluation code, with
+    gallery_f, gallery_label and gallery_cam; one file may hold both sides.
 
     Example: xferpipe retrieve --query q.parquet --gallery g.parquet --distance cosine
     """
@@ -129,8 +133,8 @@ def retrieve(
     try:
         with (
             look.progress("reading", quiet=as_json) as progress,
-            opened(query, progress=progress) as queries,
-            opened(gallery, progress=progress) as answers,
+            opened(query, side="query", progress=progress) as queries,
+            opened(gallery, side="gallery", progress=progress) as answers,
         ):
             ranked_files(
                 queries,
