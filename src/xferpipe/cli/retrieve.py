@@ -71,8 +71,25 @@ def retrieve(
     ] = None,
     normalised: Annotated[bool, typer.Option(help="Scale features to unit length first.")] = False,
     query_expansion: Annotated[
-        int, typer.Option(min=0, help="Nearest images averaged into each query first.")
+        int,
+        typer.Option(
+            "--query-expansion",
+            "--expand",
+            min=0,
+            help="Nearest images averaged into each query first.",
+        ),
     ] = 0,
+    alpha: Annotated[
+        float,
+        typer.Option(min=0, help="Power of the cosine that weighs these images; 0: all alike."),
+    ] = 0.0,
+    track: Annotated[
+        str | None,
+        typer.Option(help="Column of both files: images of one track are one item, their mean."),
+    ] = None,
+    multi_query: Annotated[
+        bool, typer.Option(help="Queries of one identity and camera are one item, their mean.")
+    ] = False,
     rerank: Annotated[
         bool, typer.Option(help="Re-rank by k-reciprocal neighbours too; takes more memory.")
     ] = False,
@@ -119,6 +136,7 @@ def retrieve(
         if output.exists() and not output.is_dir():
             raise ValueError(f"--output {output} is a file; give a folder")
         output.mkdir(parents=True, exist_ok=True)
+    extra = [] if track is None else [track]
     made: list[RankedFiles] = []
 
     def done(result: RankedFiles) -> None:
@@ -133,8 +151,8 @@ def retrieve(
     try:
         with (
             look.progress("reading", quiet=as_json) as progress,
-            opened(query, side="query", progress=progress) as queries,
-            opened(gallery, side="gallery", progress=progress) as answers,
+            opened(query, side="query", extra=extra, progress=progress) as queries,
+            opened(gallery, side="gallery", extra=extra, progress=progress) as answers,
         ):
             ranked_files(
                 queries,
@@ -144,6 +162,9 @@ def retrieve(
                 leave_self_out=leave_self_out,
                 drop_identities=drop_identity or (),
                 camera_pairs=camera_pairs,
+                alpha=alpha,
+                track=track,
+                multi_query=multi_query,
                 lists=output is not None,
                 run={"target": gallery.stem, "model": query.stem},
                 done=done,

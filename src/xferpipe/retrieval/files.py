@@ -20,6 +20,7 @@ from xferpipe.retrieval.feature_files import FeatureFile
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.own_images import settled
+from xferpipe.retrieval.pooling import pooled
 from xferpipe.retrieval.query_figures import settled_words
 from xferpipe.retrieval.sides import Sides, alike, findings
 
@@ -52,6 +53,9 @@ def ranked_files(
     junk_rule: str | None = None,
     leave_self_out: bool | None = None,
     drop_identities: Sequence[str] = (),
+    alpha: float = 0.0,
+    track: str | None = None,
+    multi_query: bool = False,
     camera_pairs: bool = False,
     lists: bool = True,
     run: Mapping[str, Any] | None = None,
@@ -69,6 +73,9 @@ def ranked_files(
             sides have cameras.
         leave_self_out: As for `evaluate`; a query is known by its path too.
         drop_identities: Identities whose images are left out on both sides.
+        alpha: Power of the cosine that weighs the images of query expansion; 0: all alike.
+        track: Column of both files: images of one value are one item.
+        multi_query: Queries of one identity and camera are one item.
         camera_pairs: Break the figures down by cameras.
         lists: Make the ranked lists.
         run: Values of the columns that name a run.
@@ -81,9 +88,17 @@ def ranked_files(
             positive.
     """
     with without_identities(query, gallery, drop_identities) as (queries, answers):
+        if track is not None:
+            queries = pooled(queries, [track], side="queries")
+            answers = pooled(answers, [track], side="gallery")
+        if multi_query:
+            cameras = ["camera"] if queries.labels["camera"].count() else []
+            queries = pooled(queries, ["identity", *cameras], side="queries")
         ranking = _Ranking(queries, answers, options, junk_rule, leave_self_out, dict(run or {}))
         ranking.notes += junk_notes(queries.labels, answers.labels)
-        return ranking.run(lists=lists, camera_pairs=camera_pairs, done=done, progress=progress)
+        return ranking.run(
+            lists=lists, camera_pairs=camera_pairs, alpha=alpha, done=done, progress=progress
+        )
 
 
 def numbered(sides: Sides) -> tuple[numpy.ndarray | None, numpy.ndarray | None]:
@@ -163,6 +178,7 @@ class _Ranking:
         *,
         lists: bool,
         camera_pairs: bool,
+        alpha: float,
         done: Callable[[RankedFiles], None] | None,
         progress: Progress | None,
     ) -> RankedFiles:
@@ -181,6 +197,7 @@ class _Ranking:
             reranked=(False, True) if self.options.rerank else (False,),
             lists=lists,
             pairs=camera_pairs,
+            alpha=alpha,
             done=add,
             progress=progress,
         )

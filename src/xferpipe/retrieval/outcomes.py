@@ -42,6 +42,7 @@ def outcomes(
     reranked: Sequence[bool],
     lists: bool = False,
     pairs: bool = False,
+    alpha: float = 0.0,
     done: Callable[[Outcome], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Outcome]:
@@ -55,6 +56,7 @@ def outcomes(
         reranked: Which rankings are wanted: False is the plain one.
         lists: List the first images too.
         pairs: Break the plain ranking down by cameras too; copies one camera's images at a time.
+        alpha: Power of the cosine that weighs the images of query expansion; 0: all alike.
         done: Called with each outcome as soon as it is there.
         progress: Called with what is being done, steps done and steps in all.
     Returns:
@@ -70,7 +72,7 @@ def outcomes(
         normalised=options.normalised,
         progress=progress,
     ) as comparison:
-        comparison = expanded(comparison, options.query_expansion, progress=progress)
+        comparison = expanded(comparison, options.query_expansion, alpha=alpha, progress=progress)
         found = []
         for again in reranked:
             if again:
