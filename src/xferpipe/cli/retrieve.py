@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xferpipe.cli import look
 from xferpipe.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from xferpipe.retrieval.operating_point import OperatingPoints
 
 
 class Distance(StrEnum):
@@ -103,6 +106,12 @@ def retrieve(
         float | None,
         typer.Option("--lambda", min=0, max=1, help="Weight of the original distance; unset: 0.3."),
     ] = None,
+    operating_points: Annotated[
+        bool,
+        typer.Option(
+            help="Say what passes at a false acceptance of 0.001 and 0.01, and at which distance."
+        ),
+    ] = False,
     camera_pairs: Annotated[
         bool, typer.Option(help="Break the figures down by cameras; takes more memory.")
     ] = False,
@@ -122,6 +131,7 @@ def retrieve(
     from xferpipe.config.retrieval import Retrieval
     from xferpipe.retrieval.feature_files import opened
     from xferpipe.retrieval.files import RankedFiles, ranked_files
+    from xferpipe.retrieval.operating_point import RATES
 
     options = Retrieval(
         distance=distance.value,
@@ -147,6 +157,8 @@ def retrieve(
         if not as_json:
             look.clear_line()
             _tell(result.figures[-1])
+            if result.points is not None and len(result.figures) == 1:
+                _tell_points(result.points)
 
     try:
         with (
@@ -165,6 +177,7 @@ def retrieve(
                 alpha=alpha,
                 track=track,
                 multi_query=multi_query,
+                operating_points=operating_points,
                 lists=output is not None,
                 run={"target": gallery.stem, "model": query.stem},
                 done=done,
@@ -174,7 +187,10 @@ def retrieve(
         for result in made:
             if as_json:
                 *plain, last = result.figures
-                look.print_json(last | ({"without_reranking": plain[0]} if plain else {}))
+                more = {"without_reranking": plain[0]} if plain else {}
+                if result.points is not None:
+                    more["operating_points"] = [result.points.at(rate) for rate in RATES]
+                look.print_json(last | more)
             for note in result.notes:
                 look.say(f"note: {note}")
             if output is not None and not as_json:
@@ -192,6 +208,19 @@ def _reranking(rerank: bool, given: dict[str, float | None]) -> dict[str, float]
     if k2 > k1 + 1:
         raise ValueError(f"--k2 {k2} must be at most --k1 + 1 = {k1 + 1}")
     return {f"rerank_{name}": value for name, value in given.items()}
+
+
+def _tell_points(points: OperatingPoints) -> None:
+    from xferpipe.retrieval.operating_point import RATES
+
+    known, unknown = points.queries
+    typer.echo(
+        f"thresholds: {points.pairs[0]} pairs of one identity, {points.pairs[1]} of two; "
+        f"{known} known queries, {unknown} unknown"
+    )
+    columns = ["rate", "tpr", "threshold", "dir", "dir_threshold"]
+    rows = [points.at(rate) for rate in RATES]
+    look.print_table(columns, [[row[name] for name in columns] for row in rows])
 
 
 def _tell(row: dict[str, Any]) -> None:

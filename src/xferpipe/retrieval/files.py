@@ -18,6 +18,7 @@ from xferpipe.retrieval.chosen_rows import junk_notes, without_identities
 from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile
 from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.operating_point import OperatingPoints
 from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.own_images import settled
 from xferpipe.retrieval.pooling import pooled
@@ -38,11 +39,14 @@ class RankedFiles:
     figures: list[dict[str, Any]]
     tables: dict[str, polars.DataFrame]
     notes: list[str]
+    points: OperatingPoints | None = None
 
     def write(self, output: Path) -> None:
         """Write every table into a folder."""
         for name, rows in self.tables.items():
             write_table(name, rows, Path(output) / f"{name}.parquet")
+        if self.points is not None:
+            self.points.table().write_csv(Path(output) / "operating_points.csv")
 
 
 def ranked_files(
@@ -56,6 +60,7 @@ def ranked_files(
     alpha: float = 0.0,
     track: str | None = None,
     multi_query: bool = False,
+    operating_points: bool = False,
     camera_pairs: bool = False,
     lists: bool = True,
     run: Mapping[str, Any] | None = None,
@@ -76,6 +81,7 @@ def ranked_files(
         alpha: Power of the cosine that weighs the images of query expansion; 0: all alike.
         track: Column of both files: images of one value are one item.
         multi_query: Queries of one identity and camera are one item.
+        operating_points: Find the thresholds at which few false ones pass.
         camera_pairs: Break the figures down by cameras.
         lists: Make the ranked lists.
         run: Values of the columns that name a run.
@@ -97,7 +103,12 @@ def ranked_files(
         ranking = _Ranking(queries, answers, options, junk_rule, leave_self_out, dict(run or {}))
         ranking.notes += junk_notes(queries.labels, answers.labels)
         return ranking.run(
-            lists=lists, camera_pairs=camera_pairs, alpha=alpha, done=done, progress=progress
+            lists=lists,
+            camera_pairs=camera_pairs,
+            points=operating_points,
+            alpha=alpha,
+            done=done,
+            progress=progress,
         )
 
 
@@ -169,6 +180,7 @@ class _Ranking:
             if camera is None
             else polars.Series("camera", camera, dtype=polars.Int64, strict=False),
         )
+        self.points: OperatingPoints | None = None
         self.figures: list[dict[str, Any]] = []
         self.pairs: list[dict[str, Any]] = []
         self.parts: dict[str, list[polars.DataFrame]] = {}
@@ -178,6 +190,7 @@ class _Ranking:
         *,
         lists: bool,
         camera_pairs: bool,
+        points: bool,
         alpha: float,
         done: Callable[[RankedFiles], None] | None,
         progress: Progress | None,
@@ -197,6 +210,7 @@ class _Ranking:
             reranked=(False, True) if self.options.rerank else (False,),
             lists=lists,
             pairs=camera_pairs,
+            points=points,
             alpha=alpha,
             done=add,
             progress=progress,
@@ -204,7 +218,7 @@ class _Ranking:
         return self._made(camera_pairs)
 
     def _add(self, outcome: Outcome) -> None:
-        options = self.options
+        options, self.points = self.options, outcome.points or self.points
         self.figures.append(
             {
                 **result_rows.mean_row([outcome.figures.means()]),
@@ -236,7 +250,7 @@ class _Ranking:
             tables[name] = result_rows.with_run(name, polars.concat(parts), run)
         if camera_pairs:
             tables["camera_pairs"] = frame("camera_pairs", [run | row for row in self.pairs])
-        return RankedFiles(self.figures, tables, self.notes)
+        return RankedFiles(self.figures, tables, self.notes, self.points)
 
 
 def _check_lengths(queries: int, gallery: int, options: Retrieval, *, lists: bool) -> None:
