@@ -116,6 +116,18 @@ def retrieve(
         bool, typer.Option(help="Break the figures down by cameras; takes more memory.")
     ] = False,
     list_length: Annotated[int, typer.Option(min=1, help="Gallery images listed a query.")] = 10,
+    html: Annotated[
+        Path | None, typer.Option(help="Page of ranked lists to write; needs column path.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder to write the same to, a PNG a query.")
+    ] = None,
+    examples: Annotated[
+        int, typer.Option(min=1, help="Worst, median and best queries shown, this many of each.")
+    ] = 5,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder that paths of images start from; unset: here.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder to write the tables to.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -132,6 +144,7 @@ def retrieve(
     from xferpipe.retrieval.feature_files import opened
     from xferpipe.retrieval.files import RankedFiles, ranked_files
     from xferpipe.retrieval.operating_point import RATES
+    from xferpipe.retrieval.shown_lists import draw_lists, write_page
 
     options = Retrieval(
         distance=distance.value,
@@ -146,6 +159,7 @@ def retrieve(
         if output.exists() and not output.is_dir():
             raise ValueError(f"--output {output} is a file; give a folder")
         output.mkdir(parents=True, exist_ok=True)
+    is_shown = html is not None or pictures is not None
     extra = [] if track is None else [track]
     made: list[RankedFiles] = []
 
@@ -154,6 +168,15 @@ def retrieve(
         made[:] = [result]
         if output is not None:
             result.write(output)
+        lost = 0
+        if html is not None:
+            lost = write_page(result.shown, html)
+        if pictures is not None:
+            lost = draw_lists(result.shown, pictures)
+        if lost:
+            result.notes.append(
+                f"{lost} images cannot be read; is --images the folder that the paths start from?"
+            )
         if not as_json:
             look.clear_line()
             _tell(result.figures[-1])
@@ -178,7 +201,9 @@ def retrieve(
                 track=track,
                 multi_query=multi_query,
                 operating_points=operating_points,
-                lists=output is not None,
+                lists=output is not None or is_shown,
+                shown=examples if is_shown else 0,
+                images=images,
                 run={"target": gallery.stem, "model": query.stem},
                 done=done,
                 progress=progress,

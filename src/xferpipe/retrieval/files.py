@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.own_images import settled
 from xferpipe.retrieval.pooling import pooled
 from xferpipe.retrieval.query_figures import settled_words
+from xferpipe.retrieval.shown_lists import ShownList, shown_lists
 from xferpipe.retrieval.sides import Sides, alike, findings
 
 _NAMED = ("identity", "camera")
@@ -40,6 +41,7 @@ class RankedFiles:
     tables: dict[str, polars.DataFrame]
     notes: list[str]
     points: OperatingPoints | None = None
+    shown: list[ShownList] = field(default_factory=list)
 
     def write(self, output: Path) -> None:
         """Write every table into a folder."""
@@ -61,6 +63,8 @@ def ranked_files(
     track: str | None = None,
     multi_query: bool = False,
     operating_points: bool = False,
+    shown: int = 0,
+    images: Path | None = None,
     camera_pairs: bool = False,
     lists: bool = True,
     run: Mapping[str, Any] | None = None,
@@ -82,6 +86,8 @@ def ranked_files(
         track: Column of both files: images of one value are one item.
         multi_query: Queries of one identity and camera are one item.
         operating_points: Find the thresholds at which few false ones pass.
+        shown: Worst, median and best queries to choose for a page, this many of each; needs lists.
+        images: Folder that relative paths of images start from; None: the working folder.
         camera_pairs: Break the figures down by cameras.
         lists: Make the ranked lists.
         run: Values of the columns that name a run.
@@ -101,6 +107,7 @@ def ranked_files(
             cameras = ["camera"] if queries.labels["camera"].count() else []
             queries = pooled(queries, ["identity", *cameras], side="queries")
         ranking = _Ranking(queries, answers, options, junk_rule, leave_self_out, dict(run or {}))
+        ranking.each, ranking.images = shown, images
         ranking.notes += junk_notes(queries.labels, answers.labels)
         return ranking.run(
             lists=lists,
@@ -180,6 +187,8 @@ class _Ranking:
             if camera is None
             else polars.Series("camera", camera, dtype=polars.Int64, strict=False),
         )
+        self.each, self.images = 0, None
+        self.shown: list[ShownList] = []
         self.points: OperatingPoints | None = None
         self.figures: list[dict[str, Any]] = []
         self.pairs: list[dict[str, Any]] = []
@@ -237,6 +246,9 @@ class _Ranking:
         self.pairs += outcome.pairs
         self._keep("retrieval_queries", result_rows.query_rows(outcome, self.asked))
         if outcome.lists is not None:
+            self.shown = shown_lists(
+                outcome, self.query.labels, self.gallery.labels, each=self.each, images=self.images
+            )
             rows = result_rows.list_rows(outcome, self.asked, self.gallery.labels)
             self._keep("ranked_lists", rows)
 
@@ -250,7 +262,7 @@ class _Ranking:
             tables[name] = result_rows.with_run(name, polars.concat(parts), run)
         if camera_pairs:
             tables["camera_pairs"] = frame("camera_pairs", [run | row for row in self.pairs])
-        return RankedFiles(self.figures, tables, self.notes, self.points)
+        return RankedFiles(self.figures, tables, self.notes, self.points, self.shown)
 
 
 def _check_lengths(queries: int, gallery: int, options: Retrieval, *, lists: bool) -> None:
