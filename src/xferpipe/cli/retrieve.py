@@ -112,6 +112,13 @@ def retrieve(
             help="Say what passes at a false acceptance of 0.001 and 0.01, and at which distance."
         ),
     ] = False,
+    draws: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Random galleries of one image an identity to average over; 0: the whole."
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of these draws.")] = 0,
     camera_pairs: Annotated[
         bool, typer.Option(help="Break the figures down by cameras; takes more memory.")
     ] = False,
@@ -201,6 +208,8 @@ def retrieve(
                 track=track,
                 multi_query=multi_query,
                 operating_points=operating_points,
+                draws=draws,
+                seed=seed,
                 lists=output is not None or is_shown,
                 shown=examples if is_shown else 0,
                 images=images,
@@ -253,6 +262,9 @@ def _tell(row: dict[str, Any]) -> None:
         typer.echo("re-ranked:")
     names = ["rank1", "rank5", "rank10", "rank20", "map", "minp"]
     look.print_table(names, [[row[name] for name in names]])
+    if row["draws"] > 1:
+        shown = [f"{name} {row[f'{name}_deviation']:.2g}" for name in ("rank1", "map", "minp")]
+        typer.echo(f"means of {row['draws']} draws; standard deviation: {', '.join(shown)}")
     typer.echo(
         f"{row['queries']} queries, {row['queries_without_positive']} without a positive, "
         f"{row['gallery']} gallery images; {row['distance']}, "

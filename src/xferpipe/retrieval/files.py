@@ -14,7 +14,7 @@ import polars
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.records import frame, write_table
 from xferpipe.retrieval import result_rows
-from xferpipe.retrieval.chosen_rows import junk_notes, without_identities
+from xferpipe.retrieval.chosen_rows import chosen_rows, junk_notes, without_identities
 from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile
 from xferpipe.retrieval.labels import Labels
@@ -25,6 +25,7 @@ from xferpipe.retrieval.pooling import pooled
 from xferpipe.retrieval.query_figures import settled_words
 from xferpipe.retrieval.shown_lists import ShownList, shown_lists
 from xferpipe.retrieval.sides import Sides, alike, findings
+from xferpipe.seeding import numpy_generator
 
 _NAMED = ("identity", "camera")
 #: Entries of ranked lists that are held at a time, about 2 GB of them.
@@ -63,6 +64,8 @@ def ranked_files(
     track: str | None = None,
     multi_query: bool = False,
     operating_points: bool = False,
+    draws: int = 0,
+    seed: int = 0,
     shown: int = 0,
     images: Path | None = None,
     camera_pairs: bool = False,
@@ -86,6 +89,9 @@ def ranked_files(
         track: Column of both files: images of one value are one item.
         multi_query: Queries of one identity and camera are one item.
         operating_points: Find the thresholds at which few false ones pass.
+        draws: Random galleries of one image an identity, over which figures are means; 0: the
+            gallery as it is.
+        seed: Seed of the draws.
         shown: Worst, median and best queries to choose for a page, this many of each; needs lists.
         images: Folder that relative paths of images start from; None: the working folder.
         camera_pairs: Break the figures down by cameras.
@@ -109,6 +115,15 @@ def ranked_files(
         ranking = _Ranking(queries, answers, options, junk_rule, leave_self_out, dict(run or {}))
         ranking.each, ranking.images = shown, images
         ranking.notes += junk_notes(queries.labels, answers.labels)
+        if draws:
+            if camera_pairs or operating_points:
+                raise ValueError(
+                    "--draws ranks many small galleries; leave --camera-pairs and "
+                    "--operating-points out"
+                )
+            return ranking.run_draws(
+                draws, seed, lists=lists, alpha=alpha, done=done, progress=progress
+            )
         return ranking.run(
             lists=lists,
             camera_pairs=camera_pairs,
@@ -133,6 +148,12 @@ def numbered(sides: Sides) -> tuple[numpy.ndarray | None, numpy.ndarray | None]:
         both = polars.concat(parts).rank("dense").cast(polars.Int64)
         parts = [both[: len(parts[0])], both[len(parts[0]) :]]
     return tuple(part.to_numpy() for part in parts)
+
+
+def one_of_each(identity: numpy.ndarray, generator: numpy.random.Generator) -> numpy.ndarray:
+    """Draw one row of each identity, ascending."""
+    order = generator.permutation(len(identity))
+    return numpy.sort(order[numpy.unique(identity[order], return_index=True)[1]])
 
 
 class _Ranking:
@@ -225,6 +246,49 @@ class _Ranking:
             progress=progress,
         )
         return self._made(camera_pairs)
+
+    def run_draws(
+        self,
+        draws: int,
+        seed: int,
+        *,
+        lists: bool,
+        alpha: float,
+        done: Callable[[RankedFiles], None] | None,
+        progress: Progress | None,
+    ) -> RankedFiles:
+        """Rank galleries of one random image an identity; tables are of the first, means of all."""
+        whole, labels = self.gallery, self.labels
+        means: dict[bool, list[dict[str, float | int]]] = {}
+        for draw in range(draws):
+            generator = numpy_generator(seed, "retrieve", "draw", draw)
+            rows = one_of_each(labels.gallery_identity, generator)
+            with chosen_rows(whole, rows) as part:
+                self.gallery, self.labels = part, labels.gallery(rows)
+                found = outcomes(
+                    self.query.features,
+                    part.features,
+                    self.labels,
+                    self.options,
+                    reranked=(False, True) if self.options.rerank else (False,),
+                    lists=lists and draw == 0,
+                    alpha=alpha,
+                    progress=progress,
+                )
+                for outcome in found:
+                    means.setdefault(outcome.reranked, []).append(outcome.figures.means())
+                    if draw == 0:
+                        self._add(outcome)
+            if progress is not None:
+                progress("drawing galleries", draw + 1, draws)
+        rows_of_all, self.figures = self.figures, []
+        for row in rows_of_all:
+            seconds = time.monotonic() - self.started
+            measured = result_rows.mean_row(means[row["reranked"]])
+            self.figures.append(row | measured | {"seconds": seconds})
+            if done is not None:
+                done(self._made(camera_pairs=False))
+        return self._made(camera_pairs=False)
 
     def _add(self, outcome: Outcome) -> None:
         options, self.points = self.options, outcome.points or self.points
