@@ -30,6 +30,7 @@ def evaluate(
     rerank_lambda: float = 0.3,
     normalised: bool = False,
     query_expansion: int = 0,
+    alpha: float = 0.0,
     positives: Any = None,
     junk: Any = None,
     leave_self_out: bool | None = None,
@@ -54,6 +55,7 @@ def evaluate(
         rerank_lambda: Weight of the original distance beside the neighbours', 0 to 1.
         normalised: Scale features to unit length first.
         query_expansion: Nearest gallery images averaged into each query first; 0 for none.
+        alpha: Power of the cosine that weighs those images, for unit features; 0: all alike.
         positives: For "index_lists": one list of 0-based gallery rows per query.
         junk: For "index_lists": one list of 0-based gallery rows per query.
         leave_self_out: Where gallery rows equal a query's, as of one set against itself: True
@@ -92,7 +94,9 @@ def evaluate(
         side if hasattr(side, "shape") else numpy.asarray(side) for side in (query, gallery)
     )
     labels = settled(query, gallery, labels, leave_self_out=leave_self_out)
-    (outcome,) = outcomes(query, gallery, labels, options, reranked=(rerank,), progress=progress)
+    (outcome,) = outcomes(
+        query, gallery, labels, options, reranked=(rerank,), alpha=alpha, progress=progress
+    )
     return {
         **outcome.figures.means(),
         "gallery": len(labels.gallery_identity),

@@ -17,6 +17,7 @@ from xferpipe.datasets.class_names import ClassNameError, class_texts, numbers_o
 from xferpipe.records import UNREADABLE, ArrayFileError, map_array
 from xferpipe.records.delimited import DelimitedFileError, form_of, read_delimited
 from xferpipe.retrieval.comparison import FLOATING, Progress
+from xferpipe.retrieval.foreign_files import ENDINGS, ForeignFileError, foreign
 from xferpipe.retrieval.sides import headers
 
 #: Columns of labels; `identity` must be there.
@@ -43,7 +44,7 @@ class FeatureFile:
     """Features and what is known of their images.
 
     Attributes:
-        features: float (n, d), mapped from disk.
+        features: float (n, d), mapped from disk where the format allows.
         labels: Columns identity, camera, sequence and path, null where the file has none, and row.
     """
 
@@ -53,7 +54,11 @@ class FeatureFile:
 
 @contextmanager
 def opened(
-    path: Path, *, extra: Sequence[str] = (), progress: Progress | None = None
+    path: Path,
+    *,
+    side: str = "query",
+    extra: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Iterator[FeatureFile]:
     """Open a file of features.
 
@@ -62,6 +67,9 @@ def opened(
             known, `camera`, `sequence` and `path`; or NPY (n, d) with a table of the other columns
             beside it, of the same name and ending .parquet or .csv. Names that other programs use
             (`pid`, `camid` ...) are understood.
+            Or .npz, .pt or .mat with arrays of these names or those of evaluation codes
+            (`gallery_f`, `gallery_label`, `gallery_cam`), which are loaded.
+        side: "query" or "gallery", where one file holds both.
         extra: Further columns of labels to keep.
         progress: Called as a Parquet file is read.
     Yields:
@@ -72,15 +80,17 @@ def opened(
     path = Path(path)
     if not path.is_file():
         kind = "is a folder" if path.is_dir() else "no such file"
-        raise FeatureFileError(f"{path}: {kind}; expected a file .parquet or .npy")
+        raise FeatureFileError(f"{path}: {kind}; expected a file .parquet, .npy, .npz, .pt or .mat")
     if path.suffix == ".npy":
         yield _from_npy(path, extra)
     elif path.suffix == ".parquet":
         with tempfile.TemporaryDirectory(prefix="xferpipe-") as folder:
             yield _from_parquet(path, Path(folder, "features.npy"), extra, progress)
+    elif path.suffix in ENDINGS:
+        yield _from_foreign(path, side, extra)
     else:
         raise FeatureFileError(
-            f"{path}: expected .parquet or .npy, not {path.suffix or 'no ending'}"
+            f"{path}: expected .parquet, .npy, .npz, .pt or .mat, not {path.suffix or 'no ending'}"
         )
 
 
@@ -91,11 +101,7 @@ def _from_npy(path: Path, extra: Sequence[str]) -> FeatureFile:
         raise FeatureFileError(
             f"{path}: cannot be read as NPY ({error}); write it again with numpy.save"
         ) from None
-    if features.ndim != 2 or features.dtype not in FLOATING or 0 in features.shape:
-        raise FeatureFileError(
-            f"{path}: has shape {features.shape} and type {features.dtype}; expected float16, "
-            "float32 or float64 (rows, features), at least one of each"
-        )
+    _check_matrix(path, features)
     sidecars = [path.with_suffix(".parquet"), path.with_suffix(".csv")]
     found = [sidecar for sidecar in sidecars if sidecar.is_file()]
     if not found:
@@ -110,6 +116,26 @@ def _from_npy(path: Path, extra: Sequence[str]) -> FeatureFile:
             "one list of images"
         )
     return FeatureFile(features, labels)
+
+
+def _from_foreign(path: Path, side: str, extra: Sequence[str]) -> FeatureFile:
+    try:
+        features, labels = foreign(path, side, ALIASES)
+    except ForeignFileError as error:
+        raise FeatureFileError(str(error)) from None
+    _check_matrix(path, features)
+    return FeatureFile(
+        numpy.ascontiguousarray(features),
+        checked_labels(path, labels, [*labels.columns, "feature"], extra),
+    )
+
+
+def _check_matrix(path: Path, features: numpy.ndarray) -> None:
+    if features.ndim != 2 or features.dtype not in FLOATING or 0 in features.shape:
+        raise FeatureFileError(
+            f"{path}: has shape {features.shape} and type {features.dtype}; expected float16, "
+            "float32 or float64 (rows, features), at least one of each"
+        )
 
 
 def _from_parquet(

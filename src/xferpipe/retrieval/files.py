@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,18 @@ import polars
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.records import frame, write_table
 from xferpipe.retrieval import result_rows
-from xferpipe.retrieval.chosen_rows import junk_notes, without_identities
+from xferpipe.retrieval.chosen_rows import chosen_rows, junk_notes, without_identities
 from xferpipe.retrieval.comparison import Progress
 from xferpipe.retrieval.feature_files import FeatureFile
 from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.operating_point import OperatingPoints
 from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.own_images import settled
+from xferpipe.retrieval.pooling import pooled
 from xferpipe.retrieval.query_figures import settled_words
+from xferpipe.retrieval.shown_lists import ShownList, shown_lists
 from xferpipe.retrieval.sides import Sides, alike, findings
+from xferpipe.seeding import numpy_generator
 
 _NAMED = ("identity", "camera")
 #: Entries of ranked lists that are held at a time, about 2 GB of them.
@@ -37,11 +41,15 @@ class RankedFiles:
     figures: list[dict[str, Any]]
     tables: dict[str, polars.DataFrame]
     notes: list[str]
+    points: OperatingPoints | None = None
+    shown: list[ShownList] = field(default_factory=list)
 
     def write(self, output: Path) -> None:
         """Write every table into a folder."""
         for name, rows in self.tables.items():
             write_table(name, rows, Path(output) / f"{name}.parquet")
+        if self.points is not None:
+            self.points.table().write_csv(Path(output) / "operating_points.csv")
 
 
 def ranked_files(
@@ -52,6 +60,14 @@ def ranked_files(
     junk_rule: str | None = None,
     leave_self_out: bool | None = None,
     drop_identities: Sequence[str] = (),
+    alpha: float = 0.0,
+    track: str | None = None,
+    multi_query: bool = False,
+    operating_points: bool = False,
+    draws: int = 0,
+    seed: int = 0,
+    shown: int = 0,
+    images: Path | None = None,
     camera_pairs: bool = False,
     lists: bool = True,
     run: Mapping[str, Any] | None = None,
@@ -69,6 +85,15 @@ def ranked_files(
             sides have cameras.
         leave_self_out: As for `evaluate`; a query is known by its path too.
         drop_identities: Identities whose images are left out on both sides.
+        alpha: Power of the cosine that weighs the images of query expansion; 0: all alike.
+        track: Column of both files: images of one value are one item.
+        multi_query: Queries of one identity and camera are one item.
+        operating_points: Find the thresholds at which few false ones pass.
+        draws: Random galleries of one image an identity, over which figures are means; 0: the
+            gallery as it is.
+        seed: Seed of the draws.
+        shown: Worst, median and best queries to choose for a page, this many of each; needs lists.
+        images: Folder that relative paths of images start from; None: the working folder.
         camera_pairs: Break the figures down by cameras.
         lists: Make the ranked lists.
         run: Values of the columns that name a run.
@@ -81,9 +106,32 @@ def ranked_files(
             positive.
     """
     with without_identities(query, gallery, drop_identities) as (queries, answers):
+        if track is not None:
+            queries = pooled(queries, [track], side="queries")
+            answers = pooled(answers, [track], side="gallery")
+        if multi_query:
+            cameras = ["camera"] if queries.labels["camera"].count() else []
+            queries = pooled(queries, ["identity", *cameras], side="queries")
         ranking = _Ranking(queries, answers, options, junk_rule, leave_self_out, dict(run or {}))
+        ranking.each, ranking.images = shown, images
         ranking.notes += junk_notes(queries.labels, answers.labels)
-        return ranking.run(lists=lists, camera_pairs=camera_pairs, done=done, progress=progress)
+        if draws:
+            if camera_pairs or operating_points:
+                raise ValueError(
+                    "--draws ranks many small galleries; leave --camera-pairs and "
+                    "--operating-points out"
+                )
+            return ranking.run_draws(
+                draws, seed, lists=lists, alpha=alpha, done=done, progress=progress
+            )
+        return ranking.run(
+            lists=lists,
+            camera_pairs=camera_pairs,
+            points=operating_points,
+            alpha=alpha,
+            done=done,
+            progress=progress,
+        )
 
 
 def numbered(sides: Sides) -> tuple[numpy.ndarray | None, numpy.ndarray | None]:
@@ -100,6 +148,12 @@ def numbered(sides: Sides) -> tuple[numpy.ndarray | None, numpy.ndarray | None]:
         both = polars.concat(parts).rank("dense").cast(polars.Int64)
         parts = [both[: len(parts[0])], both[len(parts[0]) :]]
     return tuple(part.to_numpy() for part in parts)
+
+
+def one_of_each(identity: numpy.ndarray, generator: numpy.random.Generator) -> numpy.ndarray:
+    """Draw one row of each identity, ascending."""
+    order = generator.permutation(len(identity))
+    return numpy.sort(order[numpy.unique(identity[order], return_index=True)[1]])
 
 
 class _Ranking:
@@ -154,6 +208,9 @@ class _Ranking:
             if camera is None
             else polars.Series("camera", camera, dtype=polars.Int64, strict=False),
         )
+        self.each, self.images = 0, None
+        self.shown: list[ShownList] = []
+        self.points: OperatingPoints | None = None
         self.figures: list[dict[str, Any]] = []
         self.pairs: list[dict[str, Any]] = []
         self.parts: dict[str, list[polars.DataFrame]] = {}
@@ -163,6 +220,8 @@ class _Ranking:
         *,
         lists: bool,
         camera_pairs: bool,
+        points: bool,
+        alpha: float,
         done: Callable[[RankedFiles], None] | None,
         progress: Progress | None,
     ) -> RankedFiles:
@@ -181,13 +240,58 @@ class _Ranking:
             reranked=(False, True) if self.options.rerank else (False,),
             lists=lists,
             pairs=camera_pairs,
+            points=points,
+            alpha=alpha,
             done=add,
             progress=progress,
         )
         return self._made(camera_pairs)
 
+    def run_draws(
+        self,
+        draws: int,
+        seed: int,
+        *,
+        lists: bool,
+        alpha: float,
+        done: Callable[[RankedFiles], None] | None,
+        progress: Progress | None,
+    ) -> RankedFiles:
+        """Rank galleries of one random image an identity; tables are of the first, means of all."""
+        whole, labels = self.gallery, self.labels
+        means: dict[bool, list[dict[str, float | int]]] = {}
+        for draw in range(draws):
+            generator = numpy_generator(seed, "retrieve", "draw", draw)
+            rows = one_of_each(labels.gallery_identity, generator)
+            with chosen_rows(whole, rows) as part:
+                self.gallery, self.labels = part, labels.gallery(rows)
+                found = outcomes(
+                    self.query.features,
+                    part.features,
+                    self.labels,
+                    self.options,
+                    reranked=(False, True) if self.options.rerank else (False,),
+                    lists=lists and draw == 0,
+                    alpha=alpha,
+                    progress=progress,
+                )
+                for outcome in found:
+                    means.setdefault(outcome.reranked, []).append(outcome.figures.means())
+                    if draw == 0:
+                        self._add(outcome)
+            if progress is not None:
+                progress("drawing galleries", draw + 1, draws)
+        rows_of_all, self.figures = self.figures, []
+        for row in rows_of_all:
+            seconds = time.monotonic() - self.started
+            measured = result_rows.mean_row(means[row["reranked"]])
+            self.figures.append(row | measured | {"seconds": seconds})
+            if done is not None:
+                done(self._made(camera_pairs=False))
+        return self._made(camera_pairs=False)
+
     def _add(self, outcome: Outcome) -> None:
-        options = self.options
+        options, self.points = self.options, outcome.points or self.points
         self.figures.append(
             {
                 **result_rows.mean_row([outcome.figures.means()]),
@@ -206,6 +310,9 @@ class _Ranking:
         self.pairs += outcome.pairs
         self._keep("retrieval_queries", result_rows.query_rows(outcome, self.asked))
         if outcome.lists is not None:
+            self.shown = shown_lists(
+                outcome, self.query.labels, self.gallery.labels, each=self.each, images=self.images
+            )
             rows = result_rows.list_rows(outcome, self.asked, self.gallery.labels)
             self._keep("ranked_lists", rows)
 
@@ -219,7 +326,7 @@ class _Ranking:
             tables[name] = result_rows.with_run(name, polars.concat(parts), run)
         if camera_pairs:
             tables["camera_pairs"] = frame("camera_pairs", [run | row for row in self.pairs])
-        return RankedFiles(self.figures, tables, self.notes)
+        return RankedFiles(self.figures, tables, self.notes, self.points, self.shown)
 
 
 def _check_lengths(queries: int, gallery: int, options: Retrieval, *, lists: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xferpipe.config.retrieval import Retrieval
@@ -11,6 +11,7 @@ from xferpipe.retrieval.camera_pairs import camera_pairs
 from xferpipe.retrieval.comparison import Comparison, Progress, compared
 from xferpipe.retrieval.expansion import expanded
 from xferpipe.retrieval.labels import Labels
+from xferpipe.retrieval.operating_point import OperatingPoints, operating_points
 from xferpipe.retrieval.query_figures import QueryFigures, rank
 from xferpipe.retrieval.ranked_lists import RankedLists, ranked_lists
 from xferpipe.retrieval.reranking import Reranking
@@ -25,12 +26,14 @@ class Outcome:
         figures: One value per query.
         lists: The first images of each ranking, where they were asked for.
         pairs: Rows of table `camera_pairs`, where they were asked for; not with re-ranking.
+        points: Thresholds of the plain ranking, where they were asked for.
     """
 
     reranked: bool
     figures: QueryFigures
     lists: RankedLists | None
     pairs: list[dict[str, Any]]
+    points: OperatingPoints | None = None
 
 
 def outcomes(
@@ -42,6 +45,8 @@ def outcomes(
     reranked: Sequence[bool],
     lists: bool = False,
     pairs: bool = False,
+    points: bool = False,
+    alpha: float = 0.0,
     done: Callable[[Outcome], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Outcome]:
@@ -55,6 +60,8 @@ def outcomes(
         reranked: Which rankings are wanted: False is the plain one.
         lists: List the first images too.
         pairs: Break the plain ranking down by cameras too; copies one camera's images at a time.
+        points: Find thresholds for the plain ranking too; takes a second pass in float64.
+        alpha: Power of the cosine that weighs the images of query expansion; 0: all alike.
         done: Called with each outcome as soon as it is there.
         progress: Called with what is being done, steps done and steps in all.
     Returns:
@@ -70,7 +77,7 @@ def outcomes(
         normalised=options.normalised,
         progress=progress,
     ) as comparison:
-        comparison = expanded(comparison, options.query_expansion, progress=progress)
+        comparison = expanded(comparison, options.query_expansion, alpha=alpha, progress=progress)
         found = []
         for again in reranked:
             if again:
@@ -79,6 +86,8 @@ def outcomes(
                 outcome = _plain(
                     comparison, labels, options, lists=lists, pairs=pairs, progress=progress
                 )
+                if points:
+                    outcome = replace(outcome, points=operating_points(comparison, labels))
             found.append(outcome)
             if done is not None:
                 done(outcome)
