@@ -66,7 +66,9 @@ def rank1(folder, tmp_path, **options) -> float:
     checked = study(folder, **options)
     dataset = checked.datasets["people"]
     job = job_of(checked, "manifest", "people")
-    manifest(job, root=folder, manifest=tmp_path / "rows.parquet")
+    manifest(
+        job, root=folder, manifest=tmp_path / "rows.parquet", findings=tmp_path / "odd.parquet"
+    )
     assert job_of(checked, "pack", "people") == PackJob(dataset=dataset, seed=0)
     places = {"manifest": tmp_path / "rows.parquet", "images": tmp_path / "images.npy"}
     pack(job_of(checked, "pack", "people"), root=folder, **places)
