@@ -129,11 +129,20 @@ def _trainings_train(study: Study) -> None:
         for name, entry in study.zoo.items()
         if entry.weights == "pretrain"
     }
+    used |= {
+        f"experts.{name}.recipe": ("pretraining_recipes", expert.recipe)
+        for name, expert in study.experts.items()
+    }
     if (reference := study.scores.reference) is not None:
         used["scores.reference.recipe"] = ("finetuning_recipes", reference.recipe)
     if study.minimisers is not None and (trained := study.minimisers.continual) is not None:
         used["minimisers.continual.recipe"] = ("finetuning_recipes", trained.recipe)
     for where, (block, name) in used.items():
+        if getattr(study, block)[name].evaluates:
+            raise ValueError(
+                f"{where}: {block}.{name} has epochs: 0, which trains nothing; name a recipe that "
+                "trains, or give it epochs"
+            )
         if getattr(study, block)[name].remembers:
             raise ValueError(
                 f"{where}: {block}.{name} has surgery.knn, which trains nothing; name a recipe "
@@ -225,6 +234,12 @@ def _recipe_fits(study: Study, run: Run) -> None:
             f"finetuning_recipes.{run.recipe}: surgery.knn names classes by a vote and leaves the "
             f"features as they are, but target {run.target!r} is a retrieval target; leave the "
             "recipe out of its runs"
+        )
+    if recipe.evaluates and target.task != "retrieval":
+        raise ValueError(
+            f"finetuning_recipes.{run.recipe}: epochs: 0 ranks a gallery with the model as it is, "
+            f"but target {run.target!r} is a classification target, for whose classes the model "
+            "has no classifier; train for 1 epoch or more, or leave the recipe out of its runs"
         )
     identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
     if identities and target.task != "retrieval":

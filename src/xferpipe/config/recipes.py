@@ -46,7 +46,12 @@ class Recipe(Augmentation):
     preset: str | None = Field(
         None, description="Published recipe that the other keys are laid over; see presets.py."
     )
-    epochs: int = Field(10, ge=1, description="Passes over the training split.")
+    epochs: int = Field(
+        10,
+        ge=0,
+        description="Passes over the training split; 0, for retrieval targets: the model is "
+        "evaluated as it is.",
+    )
     steps: int | None = Field(
         None, ge=1, description="Optimiser steps in all; set, it takes the place of `epochs`."
     )
@@ -184,6 +189,11 @@ class Recipe(Augmentation):
         return data
 
     @property
+    def evaluates(self) -> bool:
+        """Whether the model is evaluated as it is: query and gallery are ranked, nothing else."""
+        return self.epochs == 0 and self.steps is None and self.hyperrule is None
+
+    @property
     def compares(self) -> bool:
         """Whether the loss compares images of a batch with each other."""
         return self.loss in _COMPARING
@@ -191,7 +201,7 @@ class Recipe(Augmentation):
     @property
     def fixed_features(self) -> bool:
         """Whether the features stay those of the pretrained model."""
-        return self.cache_features or self.remembers
+        return self.cache_features or self.remembers or self.evaluates
 
     @property
     def remembers(self) -> bool:
@@ -218,6 +228,11 @@ class Recipe(Augmentation):
     def _possible(self) -> Recipe:
         if self.remembers:
             self._trains_nothing()
+        if self.evaluates and (self.surgery is not None or self.cache_features):
+            raise ValueError(
+                "epochs: 0 evaluates the model as it is, so surgery and cache_features would do "
+                "nothing, or harm; leave them out, or train for 1 epoch or more"
+            )
         if self.lr_scheduler == "supports" and len(self.lr_supports) < 2 and not self.hyperrule:
             raise ValueError("lr_scheduler: supports needs lr_supports of two steps or more")
         if self.cache_features and (self.train_layers != "head" or self.augments()):
