@@ -220,3 +220,11 @@ def test_recipe_without_epochs_is_for_rankings_alone(stages):
         load_study(stages.study)
     with pytest.raises(ValueError, match="epochs: 0 evaluates the model as it is, so surgery"):
         Recipe(epochs=0, surgery={"head": "linear"})
+
+
+def test_fraction_of_zero_trains_on_all_identities_and_keeps_the_last_epoch(tuned):
+    found, *_ = tuned(target={"validation_fraction": 0}, recipe={"select": "last"}, where="on_all")
+    assert (found["train_images"], found["validation_images"]) == (48, 0)
+    assert (found["kept_epoch"], found["selected_on"], found["validation_map"]) == (4, "none", None)
+    with pytest.raises(StudyError, match=r"select: best, but .* has validation_fraction: 0"):
+        tuned(target={"validation_fraction": 0})

@@ -171,6 +171,17 @@ def _races_fit(study: Study) -> None:
             names = getattr(race, key)
             for name in () if names == "all" else names:
                 _known(f"{where}.{key}", name, table)
+            if key == "targets" and (
+                blind := [
+                    name
+                    for name in (table if names == "all" else names)
+                    if study.targets[name].validation_fraction == 0
+                ]
+            ):
+                raise ValueError(
+                    f"{where}: a race chooses by validation figures, but target {blind[0]!r} has "
+                    "validation_fraction: 0; hold a fraction out, or use `finetunes`"
+                )
             if not (table if names == "all" else names):
                 raise ValueError(f"{where}.{key}: a race needs at least one; name some, or `all`")
         if not race.shots:
@@ -241,8 +252,13 @@ def _recipe_fits(study: Study, run: Run) -> None:
             f"but target {run.target!r} is a classification target, for whose classes the model "
             "has no classifier; train for 1 epoch or more, or leave the recipe out of its runs"
         )
-    identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
-    if identities and target.task != "retrieval":
+    if target.validation_fraction == 0 and recipe.select == "best" and not recipe.evaluates:
+        raise ValueError(
+            f"finetuning_recipes.{run.recipe}: select: best, but target {run.target!r} has "
+            "validation_fraction: 0, which leaves no image to choose the epoch on; set select: "
+            "last, or hold a fraction out"
+        )
+    if recipe.is_for_identities and target.task != "retrieval":
         raise ValueError(
             f"finetuning_recipes.{run.recipe}: its loss or sampler needs identities, but "
             f"target {run.target!r} is a classification target; "

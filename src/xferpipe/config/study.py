@@ -41,10 +41,11 @@ class Target(Block):
     )
     validation_fraction: float = Field(
         0.2,
-        gt=0,
+        ge=0,
         lt=1,
         description="Part of the training split held out to choose on: of each class of a "
-        "classification target, of the identities of a retrieval target.",
+        "classification target, of the identities of a retrieval target. 0 trains on all of it, "
+        "for recipes with select: last.",
     )
     validation: Literal["split", "within_shots"] = Field(
         "split",
