@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import numpy
 import polars
 import pytest
 import torch
 from tests.retrieval.by_hand import ap_by_hand
 
-from xferpipe.config.load import load_study
+from xferpipe.config.load import StudyError, load_study
+from xferpipe.config.recipes import Recipe
 from xferpipe.datasets import splits
+from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.generated.vehicles import write
 from xferpipe.datasets.images import open_images
 from xferpipe.datasets.manifest import read_manifest
+from xferpipe.datasets.rankable import check_rankable
 from xferpipe.graph.stages import job_of
-from xferpipe.records import read_table
+from xferpipe.records import read_table, write_table
 from xferpipe.stages.finetune import finetune
 from xferpipe.stages.manifest import manifest
 from xferpipe.stages.pack import pack
@@ -47,6 +51,7 @@ def tuned(stages, cars):
         stages.study["targets"]["cars"] = {"dataset": "cars", "task": "retrieval"} | (target or {})
         stages.study["finetuning_recipes"]["sgd"] = {"epochs": 4, "batch_size": 8, "lr": 0.05}
         stages.study["finetuning_recipes"]["sgd"] |= recipe or {}
+        stages.study["finetunes"][0]["targets"] = ["cars"]
         study = load_study(stages.study)
         listed, packed = folder / "rows.parquet", folder / "images.npy"
         if not packed.exists():
@@ -151,3 +156,80 @@ def test_finetune_twice_gives_the_same_queries(tuned):
         polars.read_parquet(out / "validation_queries.parquet") for out in (first, second)
     )
     assert one.equals(other)
+
+
+def test_model_as_it_is_keeps_its_weights_and_is_judged_by_the_held_out_identities(tuned, stages):
+    found, out, job = tuned(recipe={"epochs": 0}, where="as_it_is")
+    saved = load_model(job.spec, out / "weights.safetensors").state_dict()
+    initial = load_model(job.spec, stages.weights("drawn")).state_dict()
+    assert saved.keys() == initial.keys()
+    assert all(torch.equal(saved[name], value) for name, value in initial.items())
+    assert (found["epochs"], found["train_images"], found["kept_epoch"]) == (0, 0, 0)
+    assert (found["status"], found["selected_on"]) == ("finished", "none")
+    rows = read_manifest(tuned.folder / "rows.parquet")
+    held_out = splits.validation_rows(rows, job.target, 0)
+    opened = open_images(rows, tuned.folder / "images.npy", None, 16)
+    model = load_model(job.spec, stages.weights("drawn"))
+    part = LabelledImages(opened, held_out.rows, held_out.labels, job.spec, torch.device("cpu"))
+    features = torch.nn.functional.normalize(embed(model, part)[0].double()).numpy()
+    images = rows[held_out.rows]
+    expected = ap_by_hand(features, images["identity"].to_list(), images["camera"].to_list())
+    assert found["validation_map"] == pytest.approx(sum(expected) / len(expected), abs=1e-6)
+
+
+def test_model_as_it_is_needs_no_training_images(tuned, stages, tmp_path):
+    tuned()  # Lists and packs the images.
+    rows = read_manifest(tuned.folder / "rows.parquet")
+    tested = rows.filter(polars.col("split") != "train")
+    listed, packed = tmp_path / "rows.parquet", tmp_path / "images.npy"
+    numpy.save(packed, numpy.load(tuned.folder / "images.npy")[tested["row"].to_numpy()])
+    tested = tested.with_columns(row=polars.int_range(polars.len()))
+    write_table("manifest", tested, listed)
+    stages.study["finetuning_recipes"]["sgd"] = {"epochs": 0}
+    study = load_study(stages.study)
+    job = job_of(study, "finetune", "cars", "full", "drawn", "sgd", "0")
+    assert not job.ranked.trained
+    places = {name: tmp_path / f"{name}.parquet" for name in OUTPUTS}
+    finetune(
+        job,
+        manifest=listed,
+        images=packed,
+        root=tuned.folder / "root",
+        initial=stages.weights("drawn"),
+        checkpoint=tmp_path / "checkpoint.pt",
+        weights=tmp_path / "weights.safetensors",
+        **places,
+    )
+    found = read_table("finetunes", places["run"]).row(0, named=True)
+    assert (found["validation_images"], found["validation_map"]) == (0, None)
+    stages.study["finetuning_recipes"]["sgd"] = {"epochs": 1}
+    trained = job_of(load_study(stages.study), "finetune", "cars", "full", "drawn", "sgd", "0")
+    with pytest.raises(DatasetError, match=r"no train images.*epochs: 0"):
+        check_rankable(tested, trained.ranked, where="cars")
+
+
+def test_target_that_is_only_evaluated_gets_no_scores(stages, cars):
+    stages.study["datasets"]["cars"] = cars[1]
+    stages.study["targets"]["cars"] = {"dataset": "cars", "task": "retrieval"}
+    stages.study["finetunes"] = [{"recipes": ["sgd"], "targets": ["cars"]}]
+    places = []
+    for epochs in (1, 0):
+        stages.study["finetuning_recipes"]["sgd"] = {"epochs": epochs}
+        places.append(("cars", "full") in load_study(stages.study).scored())
+    assert places == [True, False]
+
+
+def test_recipe_without_epochs_is_for_rankings_alone(stages):
+    stages.study["finetuning_recipes"]["sgd"] = {"epochs": 0}
+    with pytest.raises(StudyError, match="epochs: 0 ranks a gallery with the model as it is"):
+        load_study(stages.study)
+    with pytest.raises(ValueError, match="epochs: 0 evaluates the model as it is, so surgery"):
+        Recipe(epochs=0, surgery={"head": "linear"})
+
+
+def test_fraction_of_zero_trains_on_all_identities_and_keeps_the_last_epoch(tuned):
+    found, *_ = tuned(target={"validation_fraction": 0}, recipe={"select": "last"}, where="on_all")
+    assert (found["train_images"], found["validation_images"]) == (48, 0)
+    assert (found["kept_epoch"], found["selected_on"], found["validation_map"]) == (4, "none", None)
+    with pytest.raises(StudyError, match=r"select: best, but .* has validation_fraction: 0"):
+        tuned(target={"validation_fraction": 0})

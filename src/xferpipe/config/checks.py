@@ -129,11 +129,20 @@ def _trainings_train(study: Study) -> None:
         for name, entry in study.zoo.items()
         if entry.weights == "pretrain"
     }
+    used |= {
+        f"experts.{name}.recipe": ("pretraining_recipes", expert.recipe)
+        for name, expert in study.experts.items()
+    }
     if (reference := study.scores.reference) is not None:
         used["scores.reference.recipe"] = ("finetuning_recipes", reference.recipe)
     if study.minimisers is not None and (trained := study.minimisers.continual) is not None:
         used["minimisers.continual.recipe"] = ("finetuning_recipes", trained.recipe)
     for where, (block, name) in used.items():
+        if getattr(study, block)[name].evaluates:
+            raise ValueError(
+                f"{where}: {block}.{name} has epochs: 0, which trains nothing; name a recipe that "
+                "trains, or give it epochs"
+            )
         if getattr(study, block)[name].remembers:
             raise ValueError(
                 f"{where}: {block}.{name} has surgery.knn, which trains nothing; name a recipe "
@@ -162,6 +171,17 @@ def _races_fit(study: Study) -> None:
             names = getattr(race, key)
             for name in () if names == "all" else names:
                 _known(f"{where}.{key}", name, table)
+            if key == "targets" and (
+                blind := [
+                    name
+                    for name in (table if names == "all" else names)
+                    if study.targets[name].validation_fraction == 0
+                ]
+            ):
+                raise ValueError(
+                    f"{where}: a race chooses by validation figures, but target {blind[0]!r} has "
+                    "validation_fraction: 0; hold a fraction out, or use `finetunes`"
+                )
             if not (table if names == "all" else names):
                 raise ValueError(f"{where}.{key}: a race needs at least one; name some, or `all`")
         if not race.shots:
@@ -226,8 +246,19 @@ def _recipe_fits(study: Study, run: Run) -> None:
             f"features as they are, but target {run.target!r} is a retrieval target; leave the "
             "recipe out of its runs"
         )
-    identities = recipe.loss == "cross_entropy_triplet" or recipe.sampler == "pk"
-    if identities and target.task != "retrieval":
+    if recipe.evaluates and target.task != "retrieval":
+        raise ValueError(
+            f"finetuning_recipes.{run.recipe}: epochs: 0 ranks a gallery with the model as it is, "
+            f"but target {run.target!r} is a classification target, for whose classes the model "
+            "has no classifier; train for 1 epoch or more, or leave the recipe out of its runs"
+        )
+    if target.validation_fraction == 0 and recipe.select == "best" and not recipe.evaluates:
+        raise ValueError(
+            f"finetuning_recipes.{run.recipe}: select: best, but target {run.target!r} has "
+            "validation_fraction: 0, which leaves no image to choose the epoch on; set select: "
+            "last, or hold a fraction out"
+        )
+    if recipe.is_for_identities and target.task != "retrieval":
         raise ValueError(
             f"finetuning_recipes.{run.recipe}: its loss or sampler needs identities, but "
             f"target {run.target!r} is a classification target; "

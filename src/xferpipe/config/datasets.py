@@ -76,7 +76,7 @@ class DatasetBlock(Block):
 
 
 def _held_out(count: int, fraction: float) -> int:
-    return min(max(round(count * fraction), 1), count - 1)
+    return min(max(round(count * fraction), 1), count - 1) if fraction else 0
 
 
 class PackedOnly(DatasetBlock):

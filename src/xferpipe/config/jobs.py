@@ -116,6 +116,7 @@ class Ranked(Block):
 
     junk_rule: Literal["same_camera", "same_sequence", "index_lists", "none"]
     leave_self_out: bool = False
+    trained: bool = True
 
 
 class ManifestJob(Job):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from xferpipe.config.augmentation import Augmentation
 from xferpipe.config.base import Block
@@ -16,7 +16,13 @@ from xferpipe.config.surgery import Surgery
 _OF_EVALUATION = ("val_resize_size", "val_crop_size", "interpolation")
 
 #: Losses with a part that compares the images of a batch.
-_COMPARING = ("cross_entropy_triplet", "cross_entropy_contrastive")
+_COMPARING = ("cross_entropy_triplet", "cross_entropy_contrastive", "triplet", "circle")
+#: Losses that are for identities.
+_OF_IDENTITIES = ("cross_entropy_triplet", "triplet", "circle", "arcface")
+#: Losses with batch-hard triplets.
+_TRIPLETS = ("cross_entropy_triplet", "triplet")
+#: Options that are no part of a slice at their defaults.
+_LATER = ("circle_margin", "circle_scale", "arcface_margin", "arcface_scale")
 
 
 class Swa(Block):
@@ -46,7 +52,12 @@ class Recipe(Augmentation):
     preset: str | None = Field(
         None, description="Published recipe that the other keys are laid over; see presets.py."
     )
-    epochs: int = Field(10, ge=1, description="Passes over the training split.")
+    epochs: int = Field(
+        10,
+        ge=0,
+        description="Passes over the training split; 0, for retrieval targets: the model is "
+        "evaluated as it is.",
+    )
     steps: int | None = Field(
         None, ge=1, description="Optimiser steps in all; set, it takes the place of `epochs`."
     )
@@ -109,8 +120,17 @@ class Recipe(Augmentation):
         "train_layers: head, no augmentation and a linear head.",
     )
     surgery: Surgery | None = Field(None, description="Changes of the model's structure.")
-    loss: Literal["cross_entropy", "cross_entropy_triplet", "cross_entropy_contrastive"] = Field(
-        "cross_entropy", description="Loss; the triplet part is batch-hard, for identities."
+    loss: Literal[
+        "cross_entropy",
+        "cross_entropy_triplet",
+        "cross_entropy_contrastive",
+        "triplet",
+        "circle",
+        "arcface",
+    ] = Field(
+        "cross_entropy",
+        description="Loss; the triplet part is batch-hard, for identities, as are triplet alone, "
+        "circle and arcface.",
     )
     class_weights: Literal["none", "balanced"] = Field(
         "none",
@@ -149,6 +169,14 @@ class Recipe(Augmentation):
     contrastive_margin: float = Field(
         1.0, gt=0, description="Distance beyond which different identities of a pair add no loss."
     )
+    circle_margin: float = Field(
+        0.25, gt=0, lt=1, description="Relaxation of loss `circle`, of similarities."
+    )
+    circle_scale: float = Field(128.0, gt=0, description="Scale of loss `circle`.")
+    arcface_margin: float = Field(
+        0.5, gt=0, lt=1.5707, description="Angle in radians that loss `arcface` adds."
+    )
+    arcface_scale: float = Field(64.0, gt=0, description="Scale of loss `arcface`.")
     sampler: Literal["shuffle", "pk", "replacement"] = Field(
         "shuffle",
         description="`pk` draws a few images (K) of each of some identities (P); `replacement` "
@@ -163,6 +191,15 @@ class Recipe(Augmentation):
     select: Literal["best", "last"] = Field(
         "best", description="Epoch kept: best on the validation split, or the last."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out options that change nothing: recipes from before they were there stay."""
+        content = plain(self)
+        for name in _LATER:
+            if name in content and content[name] == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
     @model_validator(mode="before")
     @classmethod
@@ -184,6 +221,21 @@ class Recipe(Augmentation):
         return data
 
     @property
+    def is_for_identities(self) -> bool:
+        """Whether loss or sampler need identities."""
+        return self.loss in _OF_IDENTITIES or self.sampler == "pk"
+
+    @property
+    def has_triplets(self) -> bool:
+        """Whether a part of the loss is batch-hard triplets."""
+        return self.loss in _TRIPLETS
+
+    @property
+    def evaluates(self) -> bool:
+        """Whether the model is evaluated as it is: query and gallery are ranked, nothing else."""
+        return self.epochs == 0 and self.steps is None and self.hyperrule is None
+
+    @property
     def compares(self) -> bool:
         """Whether the loss compares images of a batch with each other."""
         return self.loss in _COMPARING
@@ -191,7 +243,7 @@ class Recipe(Augmentation):
     @property
     def fixed_features(self) -> bool:
         """Whether the features stay those of the pretrained model."""
-        return self.cache_features or self.remembers
+        return self.cache_features or self.remembers or self.evaluates
 
     @property
     def remembers(self) -> bool:
@@ -218,6 +270,11 @@ class Recipe(Augmentation):
     def _possible(self) -> Recipe:
         if self.remembers:
             self._trains_nothing()
+        if self.evaluates and (self.surgery is not None or self.cache_features):
+            raise ValueError(
+                "epochs: 0 evaluates the model as it is, so surgery and cache_features would do "
+                "nothing, or harm; leave them out, or train for 1 epoch or more"
+            )
         if self.lr_scheduler == "supports" and len(self.lr_supports) < 2 and not self.hyperrule:
             raise ValueError("lr_scheduler: supports needs lr_supports of two steps or more")
         if self.cache_features and (self.train_layers != "head" or self.augments()):
@@ -236,6 +293,11 @@ class Recipe(Augmentation):
             self._mixing_fits()
         if self.class_weights == "balanced":
             self._classes_can_weigh()
+        if self.loss == "arcface" and (self.cache_features or not self._has_linear_head()):
+            raise ValueError(
+                "loss: arcface compares features with the rows of a linear head; leave "
+                "surgery.head and cache_features out"
+            )
         if self.lr_warmup_epochs >= self.epochs and self.lr_warmup_epochs > 0:
             raise ValueError(
                 f"lr_warmup_epochs ({self.lr_warmup_epochs}) must be below epochs ({self.epochs})"
@@ -257,6 +319,9 @@ class Recipe(Augmentation):
                 f"has a negative; allowed: {2 * self.images_per_identity} or more"
             )
         return self
+
+    def _has_linear_head(self) -> bool:
+        return self.surgery is None or self.surgery.head in (None, "linear")
 
     def _classes_can_weigh(self) -> None:
         if self.loss != "cross_entropy":

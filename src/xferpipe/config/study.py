@@ -41,10 +41,11 @@ class Target(Block):
     )
     validation_fraction: float = Field(
         0.2,
-        gt=0,
+        ge=0,
         lt=1,
         description="Part of the training split held out to choose on: of each class of a "
-        "classification target, of the identities of a retrieval target.",
+        "classification target, of the identities of a retrieval target. 0 trains on all of it, "
+        "for recipes with select: last.",
     )
     validation: Literal["split", "within_shots"] = Field(
         "split",
@@ -252,7 +253,13 @@ class Study(Block):
         """Return the (target, shots) pairs that every model is scored on."""
         pairs = {(run.target, run.shots): None for run in self.grid_runs()} | self.races()
         missing = [target for target in self.targets if not any(t == target for t, _ in pairs)]
-        return [*pairs, *((target, "full") for target in missing)]
+        places = [*pairs, *((target, "full") for target in missing)]
+        return [place for place in places if self.trains_on(place[0])]
+
+    def trains_on(self, target: str) -> bool:
+        """Tell whether training images of a target are read: not where all runs only evaluate."""
+        recipes = {run.recipe for run in self.possible_runs() if run.target == target}
+        return not recipes or not all(self.finetuning_recipes[one].evaluates for one in recipes)
 
     def reference_run(self, target: str, shots: str) -> Run:
         """Return the fine-tune whose features RSA compares with."""

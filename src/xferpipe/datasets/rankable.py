@@ -35,6 +35,12 @@ def check_rankable(
                 "retrieval target is tested by query images that look for their identity in a "
                 f"gallery: mark some images as {split} and others as {other}, or set draw_gallery"
             )
+    if ranked.trained and not (rows["split"] == "train").any():
+        raise DatasetError(
+            f"{where}: no train images, but the study trains or scores on them; mark some images "
+            "as train, or let every recipe of the target have epochs: 0, which ranks with the "
+            "models as they are"
+        )
     rule = ranked.junk_rule
     if (group := _GROUPS.get(rule)) is not None:
         _check_group(rows, rule, group, where)

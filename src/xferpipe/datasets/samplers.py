@@ -217,7 +217,7 @@ def warnings(
             "where its part that compares images learns nothing; set sampler: pk with a batch_size "
             "(and micro_batch_size, where it is set) of two identities or more"
         )
-    if recipe.sampler != "pk" and recipe.loss == "cross_entropy_triplet":
+    if recipe.sampler != "pk" and recipe.has_triplets:
         # Chance that an image finds another of its identity among batch_size - 1 random ones.
         others = (counts[labels] - 1) / max(len(labels) - 1, 1)
         lonely = float(numpy.mean((1 - others) ** (recipe.batch_size - 1)))

@@ -118,13 +118,14 @@ def validation_rows(
         shots: Images per class, or "full"; without meaning but for `within_shots`.
         run_seed: Seed of the run, as for `training_rows`.
     Raises:
-        DatasetError: No class has two images to share out, or identities cannot be held out.
+        DatasetError: No class has two images to share out, or identities cannot be held out. A
+            `validation_fraction` of 0 holds none out.
     """
     if not within_shots(target, shots):
         _, held_out = _parts(manifest, target, seed)
     else:
         _, held_out = _labelled_parts(manifest, target, shots, seed, run_seed)
-    if not len(held_out) and not within_shots(target, shots):
+    if not len(held_out) and not within_shots(target, shots) and target.validation_fraction:
         raise DatasetError(
             f"data set {target.dataset!r}: no class has two training images, so none can be held "
             "out for validation; add images or a validation split"
@@ -208,6 +209,8 @@ def _parts(
 ) -> tuple[LabelledRows, LabelledRows]:
     """Return what is left to train on and what is held out, before any shots."""
     train = split_rows(manifest, "train")
+    if not target.validation_fraction:
+        return train, train.take(slice(0, 0))
     names = [train.class_names[label] for label in train.labels]
     if target.task == "retrieval":
         held_out = held_out_identities(

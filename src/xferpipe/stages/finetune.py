@@ -76,15 +76,15 @@ def finetune(
             # The rule may be another than when the images were listed.
             _check_rankable(job, rows)
         drawn = {"seed": job.study_seed, "shots": job.shots, "run_seed": job.seed}
-        chosen = splits.training_rows(rows, job.target, **drawn)
-        held_out = splits.validation_rows(rows, job.target, **drawn)
+        chosen, held_out = _parts(job, rows, drawn)
         recipe = resolved(job.recipe, chosen, job.dataset.image_px)
 
         def labelled(part: splits.LabelledRows) -> LabelledImages:
             return LabelledImages(opened, part.rows, part.labels, job.spec, device, recipe)
 
         model = load_model(job.spec, initial)
-        operate(model, recipe.surgery, outputs=len(chosen.class_names), seed=job.seed)
+        if not recipe.evaluates:
+            operate(model, recipe.surgery, outputs=len(chosen.class_names), seed=job.seed)
         model.to(device)
         watcher = None
         if (taken := job.features_taken) is not None:
@@ -109,7 +109,7 @@ def finetune(
         seen: list[tuple[str, splits.LabelledRows, Evaluation]] = []
         queries: list[dict[str, object]] = []
         if result.diverged is None:
-            if ranking is not None:
+            if ranking is not None and result.validation is not None:
                 figures["validation_map"] = result.validation.map
                 queries = ranking.queries(result.validation)
             elif result.validation is not None:
@@ -157,6 +157,19 @@ def finetune(
         lines = [name | line for line in compared]
         write_table("feature_correlation", frame("feature_correlation", lines), feature_correlation)
         saved.remove()
+
+
+def _parts(
+    job: FinetuneJob, rows: polars.DataFrame, drawn: dict[str, Any]
+) -> tuple[splits.LabelledRows, splits.LabelledRows]:
+    """Return the images to train on and those held out; of a model as it is the second alone."""
+    if not job.recipe.evaluates:
+        chosen = splits.training_rows(rows, job.target, **drawn)
+        return chosen, splits.validation_rows(rows, job.target, **drawn)
+    none = splits.split_rows(rows, "train").take(slice(0, 0))
+    if not (rows["split"] == "train").any():
+        return none, none
+    return none, splits.validation_rows(rows, job.target, **drawn)
 
 
 def _check_rankable(job: FinetuneJob, manifest: polars.DataFrame) -> None:
@@ -234,8 +247,10 @@ def _figures(result: Fit, job: FinetuneJob) -> dict[str, object]:
         losses = [epoch["validation_loss"] or 0.0 for epoch in result.rows]
         figures |= {
             "kept_epoch": result.kept_epoch,
-            "selected_on": "validation" if job.recipe.select == "best" else "none",
-            "train_accuracy": result.rows[-1]["train_accuracy"],
+            "selected_on": "validation"
+            if job.recipe.select == "best" and not job.recipe.evaluates
+            else "none",
+            "train_accuracy": result.rows[-1]["train_accuracy"] if result.rows else None,
             **overfitting(judged, losses),
         }
     return figures

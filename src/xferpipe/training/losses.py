@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch.nn import functional
 
@@ -95,12 +97,60 @@ def contrastive(features: torch.Tensor, labels: torch.Tensor, margin: float) -> 
     return loss(features, labels)
 
 
+def circle(
+    features: torch.Tensor, labels: torch.Tensor, margin: float, scale: float
+) -> torch.Tensor:
+    """Return the circle loss on cosine similarities, the mean over the images with both kinds.
+
+    Args:
+        features: float (n, d), scaled to unit length here.
+        labels: Identities, int64 (n).
+        margin: Relaxation: similarities of 1 + margin and of -margin are aimed at.
+        scale: Factor of all terms.
+    Source:
+        Sun et al., CVPR 2020, arXiv 2002.10857, equations 6 and 8.
+    """
+    from pytorch_metric_learning.losses import CircleLoss
+
+    return CircleLoss(m=margin, gamma=scale)(features, labels)
+
+
+def arcface(
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    classes: torch.Tensor,
+    margin: float,
+    scale: float,
+) -> torch.Tensor:
+    """Return the mean cross-entropy of angles to class vectors, the right one made harder.
+
+    Args:
+        features: float (n, d), scaled to unit length here.
+        labels: Identities, int64 (n).
+        classes: One vector a class, float (c, d), scaled to unit length here: a linear head's rows.
+        margin: Angle in radians added to that of the right class. From where the sum would pass pi,
+            margin * sin(margin) is taken off the cosine in its place, as in the authors' code.
+        scale: Factor of the cosines.
+    Source:
+        Deng et al., CVPR 2019, arXiv 1801.07698, equation 3.
+    """
+    cosines = functional.linear(functional.normalize(features), functional.normalize(classes))
+    right = cosines.gather(1, labels[:, None])
+    # Away from 1, where the root has no gradient.
+    sines = (1 - right.square()).clamp(min=1e-12).sqrt()
+    harder = right * math.cos(margin) - sines * math.sin(margin)
+    passed = right <= math.cos(math.pi - margin)
+    harder = torch.where(passed, right - margin * math.sin(margin), harder)
+    return functional.cross_entropy(scale * cosines.scatter(1, labels[:, None], harder), labels)
+
+
 def loss_of(
     recipe: Recipe,
     logits: torch.Tensor,
     features: torch.Tensor,
     labels: torch.Tensor,
     weights: torch.Tensor | None = None,
+    classes: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the training loss of one batch, float ().
 
@@ -110,7 +160,14 @@ def loss_of(
         features: Features that metric losses compare, float (n, d).
         labels: int64 (n), or probabilities (n, c) after mixing.
         weights: Weight of each class in the cross-entropy, float (c); None: 1 each.
+        classes: Rows of the linear head, float (c, d), which `arcface` compares features with.
     """
+    if recipe.loss == "triplet":
+        return batch_hard_triplet(features, labels, recipe.triplet_margin)
+    if recipe.loss == "circle":
+        return circle(features, labels, recipe.circle_margin, recipe.circle_scale)
+    if recipe.loss == "arcface":
+        return arcface(features, labels, classes, recipe.arcface_margin, recipe.arcface_scale)
     smoothing = recipe.label_smoothing, recipe.label_smoothing_over
     loss = cross_entropy(logits, labels, *smoothing, weights)
     if recipe.loss == "cross_entropy_triplet":

@@ -13,7 +13,7 @@ from xferpipe.config.recipes import Recipe
 from xferpipe.training.losses import loss_of
 from xferpipe.training.memory import Pieces
 from xferpipe.training.processes import parallel, share, world
-from xferpipe.zoo.build import anatomy_of
+from xferpipe.zoo.build import anatomy_of, classifier_of
 from xferpipe.zoo.feature_pass import layer_input
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,22 @@ class Step:
                 return loss_of(self.recipe, logits, logits, labels, weights), logits
             with layer_input(self.layer) as features:
                 logits = self.network(images).flatten(1)
-        loss = loss_of(self.recipe, logits.float(), features[-1].float(), labels, weights)
+        classes = None
+        if self.recipe.loss == "arcface":
+            classes = self._class_vectors(features[-1])
+        loss = loss_of(self.recipe, logits.float(), features[-1].float(), labels, weights, classes)
         return loss, logits
+
+    def _class_vectors(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the rows of the linear head, float (c, d), which get gradients."""
+        rows = classifier_of(self.model).weight.flatten(1).float()
+        if rows.shape[1] != features.shape[1]:
+            raise ValueError(
+                f"loss arcface: features of {features.shape[1]} values, but the head takes "
+                f"{rows.shape[1]}; use a model whose features go into one linear head, or another "
+                "loss"
+            )
+        return rows
 
 
 def _safe_in_channels_last(model: nn.Module) -> bool:

@@ -26,6 +26,8 @@ _logger = logging.getLogger(__name__)
 
 def resolved(recipe: Recipe, rows: LabelledRows, image_px: int) -> Recipe:
     """Return the recipe for a data set, and warn of what its loss and sampler will not find."""
+    if recipe.evaluates:
+        return recipe
     for warning in samplers.warnings(recipe, rows.labels, rows.class_names):
         _logger.warning("%s", warning)
     return resolve(recipe, images=len(rows), image_px=image_px)
@@ -48,6 +50,9 @@ def train(
 
     Where the recipe is k-NN there is no loop: the training images are remembered.
     """
+    if recipe.evaluates:
+        model.eval()
+        return Fit(validation=judge(model, validation) if validation else None)
     if recipe.remembers:
         return remember(model, images, validation, judge)
     options = {"seed": job.seed, "name": name, "checkpoint": checkpoint, "watcher": watcher}

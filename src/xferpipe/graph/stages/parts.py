@@ -53,11 +53,15 @@ def block(study: Study, dataset: str) -> Dataset:
 
 def ranked(study: Study, dataset: str) -> Ranked | None:
     """Return what retrieval targets ask of a data set; None where it is of none."""
-    targets = (one for one in study.targets.values() if one.dataset == dataset)
-    if not any(target.task == "retrieval" for target in targets):
+    of_set = [(name, one) for name, one in study.targets.items() if one.dataset == dataset]
+    if not any(target.task == "retrieval" for _, target in of_set):
         return None
     options = study.retrieval
-    return Ranked(junk_rule=options.junk_rule, leave_self_out=options.leave_self_out)
+    return Ranked(
+        junk_rule=options.junk_rule,
+        leave_self_out=options.leave_self_out,
+        trained=any(study.trains_on(name) for name, _ in of_set),
+    )
 
 
 def unjudged(study: Study, target: str) -> Target:
