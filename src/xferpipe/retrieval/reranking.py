@@ -16,7 +16,9 @@ from xferpipe.retrieval.query_figures import QueryFigures, check_positives
 from xferpipe.retrieval.ranked_lists import RankedLists, judged
 
 #: Distances of one dense block, in float32: the q x m matrix is never there as a whole.
-_BLOCK_BYTES = 32 << 20
+_BLOCK_BYTES = 8 << 20
+#: A sort holds several times the block it sorts.
+_SORT_SHARE = 4
 
 
 class Reranking:
@@ -64,17 +66,19 @@ class Reranking:
     def lists(self, labels: Labels, k: int, *, progress: Progress | None = None) -> RankedLists:
         """List the k first gallery images of each query; ties by gallery row."""
         rows, distances = [], []
-        for block in self._blocks("listing", len(labels.query_identity), progress):
+        step = max(1, self._at_once // _SORT_SHARE)
+        for block in self._blocks("listing", len(labels.query_identity), progress, step):
             ordered = block.sort(dim=1, stable=True)
-            rows.append(ordered.indices[:, :k])
-            distances.append(ordered.values[:, :k])
+            # Copies: a view would keep the whole block, and all of them are the q x m matrix.
+            rows.append(ordered.indices[:, :k].clone())
+            distances.append(ordered.values[:, :k].clone())
         return judged(torch.cat(rows).numpy(), torch.cat(distances).double().numpy(), labels)
 
     def _blocks(
-        self, words: str, queries: int, progress: Progress | None
+        self, words: str, queries: int, progress: Progress | None, step: int | None = None
     ) -> Iterator[torch.Tensor]:
         done = 0
-        for block in self._distances.blocks(self._at_once):
+        for block in self._distances.blocks(step or self._at_once):
             yield block
             done += len(block)
             if progress is not None:
