@@ -9,7 +9,7 @@ import torch
 
 from xferpipe import ops
 from xferpipe.config.retrieval import Retrieval
-from xferpipe.ops import mapped
+from xferpipe.ops import inputs, mapped
 from xferpipe.retrieval.comparison import Comparison, Progress
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.query_figures import QueryFigures, check_positives
@@ -101,8 +101,11 @@ def _check(options: Retrieval, images: int) -> None:
 def _euclidean(comparison: Comparison) -> tuple[torch.Tensor, torch.Tensor]:
     """Return features whose Euclidean distance orders as the comparison's: unit ones for cosine."""
     query = comparison.query.float()
-    gallery = torch.as_tensor(numpy.array(comparison.gallery)).float()
-    mapped.release(comparison.gallery)
+    gallery = comparison.gallery
+    if mapped.is_mapped(gallery):
+        gallery = numpy.array(gallery)
+        mapped.release(comparison.gallery)
+    gallery = inputs.as_matrix(gallery, "gallery").float()
     if comparison.distance == "cosine":
         query, gallery = (torch.nn.functional.normalize(part, dim=1) for part in (query, gallery))
     return query, gallery
