@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from xferpipe.config.base import Block, Name, Place
 from xferpipe.config.checks import check
@@ -63,6 +63,14 @@ class Target(Block):
         "balanced_accuracy (mean recall of the classes) or macro_f1 (mean F1 of the classes). A "
         "retrieval target is judged by mAP.",
     )
+
+    @field_validator("validation_fraction", mode="before")
+    @classmethod
+    def _fraction(cls, value: Any) -> Any:
+        """Refuse yes and no, which would be the numbers 1 and 0."""
+        if isinstance(value, bool):
+            raise ValueError("expected a fraction, below 1; 0 holds nothing out")
+        return value
 
     @property
     def metric(self) -> str:

@@ -76,8 +76,8 @@ def test_code_of_the_copy_is_that_of_the_package(copied, monkeypatch):
         ),
         pytest.param(
             "src/xferpipe/config/study.py",
-            '0.2,\n        gt=0,\n        lt=1,\n        description="Part of',
-            '0.3,\n        gt=0,\n        lt=1,\n        description="Part of',
+            '0.2,\n        ge=0,\n        lt=1,\n        description="Part of',
+            '0.3,\n        ge=0,\n        lt=1,\n        description="Part of',
             {"pretrain", "expert", "probe", "path", "probe_finetuned"},
             id="default of Target.validation_fraction",
         ),
@@ -120,8 +120,8 @@ def test_change_runs_these_stages_again_and_no_others(changed, file, old, new, a
         ("src/xferpipe/config/study.py", "Part of the training split held", "Words"),
         (
             "src/xferpipe/config/recipes.py",
-            '10, ge=1, description="Pa',
-            '11, ge=1, description="Pa',
+            '10,\n        ge=0,\n        description="Passes',
+            '11,\n        ge=0,\n        description="Passes',
         ),
         ("src/xferpipe/config/presets.py", '"batch_size": 1024', '"batch_size": 512'),
         ("src/xferpipe/graph/stages/parts.py", "", "\nMORE = 1\n"),
