@@ -325,7 +325,7 @@ def test_read_spaces_of_headers_and_texts_are_left_out(tmp_path):
 def test_read_two_columns_of_one_name_are_refused(tmp_path):
     path = tmp_path / "images.csv"
     path.write_text("path,split,identity, identity\na.jpg,train,1,1\n")
-    with pytest.raises(DatasetError, match="'identity' is there more than once"):
+    with pytest.raises(DatasetError, match="two columns are called 'identity'"):
         table.read(ImageTable(path=path, root=tmp_path), root=tmp_path, seed=0)
 
 

@@ -26,8 +26,6 @@ TOLERANCE = 1e-4
 CMC_RANKS = (1, 5, 10, 20)
 #: Standard deviations that rounding errors may add up to.
 _DEVIATIONS = 6
-#: Standard deviations that rounding errors may add up to.
-_DEVIATIONS = 6
 _UNIT_FLOAT32, _UNIT_FLOAT64 = 2.0**-24, 2.0**-53
 _BLOCK_BYTES = 8 << 20
 _QUERIES, _PAIRS, _GATHERED = 64, 256, 4096

@@ -22,7 +22,6 @@ from xferpipe.retrieval.operating_point import OperatingPoints
 from xferpipe.retrieval.outcomes import Outcome, outcomes
 from xferpipe.retrieval.own_images import settled
 from xferpipe.retrieval.pooling import pooled
-from xferpipe.retrieval.query_figures import settled_words
 from xferpipe.retrieval.shown_lists import ShownList, shown_lists
 from xferpipe.retrieval.sides import Sides, alike, findings
 from xferpipe.seeding import numpy_generator
@@ -305,8 +304,6 @@ class _Ranking:
                 "seconds": time.monotonic() - self.started,
             }
         )
-        if outcome.figures.settled:
-            self.notes.append(settled_words(outcome.figures))
         self.pairs += outcome.pairs
         self._keep("retrieval_queries", result_rows.query_rows(outcome, self.asked))
         if outcome.lists is not None:

@@ -87,14 +87,14 @@ def rank(
         settled=int(found.settled.sum()),
     )
     if figures.settled:
-        _logger.info("%s", settled_words(figures))
+        _logger.info("%s", _settled_words(figures))
     figures.ap[rows] = found.ap.numpy()
     figures.inp[rows] = found.inp.numpy()
     figures.first_hit[rows] = found.first_hit.numpy()
     return figures
 
 
-def settled_words(figures: QueryFigures) -> str:
+def _settled_words(figures: QueryFigures) -> str:
     """Say how many queries float64 has ranked."""
     return (
         f"{figures.settled} of {len(figures.ap)} queries were ranked again in float64: gallery "

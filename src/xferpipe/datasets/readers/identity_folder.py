@@ -16,7 +16,7 @@ from xferpipe.datasets import reidentification
 from xferpipe.datasets.checks import DatasetError, listed
 from xferpipe.datasets.gallery_draws import with_gallery
 from xferpipe.datasets.two_sides import alike
-from xferpipe.datasets.walk import files_below
+from xferpipe.datasets.walk import IMAGE_ENDINGS, files_below, is_image
 
 _FOLDER_OF_IDENTITY = r"(?P<identity>[^/]+)/.*"
 _GROUPS = ("identity", "camera", "sequence")
@@ -81,13 +81,9 @@ def files(dataset: IdentityFolder) -> list[str]:
 
 
 def _images(folder: Path) -> list[str]:
-    paths = [
-        path
-        for path in files_below(folder)
-        if PurePosixPath(path).suffix.lower() in reidentification.IMAGE_SUFFIXES
-    ]
+    paths = [path for path in files_below(folder) if is_image(path)]
     if not paths:
-        suffixes = ", ".join(reidentification.IMAGE_SUFFIXES)
+        suffixes = ", ".join(IMAGE_ENDINGS)
         raise DatasetError(f"{folder}: no images ({suffixes}); put them there, or correct 'root'")
     return sorted(paths)
 

@@ -137,13 +137,13 @@ def _bare(column: polars.Series) -> polars.Series:
 
 
 def _paths(paths: polars.Series, root: Path | None) -> polars.Series:
-    """Return paths with slashes, each in one writing."""
+    """Return paths with slashes and without spaces around, each in one writing."""
     written = paths.cast(polars.String).to_list()
     base = Path(root or ".")
-    moved = [
-        text.replace("\\", "/") if "\\" in text and not _is_file(base, text) else text
-        for text in written
-    ]
+    moved = []
+    for text in written:
+        plain = text.strip().replace("\\", "/")
+        moved.append(text if text == plain or _is_file(base, text) else plain)
     return polars.Series("path", [_NOWHERE.sub(_kept, text) for text in moved], polars.String)
 
 
