@@ -79,12 +79,18 @@ def parts(value: float | dict[str, float]) -> dict[str, float]:
 
 
 ALL = [*itertools.product((True, False), KINDS, (numpy.float64, numpy.float32))]
-#: What is left of them where each takes minutes.
+#: What is left of them where each takes minutes: the easiest and the hardest; then that alone.
 FEW = [(True, "plain", numpy.float64), (False, "both", numpy.float32)]
 
 
+def forms(n: int, d: int) -> list[tuple[bool, str, type]]:
+    if n < 1000 and n * d < 1e5:
+        return ALL
+    return FEW if n * d < 5e6 else FEW[1:]
+
+
 def check(name: str, n: int, d: int) -> None:
-    for balanced, kind, given_as in ALL if n < 1000 and n * d < 1e5 else FEW:
+    for balanced, kind, given_as in forms(n, d):
         scale, offset = KINDS[kind]
         features, labels = probe(n, d, balanced=balanced, scale=scale, offset=offset)
         others = further(name, labels)
