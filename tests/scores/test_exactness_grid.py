@@ -29,8 +29,13 @@ KINDS = {
     "scaled": (1e6, 0.0),
     "both": (1e6, 1e6),
 }
-#: Images, or features times classes, beyond which the written-out form would take hours.
-_MOST = {"linear_probe": (500, 2048), "pactran": (5000, 130)}
+#: Images, and features, beyond which the written-out form would take hours.
+_MOST = {
+    "linear_probe": (500, 2048),
+    "pactran": (5000, 130),
+    "rsa": (500, 2048),
+    "rsa_zscored": (500, 2048),
+}
 #: Variants that a common scale of all features does not change; scores without these feel it.
 WITHOUT_UNIT = {
     "lfc": ("",),
