@@ -7,9 +7,16 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+)
 
 #: A name that becomes a folder and a Snakemake wildcard: no slash, space, quote or shell character.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
@@ -62,6 +69,24 @@ class Block(BaseModel):
         content = self.model_dump(mode="json")
         _drop_places(self, content)
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+class GrownBlock(Block):
+    """A block whose later options are no part of a slice at their defaults.
+
+    They change nothing there, so that the keys of jobs from before they were there stay.
+    """
+
+    #: Names of these options.
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content = plain(self)
+        for name in self.later:
+            if name in content and getattr(self, name) == type(self).model_fields[name].default:
+                del content[name]
+        return content
 
 
 def _drop_places(value: Any, plain: Any) -> None:

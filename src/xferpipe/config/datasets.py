@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     Field,
-    SerializerFunctionWrapHandler,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
-from xferpipe.config.base import Block, Place, place_fields
+from xferpipe.config.base import Block, GrownBlock, Place, place_fields
 from xferpipe.config.decoding import USUAL, Decoding
 
-#: Options that are no part of a slice at their defaults.
-_LATER = ("decoding", "unreadable", "draw_gallery")
 
-
-class DatasetBlock(Block):
+class DatasetBlock(GrownBlock):
     """What every data set has, whatever its format."""
+
+    later: ClassVar[tuple[str, ...]] = ("decoding", "unreadable", "draw_gallery")
 
     image_px: int = Field(
         32, ge=8, le=1024, description="Side in pixels that images are decoded to when packed."
@@ -47,15 +44,6 @@ class DatasetBlock(Block):
     def read_as(self) -> Decoding:
         """What image files are read as; without meaning for images that are none."""
         return USUAL
-
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out options that change nothing: sets from before they were there stay."""
-        content = plain(self)
-        for name in _LATER:
-            if name in content and getattr(self, name) == type(self).model_fields[name].default:
-                del content[name]
-        return content
 
     def class_sizes(self) -> dict[str, int] | None:
         """Return the images of each class, all splits together, where the study alone tells."""

@@ -7,11 +7,11 @@ not write.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from xferpipe.config.base import Block
+from xferpipe.config.base import Block, GrownBlock
 from xferpipe.config.datasets import Dataset
 from xferpipe.config.known_models import preprocessing
 from xferpipe.config.minimisers import InputProbes, LocalEnergy, Paths, Sample
@@ -25,8 +25,10 @@ from xferpipe.config.study import Selection, Shots, Target
 from xferpipe.config.zoo import ZooEntry
 
 
-class ModelSpec(Block):
+class ModelSpec(GrownBlock):
     """How a model is built and fed, whatever its weights."""
+
+    later: ClassVar[tuple[str, ...]] = ("crop_pct", "interpolation")
 
     architecture: str
     width: int
@@ -51,15 +53,6 @@ class ModelSpec(Block):
         """Side that images are resized to before `image_px` is cut out of their middle."""
         # As timm rounds it.
         return None if self.image_px is None else int(self.image_px / self.crop_pct)
-
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out crop and interpolation that change nothing: they would change every key."""
-        content = plain(self)
-        for name in ("crop_pct", "interpolation"):
-            if content[name] == type(self).model_fields[name].default:
-                del content[name]
-        return content
 
 
 class Job(Block):
@@ -175,8 +168,10 @@ class DomainJob(Job):
     source: str
 
 
-class LoadWeightsJob(Job):
+class LoadWeightsJob(Job, GrownBlock):
     """Bring one zoo entry's weights from where they lie (or draw them)."""
+
+    later: ClassVar[tuple[str, ...]] = ("source_accuracy",)
 
     model: str
     spec: ModelSpec
@@ -187,14 +182,6 @@ class LoadWeightsJob(Job):
     rename: tuple[tuple[str, str], ...]
     source_accuracy: float | None = None
     seed: int
-
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out an accuracy that nobody states: it would change every key."""
-        content = plain(self)
-        if self.source_accuracy is None:
-            del content["source_accuracy"]
-        return content
 
     def places(self) -> frozenset[str]:
         """Count the path of a file as a place; other names say which weights are meant."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from xferpipe.config.augmentation import Augmentation
-from xferpipe.config.base import Block
+from xferpipe.config.base import Block, GrownBlock
 from xferpipe.config.nearest import suggestion
 from xferpipe.config.presets import PRESETS
 from xferpipe.config.surgery import Surgery
@@ -21,8 +21,6 @@ _COMPARING = ("cross_entropy_triplet", "cross_entropy_contrastive", "triplet", "
 _OF_IDENTITIES = ("cross_entropy_triplet", "triplet", "circle", "arcface")
 #: Losses with batch-hard triplets.
 _TRIPLETS = ("cross_entropy_triplet", "triplet")
-#: Options that are no part of a slice at their defaults.
-_LATER = ("circle_margin", "circle_scale", "arcface_margin", "arcface_scale")
 
 
 class Swa(Block):
@@ -46,8 +44,15 @@ class Rsgd(Block):
     interval_steps: int = Field(1, ge=1, description="Steps between two pulls.")
 
 
-class Recipe(Augmentation):
+class Recipe(Augmentation, GrownBlock):
     """How one model is trained, for pretraining and fine-tuning alike."""
+
+    later: ClassVar[tuple[str, ...]] = (
+        "circle_margin",
+        "circle_scale",
+        "arcface_margin",
+        "arcface_scale",
+    )
 
     preset: str | None = Field(
         None, description="Published recipe that the other keys are laid over; see presets.py."
@@ -191,15 +196,6 @@ class Recipe(Augmentation):
     select: Literal["best", "last"] = Field(
         "best", description="Epoch kept: best on the validation split, or the last."
     )
-
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out options that change nothing: recipes from before they were there stay."""
-        content = plain(self)
-        for name in _LATER:
-            if name in content and content[name] == type(self).model_fields[name].default:
-                del content[name]
-        return content
 
     @model_validator(mode="before")
     @classmethod

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from xferpipe.config.base import Block
-
-#: Options that are no part of a slice at their defaults.
-_LATER = ("leave_self_out",)
+from xferpipe.config.base import GrownBlock
 
 
-class Retrieval(Block):
+class Retrieval(GrownBlock):
     """One way to evaluate retrieval; every option is stored beside the figures."""
+
+    later: ClassVar[tuple[str, ...]] = ("leave_self_out",)
 
     distance: Literal["euclidean", "cosine"] = Field(
         "euclidean", description="Distance between features (squared Euclidean inside)."
@@ -52,15 +51,6 @@ class Retrieval(Block):
         """Return what decides mAP of the plain ranking; all else has its defaults."""
         taken = ("distance", "normalised", "ap_kind", "junk_rule")
         return Retrieval(**{name: getattr(self, name) for name in taken})
-
-    @model_serializer(mode="wrap")
-    def _without_the_usual(self, plain: SerializerFunctionWrapHandler) -> dict[str, object]:
-        """Leave out options that change nothing: rankings from before they were there stay."""
-        content = plain(self)
-        for name in _LATER:
-            if content.get(name) == type(self).model_fields[name].default:
-                del content[name]
-        return content
 
     @model_validator(mode="after")
     def _neighbours_fit(self) -> Retrieval:
