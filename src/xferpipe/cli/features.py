@@ -64,7 +64,7 @@ def features(
         if skip_unreadable:
             dataset["unreadable"] = "skip"
         job = ManifestJob.model_validate({"name": "images", "dataset": dataset, "seed": 0})
-        read_as = {"fit": job.dataset.fit, "decoding": job.dataset.decoding}
+        read_as = {"fit": job.dataset.fit, "decoding": job.dataset.read_as}
         network, how = opened(model, entry_of, px=image_px, **read_as)
         root = place["root"]
         listed = listing(job, root, tested=False, progress=progress)
