@@ -9,7 +9,8 @@ import torch
 from xferpipe.config.retrieval import Retrieval
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import outcomes
-from xferpipe.retrieval.self_matches import left_out, refuse, self_matches
+from xferpipe.retrieval.own_images import without
+from xferpipe.retrieval.self_matches import refuse, self_matches
 
 
 def pairs_of(query, gallery, asked, answered, *, cameras=None, **options):
@@ -69,7 +70,7 @@ def test_one_file_as_both_sides_is_ranked_without_itself_by_hand():
     pairs = self_matches(tensor, tensor, labels)
     assert pairs[0].tolist() == pairs[1].tolist() == list(range(32))
     options = Retrieval(normalised=False)
-    found = outcomes(tensor, tensor, left_out(labels, pairs), options, reranked=(False,))
+    found = outcomes(tensor, tensor, without(labels, *pairs), options, reranked=(False,))
     first, precision = [], []
     for at, own in enumerate(features.astype(float)):
         others = numpy.delete(numpy.arange(32), at)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy
-import polars
 import torch
 
 from xferpipe.datasets.checks import listed
@@ -84,23 +82,6 @@ def refuse(pairs: Pairs, names: list[str | None], junk_rule: str) -> None:
             "true, take them out of the gallery, or give cameras and set retrieval.junk_rule: "
             "same_camera"
         )
-
-
-def left_out(labels: Labels, pairs: Pairs) -> Labels:
-    """Return the labels with the images of some pairs as junk, whatever the rule says of them."""
-    if not len(pairs[0]):
-        return labels
-    members = _members(labels.gallery_identity)
-    own = polars.DataFrame({"at": pairs[0], "place": pairs[1]}).partition_by("at", as_dict=True)
-    positives, junk = [], []
-    for at, identity in enumerate(labels.query_identity):
-        same = members.get(int(identity), numpy.empty(0, dtype=numpy.int64))
-        is_junk = labels.junk_of(at, same)
-        if (at,) in own:
-            is_junk |= numpy.isin(same, own[(at,)]["place"].to_numpy())
-        positives.append(same[~is_junk])
-        junk.append(same[is_junk])
-    return replace(labels, junk_rule="index_lists", positives=positives, junk=junk)
 
 
 def _members(identities: numpy.ndarray) -> dict[int, numpy.ndarray]:

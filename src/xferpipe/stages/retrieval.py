@@ -18,9 +18,10 @@ from xferpipe.records import empty, frame, write_table
 from xferpipe.retrieval import result_rows
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
+from xferpipe.retrieval.own_images import without
 from xferpipe.retrieval.picture import draw
 from xferpipe.retrieval.ranked_lists import examples
-from xferpipe.retrieval.self_matches import left_out, refuse, self_matches
+from xferpipe.retrieval.self_matches import refuse, self_matches
 from xferpipe.retrieval.thumbnails import thumbnails
 from xferpipe.training.compute import prepare
 from xferpipe.training.evaluate import embed
@@ -152,7 +153,7 @@ class _Collected:
             same_pixels=same_pixels,
         )
         if self.job.retrieval.leave_self_out:
-            return left_out(labels, pairs)
+            return without(labels, *pairs)
         if labels.junk_rule != "index_lists":  # Those lists are the authors' word.
             refuse(pairs, paths[0], labels.junk_rule)
         return labels
