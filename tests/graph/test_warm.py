@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -272,6 +273,14 @@ def test_edited_source_ends_the_warm_process(run, libraries, tmp_path):
     assert run.report()["parent"] not in (first["parent"], run.main.pid)
 
 
+def test_run_says_which_more_libraries_its_jobs_load(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv(warm.VARIABLE, raising=False)
+    warm.allow(here=True, libraries=["timm", "torchvision"])
+    folder = Path(os.environ[warm.VARIABLE].partition(":")[2])
+    assert (folder / warm.MORE_LIBRARIES).read_text().split() == ["timm", "torchvision"]
+
+
 @pytest.mark.parametrize("value", ["", "off", "1:/nowhere"])
 def test_without_a_warm_process_the_client_runs_the_job(run, value):
     run.environment[warm.VARIABLE] = value
@@ -282,20 +291,24 @@ def test_without_a_warm_process_the_client_runs_the_job(run, value):
 
 LOADED = """
 import os, sys
+from pathlib import Path
 from xferpipe.graph import warm_parent
-warm_parent.load_libraries()
+warm_parent.load_libraries(Path(sys.argv[1]))
 warm_parent.check_forkable()
 import torch
 assert not torch.cuda.is_initialized()
 assert "polars" not in sys.modules
+assert "timm" in sys.modules
 stages = [name for name in sys.modules if name.startswith("xferpipe.")]
 print(*sorted(name for name in stages if name.split(".")[1] not in ("config", "graph")))
 """
 
 
-def test_real_libraries_start_no_thread_and_no_gpu():
+def test_real_libraries_start_no_thread_and_no_gpu(tmp_path):
+    """Those of models too, which the Snakemake of a run names."""
+    (tmp_path / warm.MORE_LIBRARIES).write_text("timm\ntorchvision\n")
     done = subprocess.run(
-        [sys.executable, "-c", LOADED],
+        [sys.executable, "-c", LOADED, tmp_path / warm.MORE_LIBRARIES],
         env={**os.environ, **warm._NO_THREADS},
         text=True,
         capture_output=True,

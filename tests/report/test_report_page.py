@@ -21,6 +21,7 @@ from xferpipe.report.charts import classes
 from xferpipe.report.charts.scores import by_agreement
 from xferpipe.report.evidence import load
 from xferpipe.report.finetune_outcomes import outcomes
+from xferpipe.report.sections import SECTIONS
 from xferpipe.stages.figures import figures
 from xferpipe.stages.report import report
 
@@ -272,6 +273,15 @@ def test_figures_are_all_written_even_without_anything_to_draw(job, tmp_path, fu
         draw(job, tables, output)
         assert {path.stem for path in output.iterdir()} == set(FIGURES)
         assert all(path.read_text().startswith("<svg") for path in output.iterdir())
+
+
+def test_charts_are_valid_vega_lite(job, full_tables):
+    """A run leaves Altair's own check out."""
+    evidence = load(job, result_files(full_tables))
+    panels = [p for section in SECTIONS for f in section.figures(evidence) for p in f.panels]
+    assert len(panels) > 20
+    for panel in panels:
+        assert panel.chart.to_dict()["$schema"]
 
 
 def test_report_same_tables_give_the_same_page(job, full_tables, tmp_path):

@@ -23,4 +23,4 @@ def test_gradients_in_channels_last_are_those_of_the_default_format(model, width
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], rtol=1e-3, atol=1e-5), name
     assert ("channels_last is left aside" in caplog.text) == (width < 16)
-    assert step.format == (torch.channels_last if width == 16 else torch.preserve_format)
+    assert step.format == (torch.channels_last if width == 16 else torch.contiguous_format)

@@ -18,6 +18,8 @@ _FAMILIES = {
     "osnet_": "osnet",
     **{f"resnet{depth}_ibn_": "ibn_resnet" for depth in (18, 34, 50, 101, 152)},
 }
+#: Families that a library builds.
+_LIBRARIES = {"timm_models": "timm", "torchvision_models": "torchvision"}
 #: Families in which the name alone says what the architecture is.
 _BY_NAME = ("timm_models", "torchvision_models", "osnet", "ibn_resnet")
 #: Fields that say which tensors of a file are meant and what they are called, at their defaults.
@@ -34,6 +36,11 @@ def architecture_family(architecture: str) -> str:
         if architecture.startswith(beginning):
             return module
     return "torchvision_models"
+
+
+def architecture_library(architecture: str) -> str | None:
+    """Return the library that builds `architecture`; None: this package builds it."""
+    return _LIBRARIES.get(architecture_family(architecture))
 
 
 def options_misfit(architecture: str, *, norm: str, block_order: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from xferpipe.config.load import StudyError, study_of_workflow
 from xferpipe.config.study import Study
+from xferpipe.config.zoo import architecture_library
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.user_files import check_user_files, datasets_in_use
 from xferpipe.graph import warm
@@ -198,7 +199,10 @@ class Rules:
         self._plans.append(path)
         os.environ[VARIABLE] = str(path)
         contained = "APPTAINER" in _deployment(self._workflow)
-        warm.allow(here=self._workflow.local_exec and not contained)
+        built_by = {architecture_library(one.architecture) for one in self.study.zoo.values()}
+        warm.allow(
+            here=self._workflow.local_exec and not contained, libraries=sorted(built_by - {None})
+        )
         settings = self._workflow.config_settings
         own = [text for text in settings.config_args or () if not text.startswith(_HANDED_ON)]
         settings.config_args = [*own, f"{_HANDED_ON}={_HEX}{str(path).encode().hex()}"]

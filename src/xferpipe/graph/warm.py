@@ -28,11 +28,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 #: Main process and folder of the run's sockets; unset, or `off`: jobs start cold.
 VARIABLE = "XFERPIPE_WARM"
+#: File in that folder with the names of libraries, one a line.
+MORE_LIBRARIES = "libraries"
 READY, BEGUN, INTERRUPT = b"r", b"b", b"i"
 LENGTH, STATUS = struct.Struct("!Q"), struct.Struct("!i")
 
@@ -51,13 +54,14 @@ _OF_ONE_JOB = {"XFERPIPE_PLAN", "TMPDIR", "TMP", "TEMPDIR", "TEMP", *_THREADS}
 _NO_THREADS = dict.fromkeys(_THREADS, "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
-def allow(*, here: bool) -> None:
+def allow(*, here: bool, libraries: Iterable[str] = ()) -> None:
     """Let the jobs that this Snakemake starts start warm; called before the first.
 
     They start cold on other systems than Linux, and where the user has set the variable to `off`.
 
     Args:
         here: Whether jobs are processes of this machine, on no cluster and in no container.
+        libraries: What jobs of this run load beside what jobs of every run load.
     """
     if os.environ.get(VARIABLE) == "off" or os.environ.get(VARIABLE, "").startswith(_mark()):
         return
@@ -68,6 +72,7 @@ def allow(*, here: bool) -> None:
     folder = tempfile.mkdtemp(
         prefix="xferpipe-", dir=temporary if len(temporary) < _LONGEST_FOLDER - 20 else "/tmp"
     )
+    Path(folder, MORE_LIBRARIES).write_text("\n".join(libraries))
     os.environ[VARIABLE] = f"{_mark()}{folder}"
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
 

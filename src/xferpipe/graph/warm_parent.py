@@ -29,7 +29,7 @@ from typing import Any
 
 from xferpipe.graph import usage
 from xferpipe.graph.sources import drop_stale_bytecode, state_at_start, state_of_sources
-from xferpipe.graph.warm import BEGUN, LENGTH, READY, STATUS
+from xferpipe.graph.warm import BEGUN, LENGTH, MORE_LIBRARIES, READY, STATUS
 
 #: What jobs of most studies load. `torch.optim` loads `torch._dynamo` with its first optimiser.
 LIBRARIES = (
@@ -81,7 +81,7 @@ def serve(main: int, loading: str, listener: int) -> None:
         state_at_start()
         drop_stale_bytecode()
         run = os.pidfd_open(main)
-        load_libraries()
+        load_libraries(Path(loading).with_name(MORE_LIBRARIES))
         check_forkable()
         Path(loading).unlink()
         _Parent(socket.socket(fileno=listener), run, Path(loading).parent).serve()
@@ -91,9 +91,14 @@ def serve(main: int, loading: str, listener: int) -> None:
     _exit(0)
 
 
-def load_libraries() -> None:
-    """Import what most jobs use; a library that is not installed is left to the job to miss."""
-    for name in (*LIBRARIES, *FRAME):
+def load_libraries(of_run: Path) -> None:
+    """Import what most jobs use; a library that is not installed is left to the job to miss.
+
+    Args:
+        of_run: File with the names of what jobs of this run use beside that.
+    """
+    more = of_run.read_text().split() if of_run.exists() else ()
+    for name in (*LIBRARIES, *more, *FRAME):
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from xferpipe.config.jobs import ReportJob
 from xferpipe.records import atomic_path
 from xferpipe.records.stamp import stamped_text
+from xferpipe.report.drawing import unchecked
 from xferpipe.report.page import html
 from xferpipe.report.page_evidence import load_page
 
@@ -34,5 +35,5 @@ def report(
         DatasetError: The images of a target are not those of its manifest.
     """
     evidence = load_page(job, tables, targets, sources or {})
-    with atomic_path(page) as temporary:
+    with unchecked(), atomic_path(page) as temporary:
         temporary.write_text(stamped_text(html(evidence)), encoding="utf-8")

@@ -15,6 +15,7 @@ from xferpipe.training.memory import Pieces
 from xferpipe.training.processes import parallel, share, world
 from xferpipe.zoo.build import anatomy_of, classifier_of
 from xferpipe.zoo.feature_pass import layer_input
+from xferpipe.zoo.memory_format import in_channels_last
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,6 @@ class Step:
         self, model: nn.Module, recipe: Recipe, class_weights: torch.Tensor | None = None
     ) -> None:
         self.recipe, self.class_weights = recipe, class_weights
-        channels_last = recipe.channels_last and _safe_in_channels_last(model)
-        self.format = torch.channels_last if channels_last else torch.preserve_format
         # Metric losses look at the features, which a hook costs a little to collect.
         self.metric = recipe.loss != "cross_entropy"
         if self.metric and world() > 1:
@@ -56,8 +55,15 @@ class Step:
         self.model = model
         anatomy = anatomy_of(model)
         self.layer = model.get_submodule(anatomy.metric or anatomy.classifier)
-        if channels_last:
-            model.to(memory_format=torch.channels_last)
+        self.format = torch.contiguous_format
+        if recipe.channels_last and in_channels_last(model):
+            self.format = torch.channels_last
+        elif recipe.channels_last:
+            log.info(
+                "channels_last is left aside: oneDNN computes wrong gradients of strided "
+                "1 x 1 convolutions of few channels in this memory format"
+            )
+        model.to(memory_format=self.format)
         network = parallel(model, recipe)
         self.network = torch.compile(network) if recipe.compile else network
 
@@ -151,24 +157,3 @@ class Step:
                 "loss"
             )
         return rows
-
-
-def _safe_in_channels_last(model: nn.Module) -> bool:
-    """Say whether all gradients come out right in this memory format.
-
-    On processors, oneDNN's gradient of a strided 1 x 1 convolution writes past its scratch memory
-    where an image has fewer channels than a block of 8 or 16: wrong values, or a crash
-    (uxlfoundation/oneDNN issue 6035, seen with torch 2.15 on AVX2).
-    """
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d) and layer.weight.device.type == "cpu":
-            channels = layer.in_channels // layer.groups
-            if layer.kernel_size == (1, 1) and max(layer.stride) > 1 and channels < 16:
-                log.info(
-                    "channels_last is left aside: oneDNN computes wrong gradients of %s, a strided "
-                    "1 x 1 convolution of %d channels, in this memory format",
-                    name,
-                    channels,
-                )
-                return False
-    return True

@@ -21,6 +21,7 @@ from xferpipe.zoo.build import (
     outputs_of,
     replace_classifier,
 )
+from xferpipe.zoo.memory_format import in_channels_last
 from xferpipe.zoo.nearest_neighbours import NearestNeighbours
 from xferpipe.zoo.surgery import ask_neighbours, restructure
 
@@ -191,4 +192,5 @@ def load_model(spec: ModelSpec, path: Path | str) -> nn.Module:
     if description.get("surgery") and not isinstance(classifier_of(model), NearestNeighbours):
         replace_classifier(model, int(description["outputs"]))
     load_state(model, state, origin=str(path))
+    in_channels_last(model)
     return model.eval()
