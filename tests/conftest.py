@@ -19,6 +19,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is loaded: two workers with two threads each on two cores wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 with contextlib.suppress(ModuleNotFoundError):  # tests/cuda runs without it too
     from hypothesis import settings
 
@@ -131,6 +135,8 @@ class Workflow:
     def variables(self) -> dict[str, str]:
         """Return the environment of the run."""
         variables = {**os.environ, **self.environment, "PYTHONDONTWRITEBYTECODE": "1"}
+        # Jobs of all tests have one environment, and so one warm process.
+        variables.pop("PYTEST_CURRENT_TEST", None)
         if self.source is not None:
             variables["PYTHONPATH"] = str(self.source)
         return variables

@@ -1,5 +1,6 @@
 """Rules of the house that a tool can check."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,13 @@ def test_every_benchmark_can_be_named_and_takes_no_required_option():
     assert own.returncode == 0
     assert "--rounds" in own.stdout
     assert "for one program" in benchmarks("nearest", "--", "--help").stderr
+
+
+@pytest.mark.xdist_group("group")
+def test_tests_of_a_group_share_a_worker(request):
+    """Their workers would wait for each other's runs; an xdist that loses groups says nothing."""
+    if "PYTEST_XDIST_WORKER" in os.environ and request.config.getvalue("loadgroup"):
+        assert request.node.nodeid.endswith("@group")
 
 
 def test_ops_import_torch_alone():

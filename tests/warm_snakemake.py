@@ -2,7 +2,8 @@
 
 Loading Snakemake and reading the package's code takes three seconds of the processor, a plan a
 third of one. One process loads and reads once and forks a child for every run and plan, which
-begins with all modules loaded and with nothing planned before.
+begins with all modules loaded and with nothing planned before. The jobs of all runs are forked from
+one warm process, which takes eight seconds to load its libraries.
 
     python -m tests.warm_snakemake     # a request and an answer a line, JSON
 """
@@ -23,6 +24,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
+
+from xferpipe.graph import warm
 
 _ROOT = Path(__file__).resolve().parents[1]
 #: Seconds that a run may take.
@@ -94,6 +97,7 @@ def _work(request: dict[str, Any]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.environ.clear()
         os.environ.update(request["variables"])
+        _share_warm_process(request["warm"])
         sys.argv = ["snakemake", *request["arguments"]]
         if request["what"] == "plan":
             from tests.conftest import PLAN
@@ -113,6 +117,19 @@ def _work(request: dict[str, Any]) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1 if code else 0)
+
+
+def _share_warm_process(variable: str) -> None:
+    """Fork jobs from the warm process of all runs; a test that says how they start has its way."""
+    if warm.VARIABLE in os.environ:
+        return
+    os.environ[warm.VARIABLE] = variable
+
+    def allow(*, here: bool, libraries: object = ()) -> None:
+        if not here:
+            os.environ.pop(warm.VARIABLE, None)
+
+    warm.allow = allow
 
 
 def _forked(request: dict[str, Any]) -> int:
@@ -136,8 +153,12 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _warm()
+    # The warm process ends, and removes the folder, when this process ends.
+    folder = Path(tempfile.mkdtemp(prefix="xferpipe-tests-"))
+    (folder / warm.MORE_LIBRARIES).write_text("timm\ntorchvision\n")
+    shared = {"warm": f"{os.getpid()}:{folder}"}
     for line in sys.stdin:
-        print(_forked(json.loads(line)), file=answers, flush=True)
+        print(_forked(json.loads(line) | shared), file=answers, flush=True)
 
 
 if __name__ == "__main__":
