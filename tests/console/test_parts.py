@@ -93,7 +93,7 @@ def test_bar_shows_what_is_done_and_names_a_few_running_jobs():
         console.print(_drawn(run, 80))
     text = captured.get()
     assert "1 of 9 jobs" in text
-    assert text.count("pack, 0 s") == 4
+    assert len(re.findall(r"pack, \d+ s", text)) == 4
     assert "and 2 more" in text
 
 

@@ -46,11 +46,15 @@ def test_runtime_of_forked_jobs_is_theirs_and_not_that_of_who_waits_for_them(fin
     assert (trainings["seconds"] > 0).all()
 
 
-def test_nothing_of_a_run_is_left_when_it_has_ended(finished_run):
+def test_nothing_of_a_run_is_left_when_it_has_ended(tiny_study, tmp_path, new_workflow):
+    # Unset for its Snakemake: a warm process of its own, not the one that tests share.
+    workflow = new_workflow(tmp_path, tiny_study, environment={VARIABLE: ""})
+    workflow.run("results/tiny/pack/digits/images.npy")
+    assert list(workflow.results.glob("benchmarks/pack/*.json"))
     processes = [
         process
         for process in psutil.process_iter(["cmdline", "cwd"])
-        if process.info["cwd"] == str(finished_run.directory)
+        if process.info["cwd"] == str(workflow.directory)
     ]
     # The warm process learns of Snakemake's end, and ends after it.
     _, left = psutil.wait_procs(processes, timeout=10)

@@ -192,7 +192,8 @@ def _connection(place: Path) -> socket.socket:
 def _name() -> str:
     """Name what a warm process must have in common with a job that is forked from it."""
     environment = sorted(set(os.environ) - _OF_ONE_JOB)
-    common = [sys.executable, sys.prefix, sys.path, [(n, os.environ[n]) for n in environment]]
+    # Where modules lie follows from these; the rest of its path each job brings along.
+    common = [sys.executable, sys.prefix, __file__, [(n, os.environ[n]) for n in environment]]
     return hashlib.sha256(repr(common).encode()).hexdigest()[:16]
 
 
