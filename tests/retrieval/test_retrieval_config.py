@@ -3,6 +3,7 @@
 import pytest
 
 from xferpipe.config import StudyError, load_study
+from xferpipe.graph.stages import job_of
 
 
 def study(**changes):
@@ -55,3 +56,14 @@ def test_s000_is_a_study_with_every_cell(smoke):
         runs = found.runs()
         assert len([run for run in runs if not run.recipe.endswith("epochs15")]) >= 2 * 16 * 3
         assert {found.finetuning_recipes[name].epochs for name in recipes} == {10, 15, 60}
+
+
+def test_study_that_keeps_features_ranks_anew_and_trains_nothing_anew():
+    run = ("cars", "full", "small", "plain", "0")
+    plain, keeps = (
+        {stage: job_of(one, stage, *run).canonical_json() for stage in ("finetune", "retrieval")}
+        for one in (study(), study(retrieval={"keep_features": True}))
+    )
+    assert plain["finetune"] == keeps["finetune"]
+    assert plain["retrieval"] != keeps["retrieval"]
+    assert "keep_features" not in plain["retrieval"]  # As before there was such an option.

@@ -12,7 +12,7 @@ from xferpipe.config.base import GrownBlock
 class Retrieval(GrownBlock):
     """One way to evaluate retrieval; every option is stored beside the figures."""
 
-    later: ClassVar[tuple[str, ...]] = ("leave_self_out",)
+    later: ClassVar[tuple[str, ...]] = ("leave_self_out", "keep_features")
 
     distance: Literal["euclidean", "cosine"] = Field(
         "euclidean", description="Distance between features (squared Euclidean inside)."
@@ -45,6 +45,11 @@ class Retrieval(GrownBlock):
     ranked_list_length: int = Field(10, ge=1, description="Gallery images listed for a query.")
     example_queries: int = Field(
         3, ge=0, description="Worst, median and best queries to show, this many of each."
+    )
+    keep_features: bool = Field(
+        False,
+        description="Keep the features of query and gallery of every run, as files that "
+        "`xferpipe retrieve` reads.",
     )
 
     def plain(self) -> Retrieval:

@@ -42,6 +42,8 @@ def retrieval(
     ranked_lists: Path,
     camera_pairs: Path,
     picture: Path,
+    query_features: Path,
+    gallery_features: Path,
 ) -> None:
     """Rank the gallery for every query with one fine-tuned model.
 
@@ -56,6 +58,9 @@ def retrieval(
         ranked_lists: Written: table `ranked_lists`, of the first gallery where there are several.
         camera_pairs: Written: table `camera_pairs`, of the first gallery; empty without cameras.
         picture: Written: PNG of the example queries and what they found.
+        query_features: Written: table `retrieval_features` of the queries; empty unless the study
+            keeps features.
+        gallery_features: Written: the same of the gallery.
     Raises:
         DatasetError: The images or index lists cannot be used.
         WeightsError: The weights do not fit the architecture.
@@ -76,6 +81,11 @@ def retrieval(
     plain = polars.col("reranked").not_()
     asked = collected.table("retrieval_queries").filter(plain & (polars.col("draw") == 0))
     draw(asked, collected.table("ranked_lists").filter(plain), picture)
+    for split, path in (("query", query_features), ("gallery", gallery_features)):
+        kept = empty("retrieval_features")
+        if job.retrieval.keep_features:
+            kept = _described(rows.filter(split=split), features)
+        write_table("retrieval_features", kept, path)
 
 
 class _Collected:
@@ -218,6 +228,19 @@ def _features(
     features = torch.zeros((len(manifest), found.shape[1]))
     features[torch.tensor(rows)] = found
     return features
+
+
+def _described(images: polars.DataFrame, features: torch.Tensor) -> polars.DataFrame:
+    """Return table `retrieval_features` of some rows of the manifest.
+
+    Args:
+        images: Rows of table `manifest`.
+        features: By manifest row, float32 (n, d).
+    """
+    own = features[torch.tensor(images["row"].to_numpy())].numpy()
+    labels = [name for name in empty("retrieval_features").columns if name in images.columns]
+    numbers = polars.Series("feature", own).cast(polars.List(polars.Float32))
+    return images.select(labels).with_columns(numbers)
 
 
 def _galleries(

@@ -92,6 +92,8 @@ class Retrieval(FinetunedStage):
         "ranked_lists": "ranked_lists.parquet",
         "camera_pairs": "camera_pairs.parquet",
         "picture": "ranked_lists.png",
+        "query_features": "query_features.parquet",
+        "gallery_features": "gallery_features.parquet",
     }
     tables = {
         "retrieval": "retrieval",
@@ -99,6 +101,7 @@ class Retrieval(FinetunedStage):
         "ranked_lists": "ranked_lists",
         "camera_pairs": "camera_pairs",
     }
+    reads = (*FinetunedStage.reads, "retrieval_features")
     memory_mb, minutes = 8000, 120
 
     def jobs(self, study: Study) -> list[tuple[str, ...]]:
