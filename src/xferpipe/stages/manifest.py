@@ -117,7 +117,7 @@ def listing(
     if job.ranked is not None:
         # By name, as a registered module: its code is nothing to sets that are not ranked.
         module = importlib.import_module("xferpipe.datasets.rankable")
-        module.check_rankable(rows, job.ranked, where=where, root=root)
+        module.check_rankable(rows, job.ranked, where=where)
     if hasattr(reader, "passed_over"):
         seen.append(inspection.passed_over(reader.passed_over(dataset, root=root)))
     findings = polars.concat(seen).sort("kind", "path")
