@@ -113,5 +113,5 @@ class Retrieval(FinetunedStage):
         return jobs.RetrievalJob(
             **tuning(study, target, model, recipe, seed),
             shots=parse_shots(shots),
-            retrieval=study.retrieval,
+            retrieval=study.retrieval.asked_of_one_run(),
         )
