@@ -63,11 +63,17 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "kind",
             TEXT,
             "",
-            "unreadable (left out), passed_over (no image by its name), orientation, deep_grey or "
-            "transparency.",
+            "unreadable (left out), passed_over (no image by its name), orientation, deep_grey, "
+            "transparency, or read_as (labels of a table).",
         ),
-        ("path", TEXT, "", "File below the data set's root."),
-        ("detail", TEXT, "", "Why it is unreadable; its extension, EXIF orientation or mode."),
+        ("path", TEXT, "", "File below the data set's root; the table of read_as."),
+        (
+            "detail",
+            TEXT,
+            "",
+            "Why it is unreadable; its extension, EXIF orientation or mode; which labels are read "
+            "as which.",
+        ),
     ),
     "zoo": _columns(
         ("model", TEXT, "", "Zoo entry."),

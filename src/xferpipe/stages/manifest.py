@@ -34,7 +34,7 @@ class Listing:
 
     Attributes:
         rows: Table `manifest`.
-        findings: Table `image_findings`: files that are left out or odd.
+        findings: Table `image_findings`: files that are left out or odd, labels read as others.
     """
 
     rows: polars.DataFrame
@@ -120,7 +120,9 @@ def listing(
         module.check_rankable(rows, job.ranked, where=where)
     if hasattr(reader, "passed_over"):
         seen.append(inspection.passed_over(reader.passed_over(dataset, root=root)))
-    findings = polars.concat(seen).sort("kind", "path")
+    if hasattr(reader, "read_as"):
+        seen.append(inspection.read_as(reader.read_as(dataset, root=root)))
+    findings = polars.concat(seen).sort("kind", "path", maintain_order=True)
     return Listing(rows, findings)
 
 
