@@ -91,9 +91,10 @@ class Retrieval(FinetunedStage):
         "queries": "queries.parquet",
         "ranked_lists": "ranked_lists.parquet",
         "camera_pairs": "camera_pairs.parquet",
-        "picture": "ranked_lists.png",
         "query_features": "query_features.parquet",
         "gallery_features": "gallery_features.parquet",
+        # Last, as in the rule: outputs go by their order.
+        "picture": "ranked_lists.png",
     }
     tables = {
         "retrieval": "retrieval",
