@@ -15,6 +15,8 @@ from xferpipe.retrieval.labels import Labels
 
 #: Features of one picture differ by this part of their length at most, whatever batch it was in.
 _NEAR = 1e-3
+#: Features that rows are first told apart by; only rows equal in these are compared as a whole.
+_COLUMNS = 8
 _BLOCK_BYTES = 16 << 20
 _DIGEST = numpy.dtype((numpy.void, 16))
 _CURE = (
@@ -139,20 +141,47 @@ def _words(queries: int, asked: numpy.ndarray, found: numpy.ndarray, paths: Path
 
 
 def _numbers(query: Any, gallery: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Number vectors, equal ones alike, whatever their types: int64 (q) and (m)."""
-    digests = numpy.concatenate([_digests(query), _digests(gallery)])
-    _, numbers = numpy.unique(digests, return_inverse=True)
+    """Number vectors, equal ones alike, whatever their types: int64 (q) and (m).
+
+    A vector that the other side has not is 0 among the queries and 1 in the gallery.
+    """
+    keys = _keys(query, gallery)
+    numbers = numpy.zeros(len(query), numpy.int64), numpy.ones(len(gallery), numpy.int64)
+    rows = [numpy.flatnonzero(numpy.isin(*pair)) for pair in (keys, keys[::-1])]
+    digests = [_digests(side, own) for side, own in zip((query, gallery), rows, strict=True)]
+    _, found = numpy.unique(numpy.concatenate(digests), return_inverse=True)
+    numbers[0][rows[0]] = found[: len(rows[0])] + 2
+    numbers[1][rows[1]] = found[len(rows[0]) :] + 2
+    return numbers
+
+
+def _keys(query: Any, gallery: Any) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Number rows that agree in some features alike: int64 (q) and (m)."""
+    width = query.shape[1]
+    columns = numpy.unique(numpy.linspace(0, max(0, width - 1), min(width, _COLUMNS)).astype(int))
+    parts = [_columns(side, columns) for side in (query, gallery)]
+    _, numbers = numpy.unique(numpy.concatenate(parts), axis=0, return_inverse=True)
+    numbers = numbers.reshape(-1)
     return numbers[: len(query)], numbers[len(query) :]
 
 
-def _digests(features: Any) -> numpy.ndarray:
-    digests = numpy.empty(len(features), dtype=_DIGEST)
+def _columns(features: Any, columns: numpy.ndarray) -> numpy.ndarray:
+    taken = numpy.empty((len(features), len(columns)))
     for rows in _blocks(features):
-        block = numpy.asarray(features[rows]).astype(numpy.float64, order="C")
+        taken[rows] = numpy.asarray(features[rows][:, columns])
+        mapped.release(features)
+    return taken
+
+
+def _digests(features: Any, rows: numpy.ndarray) -> numpy.ndarray:
+    """Hash whole vectors, void of 16 bytes (n)."""
+    digests = numpy.empty(len(rows), dtype=_DIGEST)
+    for part in _blocks(features, len(rows)):
+        block = numpy.asarray(features[rows[part]]).astype(numpy.float64, order="C")
         block += 0.0  # -0 equals 0 and has other bits.
         mapped.release(features)
         hashed = (hashlib.blake2b(row, digest_size=_DIGEST.itemsize).digest() for row in block)
-        digests[rows] = numpy.frombuffer(b"".join(hashed), dtype=_DIGEST)
+        digests[part] = numpy.frombuffer(b"".join(hashed), dtype=_DIGEST)
     return digests
 
 
