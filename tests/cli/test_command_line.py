@@ -16,6 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 from terminal import in_terminal
+from tests.datasets import layouts
 
 from xferpipe.cli import DONE, NOT_IN_ORDER, WRONG_INPUT, main
 from xferpipe.config import load_study
@@ -402,6 +403,23 @@ def test_init_reidentification_layout_is_recognised(run, tmp_path):
     assert code == DONE, err
     assert json.loads(out)["splits"].keys() == {"train", "query", "gallery"}
     assert load_study(tmp_path / "s.yaml").datasets["cars"].reader == "veri776"
+
+
+def test_init_leaves_out_a_damaged_file_of_a_layout_of_identities(run, tmp_path):
+    root = layouts.write("dukemtmc", tmp_path / "people")
+    bad = "bounding_box_test/0007_c3_f0073.png"
+    layouts.damage(root / bad)
+    arguments = ("--images", root, "--task", "retrieval", "--models", "small")
+    code, _, err = run("init", tmp_path / "s.yaml", *arguments)
+    assert code == WRONG_INPUT
+    assert bad in err
+    assert "--skip-unreadable" in err
+    code, out, err = run("init", tmp_path / "s.yaml", *arguments, "--skip-unreadable")
+    assert code == DONE, err
+    assert "images     15 (10 train, 3 gallery, 2 query)" in out
+    assert f"note: 1 image is left out, as it cannot be decoded: {bad} (" in err
+    written = load_study(tmp_path / "s.yaml").datasets["people"]
+    assert (written.reader, written.unreadable) == ("dukemtmc", "skip")
 
 
 def test_init_shows_what_a_pattern_read_of_the_first_files(run, tmp_path):

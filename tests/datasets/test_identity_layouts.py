@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy
 import pytest
+from PIL import Image
+from tests.datasets import layouts
 
 from xferpipe.config.datasets import MSMT17, Cuhk03NP, DrawGallery, DukeMTMC, IdentityFolder
+from xferpipe.config.jobs import ManifestJob, PackJob
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.readers import reader_module
+from xferpipe.datasets.unreadable import UnreadableImages
+from xferpipe.stages.manifest import listing, manifest
+from xferpipe.stages.pack import pack
 
 
 def written(root: Path, *names: str) -> Path:
@@ -141,3 +148,64 @@ def test_folders_with_test_images_are_drawn_from(tmp_path):
 def test_pattern_that_reads_no_identity_is_refused(pattern):
     with pytest.raises(ValueError, match=r"regular expression|expected \(\?P<identity>"):
         IdentityFolder(root="cows", pattern=pattern)
+
+
+def block(reader, root, **options):
+    """Return the block of a layout that `layouts` writes."""
+    content = {"reader": reader, "root": root, "image_px": 8, **options}
+    if reader == "identity_folder":
+        content["folders"] = {name: name for name in SPLITS}
+    job = ManifestJob.model_validate({"name": reader, "dataset": content, "seed": 0})
+    return job.dataset
+
+
+@pytest.mark.parametrize("reader", layouts.NAMES)
+def test_layouts_leave_files_out_that_cannot_be_decoded(reader, tmp_path):
+    root = layouts.write(reader, tmp_path)
+    bad = layouts.NAMES[reader][-1]
+    layouts.damage(root / bad)
+    job = ManifestJob(name="set", dataset=block(reader, root), seed=0)
+    with pytest.raises(UnreadableImages, match=r"1 of 16 image files(?s:.)*'unreadable: skip'"):
+        listing(job, root, whole=True)
+    skipping = block(reader, root, unreadable="skip")
+    found = listing(job.model_copy(update={"dataset": skipping}), root)
+    assert found.findings.filter(kind="unreadable")["path"].to_list() == [bad]
+    assert bad not in found.rows["path"]
+    counts = dict(found.rows["split"].value_counts().rows())
+    assert counts == {"train": 10, "query": 2, "gallery": 3}
+
+
+@pytest.mark.parametrize("reader", layouts.NAMES)
+def test_layouts_are_read_as_their_decoding_says(reader, tmp_path):
+    """A photograph that its EXIF tag turns upside down."""
+    root = layouts.write(reader, tmp_path)
+    turned = root / layouts.NAMES[reader][0]
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(turned).save(turned, exif=exif)
+    images = {}
+    for orientation in ("apply", "ignore"):
+        dataset = block(reader, root, decoding={"orientation": orientation})
+        files = {name: tmp_path / f"{name}.parquet" for name in ("manifest", "findings")}
+        manifest(ManifestJob(name="set", dataset=dataset, seed=0), root=root, **files)
+        output = tmp_path / f"{orientation}.npy"
+        pack(
+            PackJob(dataset=dataset, seed=0),
+            manifest=files["manifest"],
+            root=root,
+            images=output,
+        )
+        images[orientation] = numpy.load(output)
+    different = (images["apply"] != images["ignore"]).any(axis=(1, 2, 3))
+    assert different.sum() == 1
+    (row,) = numpy.flatnonzero(different)
+    both = images["apply"][row], images["ignore"][row]
+    assert numpy.abs(both[0][:, ::-1, ::-1].astype(int) - both[1]).max() <= 1
+
+
+@pytest.mark.parametrize("reader", layouts.NAMES)
+def test_layouts_at_their_defaults_are_the_slices_that_they_were(reader, tmp_path):
+    """How files are decoded is in a slice only where it is not the usual."""
+    slice_ = PackJob(dataset=block(reader, tmp_path), seed=0).canonical_json()
+    assert "decoding" not in slice_
+    assert "unreadable" not in slice_

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy
 import polars
 import pytest
+from PIL import Image
 
-from xferpipe.config.jobs import Ranked
+from xferpipe.config.datasets import ImageTable
+from xferpipe.config.jobs import ManifestJob, Ranked
 from xferpipe.datasets.checks import DatasetError
 from xferpipe.datasets.rankable import check_rankable, own_copies
+from xferpipe.stages.manifest import listing
 
 SCHEMA = {
     "path": polars.String,
@@ -25,9 +29,15 @@ GOOD = (
 )
 
 
-def check(*images, rule="same_camera", root=None, **options) -> None:
+def listed(*images, contents=None) -> polars.DataFrame:
     rows = polars.DataFrame(images, schema=SCHEMA, orient="row")
-    check_rankable(rows, Ranked(junk_rule=rule, **options), where="people", root=root)
+    contents = contents or [None] * len(images)
+    return rows.with_columns(content=polars.Series(contents, dtype=polars.String))
+
+
+def check(*images, rule="same_camera", contents=None, **options) -> None:
+    ranked = Ranked(junk_rule=rule, **options)
+    check_rankable(listed(*images, contents=contents), ranked, where="people")
 
 
 def without(place: int):
@@ -86,21 +96,36 @@ def test_own_path_in_the_gallery_is_an_error_that_names_the_option():
         check(*copy(camera=1), rule="none")
 
 
-def test_own_bytes_under_another_name_are_found(tmp_path):
-    for name, content in (("q.jpg", b"one"), ("a.jpg", b"one"), ("b.jpg", b"two")):
-        (tmp_path / name).write_bytes(content)
+def test_own_bytes_under_another_name_are_found():
+    same = ("t", "one", "one", "two")
     with pytest.raises(DatasetError, match=r"q.jpg \(as a.jpg\)"):
-        check(*GOOD, rule="none", root=tmp_path)
-    check(*GOOD, root=tmp_path)
-    (tmp_path / "a.jpg").write_bytes(b"six")  # Of one size, and another picture.
-    check(*GOOD, rule="none", root=tmp_path)
+        check(*GOOD, rule="none", contents=same)
+    check(*GOOD, contents=same)  # Junk by its camera.
+    check(*GOOD, rule="none", leave_self_out=True, contents=same)
+    check(*GOOD, rule="none", contents=("one", "one", "six", "two"))
 
 
-def test_copies_are_pairs_of_one_identity(tmp_path):
-    rows = polars.DataFrame(
-        [("q", "query", 1, 1, None), ("q", "gallery", 2, 1, None), ("q", "train", 1, 1, None)],
-        schema=SCHEMA,
-        orient="row",
-    )
-    (tmp_path / "q").write_bytes(b"one")
-    assert own_copies(rows, tmp_path).is_empty()
+def test_copies_are_pairs_of_one_identity():
+    images = ("q", "query", 1, 1, None), ("q", "gallery", 2, 1, None), ("q", "train", 1, 1, None)
+    assert own_copies(listed(*images, contents=["one"] * 3)).is_empty()
+
+
+def test_copies_without_contents_are_those_of_one_path():
+    """Contents that nobody knows equal no other."""
+    images = ("q", "query", 1, 1, None), ("q", "gallery", 1, 2, None), ("g", "gallery", 1, 2, None)
+    (pair,) = own_copies(listed(*images)).to_dicts()
+    assert (pair["path"], pair["path_gallery"]) == ("q", "q")
+
+
+def test_manifest_of_a_query_whose_copy_is_in_the_gallery_is_refused(tmp_path):
+    random = numpy.random.default_rng(0)
+    for name in ("q.png", "other.png"):
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), numpy.uint8)).save(tmp_path / name)
+    (tmp_path / "copy.png").write_bytes((tmp_path / "q.png").read_bytes())
+    lines = ["q.png,query,1", "copy.png,gallery,1", "other.png,gallery,2"]
+    (tmp_path / "people.csv").write_text("\n".join(["path,split,identity", *lines]))
+    ranked = Ranked(junk_rule="same_camera", trained=False)
+    dataset = ImageTable(path=tmp_path / "people.csv", root=tmp_path, image_px=8)
+    job = ManifestJob(name="people", dataset=dataset, seed=0, ranked=ranked)
+    with pytest.raises(DatasetError, match=r"q.png \(as copy.png\).*leave_self_out"):
+        listing(job, tmp_path)

@@ -2,11 +2,14 @@
 
 import polars
 import pytest
+from PIL import Image
 
 from xferpipe.config.datasets import ImageTable
-from xferpipe.config.jobs import PackJob
+from xferpipe.config.jobs import ManifestJob, PackJob
 from xferpipe.datasets.checks import DatasetError
+from xferpipe.datasets.findings import findings
 from xferpipe.datasets.readers import table
+from xferpipe.stages.manifest import listing
 from xferpipe.stages.pack import pack
 
 
@@ -35,6 +38,30 @@ def test_read_identities_become_labels_of_the_training_split(suffix, tmp_path):
     assert rows["identity"].to_list() == REID["identity"]
     assert rows["camera"].to_list() == REID["camera"]
     assert rows["sequence"].null_count() == 6
+
+
+def test_labels_read_as_numbers_are_rows_of_the_findings(tmp_path):
+    """Two lists laid together: one keeps zeros in front, and writes a word before cameras."""
+    for i, name in enumerate(REID["path"]):
+        Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(tmp_path / name)
+    columns = REID | {
+        "identity": ["10", "10", "7", "0099", "99", "99"],
+        "camera": ["1", "2", "1", "c1", "1", "2"],
+    }
+    polars.DataFrame(columns).write_csv(tmp_path / "people.csv")
+    dataset = ImageTable(path=tmp_path / "people.csv", root=tmp_path, image_px=8)
+    found = listing(ManifestJob(name="people", dataset=dataset, seed=0), tmp_path)
+    assert found.rows["identity"].to_list() == [10, 10, 7, 99, 99, 99]
+    rows = found.findings.filter(kind="read_as")
+    assert rows["path"].to_list() == ["people.csv"] * 2
+    assert [text.partition(" are read as ")[0] for text in rows["detail"]] == [
+        "column identity: '0099' of the queries and '99' of the gallery",
+        "column camera: 'c1' of the queries and '1' of the gallery",
+    ]
+    told = findings(dataset, found.rows, found.findings)
+    assert any(text.startswith("people.csv: column identity: '0099'") for text in told)
+    (tmp_path / "people.csv").write_text("path,label\na.jpg,01\nb.jpg,2\nc.jpg,01\nd.jpg,2\n")
+    assert table.read_as(dataset, root=tmp_path) == []
 
 
 def test_read_names_are_numbered_and_kept(tmp_path):

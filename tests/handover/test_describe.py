@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.numpy import load_file
+from tests.datasets import layouts
 
 from xferpipe.cli import main
 from xferpipe.cli.named_models import entry_of
@@ -113,6 +114,24 @@ def test_queries_and_gallery_of_a_reidentification_set_lie_apart(
     )
     assert 0 < json.loads(figures)["map"] <= 1
     assert json.loads(figures)["queries"] in own["queries"].to_list()
+
+
+def test_features_of_a_layout_of_identities_leave_out_what_cannot_be_decoded(
+    export, tmp_path, capsys
+):
+    root = layouts.write("dukemtmc", tmp_path / "people")
+    layouts.damage(root / "bounding_box_test" / "0007_c3_f0073.png")
+    output = tmp_path / "f.parquet"
+    told = run(capsys, "features", root, output, "--model", export, "--skip-unreadable", "--json")
+    files = {split: tmp_path / f"f_{split}.parquet" for split in ("train", "query", "gallery")}
+    counts = {str(files["train"]): 10, str(files["query"]): 2, str(files["gallery"]): 3}
+    assert json.loads(told)["files"] == counts
+    gallery = polars.read_parquet(files["gallery"])
+    assert sorted(gallery.select("identity", "camera").rows()) == [(6, 2), (6, 3), (7, 2)]
+    sides = ("--query", files["query"], "--gallery", files["gallery"])
+    figures = json.loads(run(capsys, "retrieve", *sides, "--json"))
+    assert (figures["queries"], figures["gallery"]) == (2, 3)
+    assert figures["junk_rule"] == "same_camera"
 
 
 def test_image_that_cannot_be_decoded_ends_in_words(export, by_class, tmp_path, capsys):

@@ -85,6 +85,7 @@ def test_what_is_odd_of_files_and_copies_of_sources_stand_on_the_page(full_study
     found = [
         {"kind": "unreadable", "path": "a/1.jpg", "detail": "missing file"},
         {"kind": "orientation", "path": "a/2.jpg", "detail": "6"},
+        {"kind": "read_as", "path": "mine.csv", "detail": "column camera: c1 is read as 1"},
     ]
     write_table("image_findings", frame("image_findings", found), tmp_path / "findings.parquet")
     files |= {"manifest": tmp_path / "manifest.parquet", "findings": tmp_path / "findings.parquet"}
@@ -94,6 +95,7 @@ def test_what_is_odd_of_files_and_copies_of_sources_stand_on_the_page(full_study
     told = "; ".join(first.warnings)
     assert "1 image is left out, as it cannot be decoded: a/1.jpg (missing file)" in told
     assert "1 image is turned as its EXIF tag says: a/2.jpg" in told
+    assert "mine.csv: column camera: c1 is read as 1" in first.warnings
     assert "5 images, 5 of them among those that models are judged on, are exact copies" in told
     assert "source source" in told
     assert "source other" not in told

@@ -22,7 +22,10 @@ DATASETS = {
     "vehicleid": VehicleID(generate=BLOCK, image_px=16, test_list=5),
 }
 SPEC = ModelSpec(architecture="cifar_resnet8", width=4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
-OUTPUTS = ("retrieval", "queries", "ranked_lists", "camera_pairs", "picture")
+OUTPUTS = {
+    **{name: name for name in ("retrieval", "queries", "ranked_lists", "camera_pairs", "picture")},
+    **{name: f"{name}.parquet" for name in ("query_features", "gallery_features")},
+}
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +71,7 @@ def run(prepared, tmp_path):
             compute_threads=1,
             device="cpu",
         )
-        paths = {name: tmp_path / name for name in OUTPUTS}
+        paths = {name: tmp_path / file for name, file in OUTPUTS.items()}
         retrieval(
             job,
             manifest=prepared / f"{reader}.parquet",

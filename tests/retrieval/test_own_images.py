@@ -13,7 +13,7 @@ from tests.retrieval.test_retrieve_command import command, write_npy, write_parq
 
 from xferpipe.retrieval import evaluate
 from xferpipe.retrieval.labels import Labels
-from xferpipe.retrieval.own_images import SelfMatchError, own_images, without
+from xferpipe.retrieval.own_images import SelfMatchError, own_images, settled, without
 
 SIZE = 40
 
@@ -93,6 +93,90 @@ def test_evaluate_equal_vectors_within_one_set_stay_images(one_set):
     assert found["map"] == pytest.approx(
         leave_one_out(one_set | {"feature": features}, cameras=False)
     )
+
+
+UNIT = [[1.0, 0.0], [0.0, 1.0]]
+
+
+def pairs_of(query, gallery, asked, answered, *, cameras=(), paths=None, **options):
+    labels = Labels.of(asked, answered, *cameras)
+    query, gallery = torch.tensor(query), torch.tensor(gallery)
+    if paths is not None:
+        paths = tuple(polars.Series(side, dtype=polars.String) for side in paths)
+    found = own_images(query, gallery, labels, paths, **options)
+    return list(zip(*(side.tolist() for side in found), strict=True))
+
+
+def test_equal_vectors_of_one_identity_are_one_image_and_of_two_are_not():
+    assert pairs_of(UNIT, UNIT[::-1], [1, 2], [2, 1]) == [(0, 1), (1, 0)]
+    assert pairs_of(UNIT, UNIT[::-1], [1, 2], [1, 2]) == []
+    # Zero has two forms in floating-point numbers.
+    assert pairs_of(UNIT, [[1.0, -0.0]], [1, 2], [1]) == [(0, 0)]
+
+
+def test_vector_that_another_identity_has_is_no_proof_and_the_pixels_are():
+    flat, labels = [[0.5, 0.5]] * 2, ([1, 2], [1, 2])
+    different = numpy.array([True, False])
+    assert pairs_of(flat, [*flat, UNIT[0]], labels[0], [1, 2, 1]) == []
+    assert pairs_of(flat, flat, *labels, same_pixels=lambda *_: ~different) == [(1, 1)]
+    assert pairs_of(flat, flat, *labels, same_pixels=lambda *_: different) == [(0, 0)]
+
+
+def test_near_vectors_are_one_image_where_the_pixels_are():
+    near, asked = [[1.0, 1e-6], [1.0, 2e-3]], []
+
+    def same_pixels(query, gallery):
+        asked.extend(zip(query.tolist(), gallery.tolist(), strict=True))
+        return numpy.ones(len(query), dtype=bool)
+
+    assert pairs_of(UNIT, near, [1, 2], [1, 1], same_pixels=same_pixels) == [(0, 0)]
+    assert asked == [(0, 0)]  # The other is too far to look at.
+    assert pairs_of(UNIT, near, [1, 2], [1, 1]) == []
+
+
+def test_one_path_is_one_image_whatever_the_features_and_no_path_is_none():
+    paths = ["a.jpg", None], ["a.jpg", None]
+    assert pairs_of(UNIT, UNIT[::-1], [1, 2], [1, 2], paths=paths) == [(0, 0)]
+
+
+def test_junk_is_no_hit_and_so_no_self_match():
+    assert pairs_of(UNIT, UNIT, [1, 2], [1, 2], cameras=([7, 7], [7, 8])) == [(1, 1)]
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_own_images_of_few_vectors_are_those_of_a_loop_over_all_pairs(data):
+    """Vectors from a handful, so that identities share some of them."""
+    random = numpy.random.default_rng(data.draw(st.integers(0, 999)))
+    queries, rows = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 12))
+    kinds = random.normal(size=(4, 3)).astype(numpy.float32)
+    query, gallery = random.integers(0, 4, queries), random.integers(0, 4, rows)
+    if numpy.array_equal(query, gallery):
+        return  # One set: row and row are one image.
+    labels = Labels.of(*(random.integers(0, 3, size) for size in (queries, rows)))
+    expected = [
+        (one, row)
+        for one in range(queries)
+        for row in range(rows)
+        if query[one] == gallery[row]
+        and labels.query_identity[one] == labels.gallery_identity[row]
+        and not any(
+            gallery[other] == query[one]
+            and labels.gallery_identity[other] != labels.query_identity[one]
+            for other in range(rows)
+        )
+    ]
+    found = own_images(kinds[query], kinds[gallery].astype(float), labels)
+    assert list(zip(*(side.tolist() for side in found), strict=True)) == expected
+
+
+def test_refusal_says_what_to_do_in_the_words_of_who_ranks():
+    labels = Labels.of([1, 2], [1, 2, 2])
+    paths = polars.Series(["a.jpg", "b.jpg"]), polars.Series(["a.jpg", "c.jpg", "b.jpg"])
+    arguments = (numpy.array(UNIT), numpy.array([*UNIT, UNIT[1]]), labels)
+    with pytest.raises(SelfMatchError, match=r"2 of 2 queries .* \(a\.jpg\); .*\. Do this$"):
+        settled(*arguments, paths=paths, cure="Do this")
+    assert settled(*arguments, paths=paths, leave_self_out=False) is labels
 
 
 @settings(max_examples=60)

@@ -1,6 +1,7 @@
 """The stage from files to tables, against features and rankings computed by hand."""
 
 import io
+import json
 import statistics
 
 import numpy
@@ -8,6 +9,7 @@ import polars
 import pytest
 import torch
 from PIL import Image
+from tests.retrieval.test_retrieve_command import command
 
 from xferpipe.config.datasets import VehicleID
 from xferpipe.config.jobs import ModelSpec
@@ -114,7 +116,7 @@ def test_retrieval_index_lists_give_the_figures_of_the_camera_rule(run):
 
 
 def test_retrieval_without_junk_rule_a_query_that_finds_its_copy_is_refused(run):
-    with pytest.raises(ValueError, match=r"15 queries are in the gallery too.*leave_self_out"):
+    with pytest.raises(ValueError, match=r"15 of 15 queries find .*retrieval.leave_self_out"):
         run(junk_rule="none")
 
 
@@ -253,3 +255,41 @@ def test_retrieval_camera_pairs_are_rankings_of_one_camera_each(run, prepared):
         by_hand = figures_by_hand([[match for _, match in kept] for kept, _ in lists])
         assert (pair["rank1"], pair["map"]) == pytest.approx((by_hand["rank1"], by_hand["map"]))
         assert (pair["queries"], pair["gallery"]) == (5, 10)
+
+
+def ranked_again(paths, *options):
+    """Hand the files that the stage kept to `xferpipe retrieve`."""
+    files = ("--query", paths["query_features"], "--gallery", paths["gallery_features"])
+    result = command(*files, *options, "--json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_retrieval_kept_features_give_the_same_figures_by_the_command(distance, run):
+    paths = run(keep_features=True, distance=distance, normalised=True)
+    (row,) = read_table("retrieval", paths["retrieval"]).to_dicts()
+    found = ranked_again(paths, "--normalised", "--distance", distance)
+    assert {name: found[name] for name in MEANS} == {name: row[name] for name in MEANS}
+    assert found["junk_rule"] == row["junk_rule"] == "same_camera"
+    assert (found["queries"], found["gallery"]) == (row["queries"], row["gallery"])
+
+
+def test_retrieval_kept_features_are_those_of_a_plain_pass_by_image(run, prepared):
+    paths = run("market1501", keep_features=True)
+    rows = read_table("manifest", prepared / "market1501.parquet")
+    by_hand = features_by_hand(prepared, "market1501")
+    for split in ("query", "gallery"):
+        kept = read_table("retrieval_features", paths[f"{split}_features"])
+        labels = ("row", "path", "split", "identity", "camera", "sequence")
+        assert kept.select(labels).equals(rows.filter(split=split).select(labels))
+        found = numpy.stack(kept["feature"].to_list())
+        length = numpy.linalg.norm(found, axis=1, keepdims=True)
+        assert found / length == pytest.approx(by_hand[kept["row"].to_numpy()], abs=1e-5)
+        assert not numpy.allclose(length, 1)  # As they are, and not scaled to unit length.
+
+
+def test_retrieval_features_are_kept_only_where_the_study_asks(run):
+    paths = run()
+    for split in ("query", "gallery"):
+        assert read_table("retrieval_features", paths[f"{split}_features"]).is_empty()

@@ -10,7 +10,7 @@ from xferpipe.config.jobs import LoadWeightsJob, ModelSpec
 from xferpipe.config.zoo import ZooEntry, file_options
 from xferpipe.stages.load_weights import load_weights
 from xferpipe.zoo.build import build_model
-from xferpipe.zoo.origins import misfits
+from xferpipe.zoo.origins import check_fit, misfits
 from xferpipe.zoo.weights import WeightsError
 
 
@@ -72,11 +72,15 @@ def test_plan_and_job_say_the_same_of_a_file(make, tmp_path):
     written = {name: tmp_path / name for name in ("weights", "card", "class_means")}
     if make is fitting:
         assert found == []
+        check_fit({"mine": made})
         load_weights(job, **written)
         return
     with pytest.raises(WeightsError) as refused:
         load_weights(job, **written)
     assert found == [f"zoo.mine: {refused.value}"]
+    with pytest.raises(WeightsError) as told:
+        check_fit({"mine": made, "yours": made})
+    assert str(told.value) == f"zoo.mine: {refused.value}\nzoo.yours: {refused.value}"
     assert not written["weights"].exists()
 
 

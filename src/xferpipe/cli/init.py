@@ -21,7 +21,6 @@ from xferpipe.console.words import program
 if TYPE_CHECKING:
     import polars
 
-    from xferpipe.config.study import Study
 
 Task = Annotated[
     Literal["classification", "retrieval"] | None,
@@ -259,7 +258,11 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
             image_px=options.image_px,
         )
         checked = load_study(study)
-        _check_weights(checked)
+        # What packages bring is looked up with the models' names.
+        if files := {name: one for name, one in checked.zoo.items() if one.weights == "file"}:
+            from xferpipe.zoo.origins import check_fit
+
+            check_fit(files)
     facts = {
         "task": task,
         "models": list(study["zoo"]),
@@ -269,17 +272,6 @@ def first_study(images: Path, options: Options, *, quiet: bool) -> tuple[dict, d
         **found,
     }
     return study, facts
-
-
-def _check_weights(study: Study) -> None:
-    """Refuse files of weights that the study's jobs would not load."""
-    files = {name: entry for name, entry in study.zoo.items() if entry.weights == "file"}
-    if not files:
-        return
-    from xferpipe.zoo.origins import misfits
-
-    if found := misfits(files):
-        raise ValueError("\n".join(found))
 
 
 def write(study: dict, images: Path, output: Path) -> None:

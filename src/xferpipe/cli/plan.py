@@ -92,17 +92,14 @@ def plan(
 
 def _check_weights(study: Study, jobs: list[PlannedJob], directory: Path, *, quiet: bool) -> None:
     """Refuse files of weights that the jobs would not load, before hours of other jobs are run."""
-    names = {job.wildcards["model"] for job in jobs if job.rule == "load_weights"}
-    zoo = {name: entry for name, entry in study.zoo.items() if name in names}
-    if not any(entry.weights in ("file", "package") for entry in zoo.values()):
-        return
-    from xferpipe.zoo.origins import misfits
+    loaded = {job.wildcards["model"] for job in jobs if job.rule == "load_weights"}
+    zoo = {name: one for name, one in study.zoo.items() if name in loaded and one.lies_here}
+    if zoo:
+        from xferpipe.zoo.origins import check_fit
 
-    # Relative paths count from where the run works.
-    with look.progress("reading files of weights", quiet=quiet), contextlib.chdir(directory):
-        found = misfits(zoo)
-    if found:
-        raise ValueError("\n".join(found))
+        # Relative paths count from where the run works.
+        with look.progress("reading files of weights", quiet=quiet), contextlib.chdir(directory):
+            check_fit(zoo)
 
 
 def _as_dict(job: PlannedJob) -> dict[str, Any]:

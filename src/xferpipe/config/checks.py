@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from xferpipe.config.datasets import CLASSIFICATION_READERS, RETRIEVAL_READERS
 from xferpipe.config.nearest import suggestion
+from xferpipe.config.retrieval import AS_IS
 from xferpipe.config.sides import models_fit
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def check(study: Study) -> None:
         ValueError: A name is not defined, or blocks do not go together; names the key.
     """
     _targets_fit(study)
+    _evaluated_fit(study)
     _name_is_of_no_smoke_form(study)
     _zoo_is_whole(study)
     _finetunes_fit(study)
@@ -74,6 +76,24 @@ def _targets_fit(study: Study) -> None:
                 f"retrieval.junk_rule: index_lists are files of VeRi-776, but target {name!r} "
                 f"has reader {reader!r}; allowed there: same_camera, same_sequence, none"
             )
+
+
+def _evaluated_fit(study: Study) -> None:
+    """Check what `retrieval.evaluate` names, and that its recipe trains nothing."""
+    asked, where = study.retrieval.evaluate, "retrieval.evaluate"
+    if not asked:
+        return
+    for name in () if asked == "all" else asked:
+        _known(where, name, study.zoo)
+    if not any(target.task == "retrieval" for target in study.targets.values()):
+        raise ValueError(
+            f"{where}: no target has task: retrieval, so there is no gallery to rank; leave it out"
+        )
+    if not study.finetuning_recipes[AS_IS].evaluates:
+        raise ValueError(
+            f"{where}: its runs have recipe {AS_IS!r}, but finetuning_recipes.{AS_IS} trains; give "
+            "that recipe another name"
+        )
 
 
 def _name_is_of_no_smoke_form(study: Study) -> None:
@@ -182,7 +202,8 @@ def _races_fit(study: Study) -> None:
                     f"{where}: a race chooses by validation figures, but target {blind[0]!r} has "
                     "validation_fraction: 0; hold a fraction out, or use `finetunes`"
                 )
-            if not (table if names == "all" else names):
+            named_by_all = study.recipes_to_race() if key == "recipes" else table
+            if not (named_by_all if names == "all" else names):
                 raise ValueError(f"{where}.{key}: a race needs at least one; name some, or `all`")
         if not race.shots:
             raise ValueError(f"{where}.shots: a race needs at least one, as [full]")

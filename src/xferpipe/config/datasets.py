@@ -290,7 +290,7 @@ class VehicleID(ReidentificationBlock):
         return self
 
 
-class IdentityBlock(DatasetBlock):
+class IdentityBlock(FilesBlock):
     """What layouts of identities share that are never rendered."""
 
     fit: Literal["crop", "stretch"] = Field(

@@ -6,13 +6,16 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from xferpipe.config.base import GrownBlock
+from xferpipe.config.base import GrownBlock, Name
+
+#: Recipe of the runs of `evaluate`, and what it says.
+AS_IS, AS_IS_RECIPE = "as_is", {"epochs": 0}
 
 
 class Retrieval(GrownBlock):
     """One way to evaluate retrieval; every option is stored beside the figures."""
 
-    later: ClassVar[tuple[str, ...]] = ("leave_self_out",)
+    later: ClassVar[tuple[str, ...]] = ("leave_self_out", "keep_features", "evaluate")
 
     distance: Literal["euclidean", "cosine"] = Field(
         "euclidean", description="Distance between features (squared Euclidean inside)."
@@ -46,6 +49,20 @@ class Retrieval(GrownBlock):
     example_queries: int = Field(
         3, ge=0, description="Worst, median and best queries to show, this many of each."
     )
+    keep_features: bool = Field(
+        False,
+        description="Keep the features of query and gallery of every run, as files that "
+        "`xferpipe retrieve` reads.",
+    )
+    evaluate: tuple[Name, ...] | Literal["all"] = Field(
+        (),
+        description="Zoo entries, or `all`, that rank query and gallery of every retrieval target "
+        "as they are, without training: runs of recipe `as_is`, which has epochs: 0.",
+    )
+
+    def asked_of_one_run(self) -> Retrieval:
+        """Return what a ranking computes with: which other runs there are is nothing to it."""
+        return self.model_copy(update={"evaluate": ()})
 
     def plain(self) -> Retrieval:
         """Return what decides mAP of the plain ranking; all else has its defaults."""

@@ -17,7 +17,7 @@ from xferpipe.config.minimisers import Minimisers
 from xferpipe.config.race import Decided, Race, Run, Shots
 from xferpipe.config.recipes import Recipe
 from xferpipe.config.report import Report
-from xferpipe.config.retrieval import Retrieval
+from xferpipe.config.retrieval import AS_IS, AS_IS_RECIPE, Retrieval
 from xferpipe.config.scores import Probe, Scores
 from xferpipe.config.zoo import ZooEntry
 
@@ -186,8 +186,11 @@ class Study(Block):
         return Path("results", self.name if self.whole is None else f"{self.name}-smoke")
 
     def grid_runs(self) -> list[Run]:
-        """Return every run of the grids once, in the order they name them."""
-        found = (
+        """Return every run of the grids once, in the order they name them, then those as it is.
+
+        The last are of models that rank a gallery without training: `retrieval.evaluate`.
+        """
+        found = [
             Run(target, str(shots), model, recipe, str(seed))
             for grid in self.finetunes
             for target in (self.targets if grid.targets == "all" else grid.targets)
@@ -195,8 +198,20 @@ class Study(Block):
             for model in (self.zoo if grid.models == "all" else grid.models)
             for recipe in grid.recipes
             for seed in grid.seeds
+        ]
+        evaluated = self.retrieval.evaluate
+        as_is = (
+            Run(name, "full", model, AS_IS, "0")
+            for name, target in self.targets.items()
+            if target.task == "retrieval"
+            for model in (self.zoo if evaluated == "all" else evaluated)
         )
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([*found, *as_is]))
+
+    def recipes_to_race(self) -> tuple[str, ...]:
+        """Return the recipes that `all` means in a race: not the one that `evaluate` brings."""
+        brought = AS_IS if self.retrieval.evaluate else None
+        return tuple(name for name in self.finetuning_recipes if name != brought)
 
     @property
     def histories(self) -> list[Path]:
@@ -229,9 +244,7 @@ class Study(Block):
                     "targets": (target,),
                     "shots": (shots,),
                     "models": tuple(self.zoo) if race.models == "all" else race.models,
-                    "recipes": tuple(self.finetuning_recipes)
-                    if race.recipes == "all"
-                    else race.recipes,
+                    "recipes": self.recipes_to_race() if race.recipes == "all" else race.recipes,
                 }
             )
             for race in self.choose
@@ -302,6 +315,17 @@ class Study(Block):
             if name in ranked and block.get("reader") == "table" and "fit" not in block
         }
         return content | {"datasets": datasets | unsaid} if unsaid else content
+
+    @model_validator(mode="before")
+    @classmethod
+    def _evaluated_as_it_is(cls, content: Any) -> Any:
+        """Fill in the recipe of `retrieval.evaluate`, so that its runs are runs like any other."""
+        ranking = _mapping(content).get("retrieval")
+        asked = getattr(ranking, "evaluate", _mapping(ranking).get("evaluate"))
+        recipes = _mapping(content).get("finetuning_recipes", {})
+        if not asked or not isinstance(recipes, dict) or AS_IS in recipes:
+            return content
+        return content | {"finetuning_recipes": recipes | {AS_IS: AS_IS_RECIPE}}
 
     @model_validator(mode="after")
     def _blocks_agree(self) -> Study:

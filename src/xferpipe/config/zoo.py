@@ -163,6 +163,11 @@ class ZooEntry(Block):
     )
     licence: str | None = Field(None, description="Licence of the weights, shown beside results.")
 
+    @property
+    def lies_here(self) -> bool:
+        """Whether the weights are a file of this machine: whether they fit can be tried."""
+        return self.weights in ("file", "package")
+
     @field_validator("source_accuracy")
     @classmethod
     def _fraction(cls, value: float | None) -> float | None:

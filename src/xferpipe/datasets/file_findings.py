@@ -11,6 +11,7 @@ from xferpipe.datasets.inspection import (
     DEEP_GREY,
     ORIENTATION,
     PASSED_OVER,
+    READ_AS,
     TRANSPARENCY,
     UNREADABLE,
 )
@@ -28,6 +29,7 @@ def file_findings(files: polars.DataFrame, dataset: Dataset) -> list[str]:
     for kind, words in (
         (UNREADABLE, _left_out),
         (PASSED_OVER, _passed_over),
+        (READ_AS, _read_as),
         (ORIENTATION, _turned),
         (DEEP_GREY, _deep),
         (TRANSPARENCY, _transparent),
@@ -63,6 +65,10 @@ def _passed_over(rows: polars.DataFrame, how: Decoding) -> str:
         f"{files} among the images and not read, as their names are not those of images: {kinds}; "
         f"convert what is an image: {_named(rows)}"
     )
+
+
+def _read_as(rows: polars.DataFrame, how: Decoding) -> str:
+    return "; ".join(f"{path}: {note}" for path, note in rows.select("path", "detail").iter_rows())
 
 
 def _turned(rows: polars.DataFrame, how: Decoding) -> str:

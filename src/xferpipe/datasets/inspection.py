@@ -17,7 +17,7 @@ from xferpipe.datasets.unreadable import UnreadableImage
 from xferpipe.records import frame
 
 #: What a row of table `image_findings` says of a file.
-UNREADABLE, PASSED_OVER = "unreadable", "passed_over"
+UNREADABLE, PASSED_OVER, READ_AS = "unreadable", "passed_over", "read_as"
 ORIENTATION, DEEP_GREY, TRANSPARENCY = "orientation", "deep_grey", "transparency"
 _BLOCK = 64
 
@@ -80,6 +80,16 @@ def passed_over(names: Sequence[str]) -> polars.DataFrame:
         {"kind": PASSED_OVER, "path": text, "detail": Path(text).suffix.lower() or "no extension"}
         for text in texts
     ]
+    return frame("image_findings", rows)
+
+
+def read_as(notes: Sequence[tuple[str, str]]) -> polars.DataFrame:
+    """Return rows of table `image_findings` for labels of a table that are read as others.
+
+    Args:
+        notes: Name of the table and a sentence, each.
+    """
+    rows = [{"kind": READ_AS, "path": name, "detail": detail} for name, detail in notes]
     return frame("image_findings", rows)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import polars
 
 from xferpipe.config.jobs import Ranked
@@ -14,16 +11,13 @@ from xferpipe.datasets.checks import DatasetError, listed
 _GROUPS = {"same_camera": "camera", "same_sequence": "sequence"}
 
 
-def check_rankable(
-    rows: polars.DataFrame, ranked: Ranked, *, where: str, root: Path | None = None
-) -> None:
+def check_rankable(rows: polars.DataFrame, ranked: Ranked, *, where: str) -> None:
     """Check that queries can be ranked and that figures will mean something.
 
     Args:
         rows: Table `manifest`.
         ranked: The rule, and whether a query's own copies are left out.
         where: Name for the messages.
-        root: Folder that paths start from, to compare files by their bytes; None: by path alone.
     Raises:
         DatasetError: No query or gallery images, a rule without what it compares, no query with a
             positive that the rule leaves, or queries that would find themselves.
@@ -46,48 +40,26 @@ def check_rankable(
         _check_group(rows, rule, group, where)
         _check_positives(rows, rule, group, where)
     if not ranked.leave_self_out and rule != "index_lists":
-        _check_copies(rows, rule, where, root)
+        _check_copies(rows, rule, where)
 
 
-def own_copies(rows: polars.DataFrame, root: Path | None = None) -> polars.DataFrame:
+def own_copies(rows: polars.DataFrame) -> polars.DataFrame:
     """Find the gallery images that are a query's own file, or another file of the same bytes.
 
     Args:
-        rows: Table `manifest`.
-        root: Folder that paths start from; None: only files of one path are found.
+        rows: Table `manifest`; files without `content` are compared by their paths alone.
     Returns:
         One row a pair of one identity: `path` and `path_gallery`, with camera and sequence of both.
     """
-    columns = ("path", "identity", "camera", "sequence")
+    columns = ("path", "content", "identity", "camera", "sequence")
     query, gallery = (
         rows.filter(polars.col("split") == split, polars.col("path").is_not_null()).select(columns)
         for split in ("query", "gallery")
     )
     pairs = query.join(gallery, on="identity", suffix="_gallery")
-    same = pairs["path"] == pairs["path_gallery"]
-    if root is not None:
-        contents = _contents(pairs, Path(root))
-        same |= polars.Series(
-            [
-                first in contents and contents[first] == contents.get(second)
-                for first, second in pairs.select("path", "path_gallery").iter_rows()
-            ],
-            dtype=polars.Boolean,
-        )
-    return pairs.filter(same).sort("path", "path_gallery")
-
-
-def _contents(pairs: polars.DataFrame, root: Path) -> dict[str, bytes]:
-    """Return the hashes of the files that may be copies: those of one size and identity."""
-    paths = {*pairs["path"], *pairs["path_gallery"]}
-    sizes = {path: (root / path).stat().st_size for path in paths}
-    alike = {
-        path
-        for pair in pairs.select("path", "path_gallery").iter_rows()
-        if sizes[pair[0]] == sizes[pair[1]]
-        for path in pair
-    }
-    return {path: hashlib.sha256((root / path).read_bytes()).digest() for path in alike}
+    same = [polars.col(name) == polars.col(f"{name}_gallery") for name in ("path", "content")]
+    found = pairs.filter(polars.any_horizontal(same))
+    return found.drop("content", "content_gallery").sort("path", "path_gallery")
 
 
 def _check_group(rows: polars.DataFrame, rule: str, group: str, where: str) -> None:
@@ -125,8 +97,8 @@ def _check_positives(rows: polars.DataFrame, rule: str, group: str, where: str) 
         )
 
 
-def _check_copies(rows: polars.DataFrame, rule: str, where: str, root: Path | None) -> None:
-    copies = own_copies(rows, root)
+def _check_copies(rows: polars.DataFrame, rule: str, where: str) -> None:
+    copies = own_copies(rows)
     if (group := _GROUPS.get(rule)) is not None:
         copies = copies.filter(_alike(group).not_())
     if len(copies):

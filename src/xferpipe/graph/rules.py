@@ -325,7 +325,7 @@ def _read_user_files(keys: Keys) -> None:
     """Look at the user's files before anything is planned: a fault in them ends it here."""
     study = keys.study
     jobs = [("manifest", name) for name in datasets_in_use(study)]
-    files = [name for name, entry in study.zoo.items() if entry.weights in ("file", "package")]
+    files = [name for name, entry in study.zoo.items() if entry.lies_here]
     jobs += [("load_weights", name) for name in files]
     jobs += [("choose", *place, "0") for place in study.races()]
     try:

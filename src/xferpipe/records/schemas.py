@@ -10,6 +10,7 @@ import polars
 
 TEXT, INTEGER, REAL, FLAG = polars.String, polars.Int64, polars.Float64, polars.Boolean
 BYTES = polars.Binary
+NUMBERS = polars.List(polars.Float32)
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,17 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "kind",
             TEXT,
             "",
-            "unreadable (left out), passed_over (no image by its name), orientation, deep_grey or "
-            "transparency.",
+            "unreadable (left out), passed_over (no image by its name), orientation, deep_grey, "
+            "transparency, or read_as (labels of a table).",
         ),
-        ("path", TEXT, "", "File below the data set's root."),
-        ("detail", TEXT, "", "Why it is unreadable; its extension, EXIF orientation or mode."),
+        ("path", TEXT, "", "File below the data set's root; the table of read_as."),
+        (
+            "detail",
+            TEXT,
+            "",
+            "Why it is unreadable; its extension, EXIF orientation or mode; which labels are read "
+            "as which.",
+        ),
     ),
     "zoo": _columns(
         ("model", TEXT, "", "Zoo entry."),
@@ -319,6 +326,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ("example", TEXT, "", "worst, median or best by `ap` for queries that are shown."),
         ("thumbnail", BYTES, "", "JPEG of the query where it is shown."),
     ),
+    "retrieval_features": _columns(
+        ("row", INTEGER, "", "Row of the image in the manifest."),
+        ("path", TEXT, "", "File of the image."),
+        ("split", TEXT, "", "query or gallery."),
+        ("identity", INTEGER, "", "Identity of the image."),
+        ("camera", INTEGER, "", "Camera of the image; null without one."),
+        ("sequence", INTEGER, "", "Track or encounter that the image is of; null without one."),
+        ("feature", NUMBERS, "", "Features of the image, as they are before any scaling."),
+    ),
     "camera_pairs": _RUN
     + _columns(
         ("query_camera", INTEGER, "", "Camera of the queries."),
@@ -551,8 +567,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
 }
 
-#: Tables of one data set, or of several studies; `aggregate` writes all others.
-_OTHERS = ("manifest", "image_findings", "history")
+#: Tables of one data set, of one run, or of several studies; `aggregate` writes all others.
+_OTHERS = ("manifest", "image_findings", "retrieval_features", "history")
 RESULT_TABLES = tuple(name for name in TABLES if name not in _OTHERS)
 
 

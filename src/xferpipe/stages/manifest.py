@@ -34,7 +34,7 @@ class Listing:
 
     Attributes:
         rows: Table `manifest`.
-        findings: Table `image_findings`: files that are left out or odd.
+        findings: Table `image_findings`: files that are left out or odd, labels read as others.
     """
 
     rows: polars.DataFrame
@@ -117,10 +117,12 @@ def listing(
     if job.ranked is not None:
         # By name, as a registered module: its code is nothing to sets that are not ranked.
         module = importlib.import_module("xferpipe.datasets.rankable")
-        module.check_rankable(rows, job.ranked, where=where, root=root)
+        module.check_rankable(rows, job.ranked, where=where)
     if hasattr(reader, "passed_over"):
         seen.append(inspection.passed_over(reader.passed_over(dataset, root=root)))
-    findings = polars.concat(seen).sort("kind", "path")
+    if hasattr(reader, "read_as"):
+        seen.append(inspection.read_as(reader.read_as(dataset, root=root)))
+    findings = polars.concat(seen).sort("kind", "path", maintain_order=True)
     return Listing(rows, findings)
 
 

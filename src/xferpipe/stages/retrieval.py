@@ -18,16 +18,20 @@ from xferpipe.records import empty, frame, write_table
 from xferpipe.retrieval import result_rows
 from xferpipe.retrieval.labels import Labels
 from xferpipe.retrieval.outcomes import Outcome, outcomes
-from xferpipe.retrieval.own_images import without
+from xferpipe.retrieval.own_images import settled
 from xferpipe.retrieval.picture import draw
 from xferpipe.retrieval.ranked_lists import examples
-from xferpipe.retrieval.self_matches import refuse, self_matches
 from xferpipe.retrieval.thumbnails import thumbnails
 from xferpipe.training.compute import prepare
 from xferpipe.training.evaluate import embed
 from xferpipe.training.labelled import LabelledImages
 from xferpipe.training.resolve import resolve
 from xferpipe.zoo.weights import load_model
+
+_CURE = (
+    "set retrieval.leave_self_out: true, take them out of the gallery, or give cameras and set "
+    "retrieval.junk_rule: same_camera"
+)
 
 
 def retrieval(
@@ -42,6 +46,8 @@ def retrieval(
     ranked_lists: Path,
     camera_pairs: Path,
     picture: Path,
+    query_features: Path,
+    gallery_features: Path,
 ) -> None:
     """Rank the gallery for every query with one fine-tuned model.
 
@@ -56,6 +62,9 @@ def retrieval(
         ranked_lists: Written: table `ranked_lists`, of the first gallery where there are several.
         camera_pairs: Written: table `camera_pairs`, of the first gallery; empty without cameras.
         picture: Written: PNG of the example queries and what they found.
+        query_features: Written: table `retrieval_features` of the queries; empty unless the study
+            keeps features.
+        gallery_features: Written: the same of the gallery.
     Raises:
         DatasetError: The images or index lists cannot be used.
         WeightsError: The weights do not fit the architecture.
@@ -76,6 +85,11 @@ def retrieval(
     plain = polars.col("reranked").not_()
     asked = collected.table("retrieval_queries").filter(plain & (polars.col("draw") == 0))
     draw(asked, collected.table("ranked_lists").filter(plain), picture)
+    for split, path in (("query", query_features), ("gallery", gallery_features)):
+        kept = empty("retrieval_features")
+        if job.retrieval.keep_features:
+            kept = _described(rows.filter(split=split), features)
+        write_table("retrieval_features", kept, path)
 
 
 class _Collected:
@@ -139,24 +153,24 @@ class _Collected:
     ) -> Labels:
         """Leave the queries' own copies out, or refuse them."""
 
-        def same_pixels(asked: int, answered: int) -> bool:
-            first, second = self.images.batch([query[asked], gallery[answered]])
-            return torch.equal(first, second)
+        def same_pixels(asked: numpy.ndarray, found: numpy.ndarray) -> numpy.ndarray:
+            pairs = zip(query[asked], gallery[found], strict=True)
+            equal = (torch.equal(*pair) for pair in self.images.batches(pairs))
+            return numpy.fromiter(equal, dtype=bool, count=len(asked))
 
-        paths = [self.manifest["path"].gather(rows).to_list() for rows in (query, gallery)]
-        pairs = self_matches(
+        leave_self_out = self.job.retrieval.leave_self_out or None
+        if labels.junk_rule == "index_lists" and not leave_self_out:
+            leave_self_out = False  # Those lists are the authors' word.
+        paths = self.manifest["path"]
+        return settled(
             features[query],
             features[gallery],
             labels,
-            query_paths=paths[0],
-            gallery_paths=paths[1],
+            paths=(paths.gather(query), paths.gather(gallery)),
+            leave_self_out=leave_self_out,
             same_pixels=same_pixels,
+            cure=f"Junk rule {labels.junk_rule} leaves them there: {_CURE}",
         )
-        if self.job.retrieval.leave_self_out:
-            return without(labels, *pairs)
-        if labels.junk_rule != "index_lists":  # Those lists are the authors' word.
-            refuse(pairs, paths[0], labels.junk_rule)
-        return labels
 
     def figures(self, seconds: float) -> polars.DataFrame:
         """Return table `retrieval`: means over galleries, or why there are none."""
@@ -218,6 +232,19 @@ def _features(
     features = torch.zeros((len(manifest), found.shape[1]))
     features[torch.tensor(rows)] = found
     return features
+
+
+def _described(images: polars.DataFrame, features: torch.Tensor) -> polars.DataFrame:
+    """Return table `retrieval_features` of some rows of the manifest.
+
+    Args:
+        images: Rows of table `manifest`.
+        features: By manifest row, float32 (n, d).
+    """
+    own = features[torch.tensor(images["row"].to_numpy())].numpy()
+    labels = [name for name in empty("retrieval_features").columns if name in images.columns]
+    numbers = polars.Series("feature", own).cast(polars.List(polars.Float32))
+    return images.select(labels).with_columns(numbers)
 
 
 def _galleries(

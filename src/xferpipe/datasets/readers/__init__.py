@@ -7,7 +7,8 @@ below `root` where images are files, `index` into the format's own storage where
 numbered by `xferpipe.datasets.manifest`. A reader of images that are no files also has
 `images(dataset, manifest, *, seed)`, which yields uint8 blocks (b, 3, px, px) in manifest order.
 
-It may have `passed_over(dataset, *, root)`: files among the images that it does not read.
+It may have `passed_over(dataset, *, root)`: files among the images that it does not read; and
+`read_as(dataset, *, root)`: pairs of a file and a sentence, of labels that it reads as others.
 
 A reader of a user's own files has `files(dataset)`: the names below `root` of all files that it
 opens, so that whatever else lies there changes nothing; None where there are none of the user's.

@@ -27,7 +27,9 @@ from xferpipe.datasets.gallery_draws import with_gallery
 from xferpipe.records import UNREADABLE
 from xferpipe.records.delimited import DelimitedFileError, form_of, read_delimited
 
-_COLUMNS = ("path", "split", "label", "identity", "camera", "sequence")
+_NUMBERED = ("identity", "camera", "sequence")
+_SIDES = ("query", "gallery")
+_COLUMNS = ("path", "split", "label", *_NUMBERED)
 #: Parts of a path that lead nowhere: the same file in two writings would look like two.
 _NOWHERE = re.compile(r"(?:(?<=/)|^)(?:\./|/)+(?=.)")
 _logger = logging.getLogger(__name__)
@@ -36,6 +38,30 @@ _logger = logging.getLogger(__name__)
 def read(dataset: ImageTable, *, root: Path | None, seed: int) -> polars.DataFrame:
     """List the images of the table; with query or gallery rows it is a re-identification set."""
     where = f"table {dataset.path}"
+    rows = _listed(dataset, root, where)
+    if dataset.draw_gallery is not None or rows["split"].is_in(_SIDES).any():
+        return _reidentification(rows, dataset, where)
+    return _classification(rows, where)
+
+
+def read_as(dataset: ImageTable, *, root: Path | None) -> list[tuple[str, str]]:
+    """Say which labels of queries and gallery are read as numbers that are written otherwise.
+
+    Returns:
+        The table's name and a sentence, a pair for each such column.
+    """
+    where = f"table {dataset.path}"
+    rows = _listed(dataset, root, where)
+    if not rows["split"].is_in(_SIDES).any():
+        return []
+    known = [name for name in _NUMBERED if name in rows.columns]
+    rows = rows.with_columns(_texts_by_side(rows, name, where) for name in known)
+    notes = [_tested(rows, name).note for name in known]
+    return [(dataset.path.name, note) for note in notes if note is not None]
+
+
+def _listed(dataset: ImageTable, root: Path | None, where: str) -> polars.DataFrame:
+    """Return the rows of the table with their paths and splits."""
     rows, others = _load(dataset.path, where)
     if "path" not in rows.columns:
         names = [*rows.columns, *others]
@@ -47,10 +73,7 @@ def read(dataset: ImageTable, *, root: Path | None, seed: int) -> polars.DataFra
     # Spreadsheets leave rows without anything in them.
     rows = rows.filter(~polars.all_horizontal(polars.all().is_null()))
     _refuse_empty(rows, "path", where)
-    rows = rows.with_columns(_paths(rows["path"], root), _splits(rows, where))
-    if dataset.draw_gallery is not None or rows["split"].is_in(["query", "gallery"]).any():
-        return _reidentification(rows, dataset, where)
-    return _classification(rows, where)
+    return rows.with_columns(_paths(rows["path"], root), _splits(rows, where))
 
 
 def files(dataset: ImageTable) -> list[str]:
@@ -198,7 +221,7 @@ def _classification(rows: polars.DataFrame, where: str) -> polars.DataFrame:
 def _reidentification(rows: polars.DataFrame, dataset: ImageTable, where: str) -> polars.DataFrame:
     if "identity" not in rows.columns:
         raise DatasetError(f"{where}: query and gallery rows need a column 'identity'")
-    known = [name for name in ("identity", "camera", "sequence") if name in rows.columns]
+    known = [name for name in _NUMBERED if name in rows.columns]
     rows = rows.with_columns(_texts_by_side(rows, name, where) for name in known)
     _refuse_empty(rows, "identity", where)
     draw = dataset.draw_gallery
@@ -209,7 +232,7 @@ def _reidentification(rows: polars.DataFrame, dataset: ImageTable, where: str) -
         _numbers(rows, name, where)
         if name in rows.columns
         else polars.lit(None, polars.Int64).alias(name)
-        for name in ("identity", "camera", "sequence")
+        for name in _NUMBERED
     )
     if draw is not None:
         rows = with_gallery(rows, draw, dataset.test_fraction, where=where)
@@ -229,7 +252,7 @@ def _texts(values: polars.Series, where: str) -> polars.Series:
 def _texts_by_side(rows: polars.DataFrame, name: str, where: str) -> polars.Series:
     """Return identities or cameras as text, in one writing among queries, gallery, and others."""
     split = rows["split"].fill_null("")
-    side = polars.when(split.is_in(["query", "gallery"])).then(split).otherwise(polars.lit(""))
+    side = polars.when(split.is_in(_SIDES)).then(split).otherwise(polars.lit(""))
     sides = rows.select(polars.col(name), side.alias("side"), place=polars.int_range(polars.len()))
     parts = [
         part.with_columns(_texts(part[name], where))
@@ -243,12 +266,11 @@ def _numbers(rows: polars.DataFrame, name: str, where: str) -> polars.Series:
 
     Of query and gallery rows, which often come from two lists, both spellings of a number count.
     """
-    split = rows["split"].fill_null("")
-    sides = {side: rows[name].filter(split == side) for side in ("query", "gallery")}
-    tested = two_sides.alike(*sides.values())
+    tested = _tested(rows, name)
     if tested.note is not None:
         _logger.warning("%s: %s", where, tested.note)
-    others = ~split.is_in(list(sides))
+    split = rows["split"].fill_null("")
+    others = ~split.is_in(_SIDES)
     trained = two_sides.alike(rows[name].filter(others), tested.gallery)
     parts = [tested.query, tested.gallery, trained.query]
     if any(part.dtype != polars.Int64 for part in (*parts, trained.gallery)):
@@ -257,6 +279,14 @@ def _numbers(rows: polars.DataFrame, name: str, where: str) -> polars.Series:
     order = [places.filter(mask) for mask in (split == "query", split == "gallery", others)]
     found = polars.DataFrame({"place": polars.concat(order), name: polars.concat(parts)})
     return found.sort("place")[name]
+
+
+def _tested(rows: polars.DataFrame, name: str) -> two_sides.Sides:
+    """Return one column of query and gallery rows in one type."""
+    query, gallery = (
+        rows[name].filter((rows["split"] == side).fill_null(value=False)) for side in _SIDES
+    )
+    return two_sides.alike(query, gallery)
 
 
 def _refuse_empty(rows: polars.DataFrame, column: str, where: str) -> None:

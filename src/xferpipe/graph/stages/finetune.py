@@ -91,6 +91,9 @@ class Retrieval(FinetunedStage):
         "queries": "queries.parquet",
         "ranked_lists": "ranked_lists.parquet",
         "camera_pairs": "camera_pairs.parquet",
+        "query_features": "query_features.parquet",
+        "gallery_features": "gallery_features.parquet",
+        # Last, as in the rule: outputs go by their order.
         "picture": "ranked_lists.png",
     }
     tables = {
@@ -99,6 +102,7 @@ class Retrieval(FinetunedStage):
         "ranked_lists": "ranked_lists",
         "camera_pairs": "camera_pairs",
     }
+    reads = (*FinetunedStage.reads, "retrieval_features")
     memory_mb, minutes = 8000, 120
 
     def jobs(self, study: Study) -> list[tuple[str, ...]]:
@@ -110,5 +114,5 @@ class Retrieval(FinetunedStage):
         return jobs.RetrievalJob(
             **tuning(study, target, model, recipe, seed),
             shots=parse_shots(shots),
-            retrieval=study.retrieval,
+            retrieval=study.retrieval.asked_of_one_run(),
         )

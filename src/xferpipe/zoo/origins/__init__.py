@@ -11,9 +11,6 @@ from xferpipe.config.jobs import LoadWeightsJob, ModelSpec
 from xferpipe.config.zoo import ZooEntry, file_options
 from xferpipe.zoo.weights import WeightsError
 
-#: Origins whose weights lie here as they are: whether they fit is found by loading them.
-_HERE = ("file", "package")
-
 
 def load(of: LoadWeightsJob | ZooEntry, spec: ModelSpec) -> tuple[nn.Module, dict[str, object]]:
     """Return the model of a zoo entry whose weights are brought, and what its origin says of it.
@@ -36,9 +33,21 @@ def misfits(zoo: Mapping[str, ZooEntry]) -> list[str]:
     """
     found = []
     for name, entry in zoo.items():
-        if entry.weights in _HERE:
+        if entry.lies_here:
             try:
                 load(entry, ModelSpec.of(entry))
             except WeightsError as error:
                 found.append(f"zoo.{name}: {error}")
     return found
+
+
+def check_fit(zoo: Mapping[str, ZooEntry]) -> None:
+    """Refuse weights of files and packages that jobs would not load, before others have run.
+
+    Args:
+        zoo: Entries by name; those of other origins are passed over.
+    Raises:
+        WeightsError: Some do not load; the message has a line for each.
+    """
+    if found := misfits(zoo):
+        raise WeightsError("\n".join(found))
