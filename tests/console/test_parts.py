@@ -1,6 +1,7 @@
 """The parts of the console: words, counts and times, logs, the verdict."""
 
 import logging
+import re
 from types import SimpleNamespace
 
 import pytest
