@@ -84,14 +84,14 @@ def parts(value: float | dict[str, float]) -> dict[str, float]:
 
 
 ALL = [*itertools.product((True, False), KINDS, (numpy.float64, numpy.float32))]
-#: What is left of them where each takes minutes: the easiest and the hardest; then that alone.
+#: What is left of them where each takes seconds: the easiest and the hardest; then that alone.
 FEW = [(True, "plain", numpy.float64), (False, "both", numpy.float32)]
 
 
 def forms(n: int, d: int) -> list[tuple[bool, str, type]]:
-    if n < 1000 and n * d < 1e5:
+    if n * d < 1e4:
         return ALL
-    return FEW if n * d < 5e6 else FEW[1:]
+    return FEW if n * d < 1e5 else FEW[1:]
 
 
 def check(name: str, n: int, d: int) -> None:
