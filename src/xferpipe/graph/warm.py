@@ -49,7 +49,7 @@ _THREADS = ("GOTO_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_N
 _THREADS += ("OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 #: Variables that Snakemake gives jobs of one run different values of. The frame of a job sets the
 #: threads itself; the others are read whenever they are used.
-_OF_ONE_JOB = {"XFERPIPE_PLAN", "TMPDIR", "TMP", "TEMPDIR", "TEMP", *_THREADS}
+_OF_ONE_JOB = {"XFERPIPE_PLAN", "PWD", "OLDPWD", "TMPDIR", "TMP", "TEMPDIR", "TEMP", *_THREADS}
 #: For the warm process, which must not start a thread before it forks.
 _NO_THREADS = dict.fromkeys(_THREADS, "1") | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
