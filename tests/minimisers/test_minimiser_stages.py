@@ -129,6 +129,16 @@ def test_probe_writes_every_probe_of_both_splits_and_repeats_itself(done, tmp_pa
     assert norms.filter(measure="norm")["value"].item() == pytest.approx(flat.norm().item())
 
 
+@pytest.mark.parametrize("refresh", [True, False])
+def test_probe_refreshes_statistics_where_the_study_says_so(done, tmp_path, refresh):
+    _, _, data, weights = done
+    energy = STUDY["minimisers"]["energy"] | {"refresh": refresh}
+    job = job_of(load_study(changed("minimisers", "energy", energy)), "probe", "first")
+    probe(job, **data["letters"], weights=weights["first"], minimisers=tmp_path / "p")
+    found = read_table("minimisers", tmp_path / "p")
+    assert found.filter(probe="energy")["refreshed"].unique().to_list() == [refresh]
+
+
 def test_probe_sees_images_at_the_size_that_evaluation_gives_them(done, tmp_path):
     _, _, data, weights = done
     sized = changed("pretraining_recipes", "slow", "val_resize_size", 24)
@@ -195,7 +205,14 @@ def test_path_ends_are_the_probed_figures_and_every_kind_is_there(done, tmp_path
             for split in ("train", "test"):
                 own = ways.filter(kind=kind, split=split, t=t, refreshed=False)["loss"].item()
                 assert own == pytest.approx(clean.filter(split=split)["value"].item(), rel=1e-5)
-    assert (ways["loss_barrier"] >= 0).all()
+    # The barrier is that of the refreshed points above the line between the first and the last.
+    assert ways["loss_barrier"].max() > 0
+    for _, way in ways.group_by("kind", "split"):
+        points = way.filter("refreshed").sort("t")
+        for name in ("loss", "error"):
+            line = numpy.interp(points["t"], points["t"][[0, -1]], points[name][[0, -1]])
+            highest = max(0.0, (points[name] - line).max())
+            assert way[f"{name}_barrier"].to_list() == pytest.approx([highest] * len(way))
     distances = read_table("distances", outputs["distances"])
     assert distances["normalisation"].to_list() == [True, False]
     assert (distances["distance"] > 0).all()
@@ -309,6 +326,9 @@ def test_stratified_takes_equally_from_every_class_whatever_the_order():
     assert abs(counts[0] - counts[1]) == 0
     assert (numpy.diff(chosen) > 0).all()
     assert set(stratified(labels, 11, 0, "test")) <= set(chosen)
+    # The class of the one that is left over is drawn, and not always the same.
+    over = [numpy.bincount(labels[stratified(labels, 4, seed, "test")]) for seed in range(20)]
+    assert {tuple(count) for count in over} == {(2, 1, 1), (1, 2, 1), (1, 1, 2)}
     assert len(stratified(labels, 1000, 0, "test")) == 73
 
 
