@@ -228,25 +228,38 @@ def last_line(said: str) -> str:
     return (failed or lines or [""])[-1].split(" - ")[0]
 
 
-def table(outcomes: list[Outcome]) -> str:
-    """Return the outcomes as Markdown."""
-    lines = [summary(outcomes), "", "| fault | file | outcome | seconds | said by |"]
-    lines += ["| --- | --- | --- | ---: | --- |"]
-    for one in outcomes:
-        file = one.fault.file.relative_to(PACKAGE) if PACKAGE in one.fault.file.parents else ""
-        said = one.said.replace("|", "\\|") if one.word != "survived" else ""
-        cells = (one.fault.name, str(file or one.fault.file), one.word, f"{one.seconds:.0f}", said)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def line_of(outcome: Outcome) -> str:
+    """Return an outcome as a line of a Markdown table."""
+    fault = outcome.fault
+    file = fault.file.relative_to(PACKAGE) if PACKAGE in fault.file.parents else fault.file
+    said = outcome.said.replace("|", "\\|") if outcome.word != "survived" else ""
+    cells = (fault.name, str(file), outcome.word, f"{outcome.seconds:.0f}", said)
+    return f"| {' | '.join(cells)} |"
 
 
-def summary(outcomes: list[Outcome]) -> str:
+def write_result(path: Path, outcomes: list[Outcome], faults: list[Fault]) -> None:
+    """Write the outcomes as a Markdown table, beside those of earlier runs that this one left out.
+
+    Args:
+        path: The file.
+        outcomes: Of this run.
+        faults: All faults of the list, in whose order the table is.
+    """
+    kept = path.read_text().splitlines() if path.exists() else []
+    lines = {line.split(" | ")[0][2:]: line for line in kept if line.startswith("| ")}
+    lines |= {outcome.fault.name: line_of(outcome) for outcome in outcomes}
+    known = [lines[fault.name] for fault in faults if fault.name in lines]
+    head = ["| fault | file | outcome | seconds | said by |", "| --- | --- | --- | ---: | --- |"]
+    said = summary([line.split(" | ")[2] for line in known])
+    path.write_text("\n".join([said, "", *head, *known]) + "\n")
+
+
+def summary(words: list[str]) -> str:
     """Return the line that says how many were caught."""
-    count = {word: sum(one.word == word for one in outcomes) for word in ("caught", "survived")}
-    ran = sum(count.values())
-    share = f" ({count['caught'] / ran:.1%})" if ran else ""
-    rest = len(outcomes) - ran
-    return f"{count['caught']} of {ran} faults caught{share}; not applicable: {rest}"
+    caught, survived = words.count("caught"), words.count("survived")
+    share = f" ({caught / (caught + survived):.1%})" if caught + survived else ""
+    rest = len(words) - caught - survived
+    return f"{caught} of {caught + survived} faults caught{share}; not applicable: {rest}"
 
 
 def main() -> int:
@@ -256,11 +269,14 @@ def main() -> int:
     parser.add_argument("--list", type=Path, default=ROOT / "tools/mutants.toml")
     parser.add_argument("--jobs", type=int, default=1, help="faults at a time")
     parser.add_argument("--timeout", type=float, default=600, help="seconds; past it: caught")
-    parser.add_argument("--result", type=Path, help="Markdown table to write")
+    parser.add_argument(
+        "--result", type=Path, help="Markdown table to write, or to bring up to date"
+    )
     parser.add_argument("--check", action="store_true", help="only see whether all can be planted")
     options = parser.parse_args()
     try:
-        faults = chosen(read_faults(options.list), options.only)
+        every = read_faults(options.list)
+        faults = chosen(every, options.only)
     except ValueError as error:
         parser.error(str(error))
     outcomes: list[Outcome] = []
@@ -270,9 +286,7 @@ def main() -> int:
         said = f"  {outcome.said}" if outcome.said and outcome.word != "survived" else ""
         print(f"{outcome.word:<15}{outcome.fault.name}{said}", flush=True)
         if options.result:
-            order = {fault: i for i, fault in enumerate(faults)}
-            done = sorted(outcomes, key=lambda one: order[one.fault])
-            options.result.write_text(table(done))
+            write_result(options.result, outcomes, every)
 
     possible = []
     for fault in faults:
@@ -295,7 +309,7 @@ def main() -> int:
             sure = [fault for fault in possible if not unsound[fault.tests]]
             for outcome in pool.map(bench.run, sure):
                 tell(outcome)
-    print(summary(outcomes))
+    print(summary([outcome.word for outcome in outcomes]))
     return int(any(outcome.word != "caught" for outcome in outcomes))
 
 

@@ -73,6 +73,11 @@ def test_faults_are_caught_survive_or_cannot_be_planted(tool, tree, monkeypatch,
     lines = result.read_text().splitlines()
     assert lines[0] == "2 of 3 faults caught (66.7%); not applicable: 2"
     assert [line.split(" | ")[0].strip("| ") for line in lines[4:]] == list(words)
+    # A later run of one fault keeps what is known of the others.
+    (tree / "tests/test_sums.py").write_text("def test_nothing():\n    pass\n")
+    monkeypatch.setattr(sys, "argv", ["mutate.py", *options, "difference"])
+    assert tool.main() == 1
+    assert result.read_text().splitlines()[0] == "1 of 3 faults caught (33.3%); not applicable: 2"
     # The tree itself is never touched.
     assert (tree / "src/xferpipe/sums.py").read_text().endswith("return a + b\n")
 
