@@ -14,6 +14,9 @@ tree itself, and must pass without a fault before a failure counts as a catch.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
+import multiprocessing
 import os
 import queue
 import shutil
@@ -28,6 +31,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, TESTS = Path("src/xferpipe"), Path("tests")
+#: Libraries that are loaded once: a run of a few tests would take most of its time to load them.
+LOADED = ("pytest", "hypothesis", "numpy", "scipy.stats", "sklearn.linear_model", "polars", "torch")
+LOADED += ("pyarrow.parquet", "pydantic", "safetensors.torch", "torchvision", "timm", "typer")
 #: Exit codes of pytest: tests failed; tests could not be collected.
 FAILED, UNCOLLECTED = 1, 2
 
@@ -133,32 +139,20 @@ class Copy:
     def test(self, tests: tuple[str, ...], timeout: float) -> tuple[int | None, str]:
         """Run tests; return pytest's exit code, None past the timeout in seconds, and its words."""
         temporary = self.folder.with_name(f"{self.folder.name}-tmp")
-        command = [sys.executable, "-m", "pytest", "-x", "-q"]
-        command += ["-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        command += [f"--basetemp={temporary}", *tests]
-        # Not those of a test run that this one is a part of.
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-        variables["OMP_NUM_THREADS"] = "1"
-        variables["PYTHONPATH"] = str(self.folder / "src")
-        with tempfile.TemporaryFile("w+") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=variables,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                code = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
-                code = None
-            output.seek(0)
-            said = output.read()
+        said = self.folder.with_name(f"{self.folder.name}.txt")
+        options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        options += [f"--basetemp={temporary}", *tests]
+        process = multiprocessing.get_context("fork").Process(
+            target=_run_pytest, args=(self.folder, options, said)
+        )
+        process.start()
+        process.join(timeout)
+        code = process.exitcode
+        if code is None:
+            os.killpg(process.pid, 9)
+            process.join()
         shutil.rmtree(temporary, ignore_errors=True)
-        return code, said
+        return code, said.read_text(errors="replace")
 
     def plant(self, fault: Fault) -> None:
         """Change the file, and build the extension where it is one of its sources."""
@@ -182,6 +176,23 @@ class Copy:
         folder = (self.folder / fault.file).parent / "__pycache__"
         for path in folder.glob(f"{fault.file.stem}.*.pyc"):
             path.unlink()
+
+
+def _run_pytest(folder: Path, options: list[str], said: Path) -> None:
+    """Run pytest in this process, which was forked with all libraries loaded and none of ours."""
+    import pytest
+
+    os.setsid()
+    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    os.chdir(folder)
+    sys.path[0] = str(folder / "src")
+    os.environ["PYTHONPATH"] = str(folder / "src")
+    code = int(pytest.main(options))
+    sys.stdout.flush()
+    # At once: threads of libraries that tests started are not waited for.
+    os._exit(code)
 
 
 class Bench:
@@ -272,6 +283,10 @@ def main() -> int:
     parser.add_argument(
         "--result", type=Path, help="Markdown table to write, or to bring up to date"
     )
+    parser.add_argument("--load", nargs="*", default=LOADED, help="libraries to load once")
+    parser.add_argument(
+        "--sound", action="store_true", help="the tests are known to pass without a fault"
+    )
     parser.add_argument("--check", action="store_true", help="only see whether all can be planted")
     options = parser.parse_args()
     try:
@@ -297,16 +312,22 @@ def main() -> int:
     if options.check:
         print(f"{len(possible)} of {len(faults)} faults can be planted")
         return int(len(possible) < len(faults))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        del os.environ[name]  # Of a test run that this one is a part of.
+    for name in options.load:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutate-") as scratch:
         copies = [Copy(Path(scratch) / f"tree{i}") for i in range(options.jobs)]
         bench = Bench(copies, options.timeout)
         with ThreadPoolExecutor(options.jobs) as pool:
-            sets = list(dict.fromkeys(fault.tests for fault in possible))
+            sets = [] if options.sound else list(dict.fromkeys(one.tests for one in possible))
             unsound = dict(zip(sets, pool.map(bench.sound, sets), strict=True))
             for fault in possible:
-                if unsound[fault.tests]:
+                if unsound.get(fault.tests):
                     tell(Outcome(fault, "not applicable", said=unsound[fault.tests]))
-            sure = [fault for fault in possible if not unsound[fault.tests]]
+            sure = [fault for fault in possible if not unsound.get(fault.tests)]
             for outcome in pool.map(bench.run, sure):
                 tell(outcome)
     print(summary([outcome.word for outcome in outcomes]))

@@ -36,7 +36,7 @@ faults = [
 
 
 @pytest.fixture
-def tree(tool, tmp_path, monkeypatch):
+def tree(tmp_path):
     """A tree of one module, whose test sees a wrong sum, and one test that always fails."""
     files = {
         "src/xferpipe/__init__.py": "",
@@ -44,40 +44,41 @@ def tree(tool, tmp_path, monkeypatch):
         "tests/test_sums.py": "from xferpipe.sums import plus\n\n"
         "def test_plus():\n    assert plus(2, 3) == 5\n",
         "tests/test_broken.py": "def test_broken():\n    assert False\n",
-        "list.toml": LIST,
+        "tools/mutants.toml": LIST,
+        "tools/mutate.py": (ROOT / "tools" / "mutate.py").read_text(),
     }
-    root = tmp_path / "root"
     for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    subprocess.run(["git", "init", "-q", root], check=True)
-    monkeypatch.setattr(tool, "ROOT", root)
-    return root
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    return tmp_path
 
 
-def test_faults_are_caught_survive_or_cannot_be_planted(tool, tree, monkeypatch, capsys):
+def planted(tree, *words) -> list[str]:
+    """Run the tool and return its lines."""
+    command = [sys.executable, tree / "tools/mutate.py", "--result", tree / "result.md", *words]
+    done = subprocess.run([*command, "--load", "pytest"], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_faults_are_caught_survive_or_cannot_be_planted(tree):
     result = tree / "result.md"
-    options = ["--list", str(tree / "list.toml"), "--result", str(result)]
-    monkeypatch.setattr(sys, "argv", ["mutate.py", *options])
-    assert tool.main() == 1
-    said = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
-    words = {
-        "difference": "caught",
-        "turned_round": "survived",
-        "no_module": "caught",
-        "gone": "not applicable",
-        "fails_anyway": "not applicable",
-    }
-    told = {name: " ".join(line) for name in words for line in said if name in line}
-    assert all(told[name].startswith(word) for name, word in words.items())
-    lines = result.read_text().splitlines()
-    assert lines[0] == "2 of 3 faults caught (66.7%); not applicable: 2"
-    assert [line.split(" | ")[0].strip("| ") for line in lines[4:]] == list(words)
+    lines = planted(tree)
+    assert lines[-1] == "2 of 3 faults caught (66.7%); not applicable: 2"
+    # The reasons why a fault cannot be planted come first.
+    assert [" ".join(line.split()[:3]) for line in lines[:-1]] == [
+        *("not applicable gone", "not applicable fails_anyway"),
+        *("caught difference FAILED", "survived turned_round", "caught no_module ERROR"),
+    ]
+    written = result.read_text().splitlines()
+    assert written[0] == lines[-1]
+    names = ["difference", "turned_round", "no_module", "gone", "fails_anyway"]
+    assert [line.split(" | ")[0].strip("| ") for line in written[4:]] == names
     # A later run of one fault keeps what is known of the others.
     (tree / "tests/test_sums.py").write_text("def test_nothing():\n    pass\n")
-    monkeypatch.setattr(sys, "argv", ["mutate.py", *options, "difference"])
-    assert tool.main() == 1
-    assert result.read_text().splitlines()[0] == "1 of 3 faults caught (33.3%); not applicable: 2"
+    assert planted(tree, "difference", "--sound")[0].split() == ["survived", "difference"]
+    assert result.read_text().startswith("1 of 3 faults caught (33.3%); not applicable: 2")
     # The tree itself is never touched.
     assert (tree / "src/xferpipe/sums.py").read_text().endswith("return a + b\n")
 

@@ -122,7 +122,7 @@ def test_optimiser_steps_as_torchs_of_its_name(model, opt, made, fused):
     for number in range(3):
         for network, steps in both:
             for parameter in network.parameters():
-                parameter.grad = (number + 1) * parameter.detach() - 0.1
+                parameter.grad = torch.full_like(parameter, 0.1 * (number + 1))
             steps.step()
     for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(own, other)
