@@ -29,6 +29,8 @@ ENTRY = {"architecture": "cifar_resnet8", "weights": "pretrain", "source": "lett
 STUDY = {
     "name": "tiny",
     "device": "cpu",
+    # Another than those of the runs, so that nobody takes one for the other.
+    "seed": 7,
     "datasets": {
         "letters": {"reader": "generated", "kind": "letters", "classes": 4, "images_per_class": 30},
         "shapes": {"reader": "generated", "kind": "shapes", "classes": 4, "images_per_class": 30},
@@ -146,10 +148,10 @@ def test_probe_sees_images_at_the_size_that_evaluation_gives_them(done, tmp_path
     job = job_of(load_study(sized), "probe", "first")
     probe(job, **data["letters"], weights=weights["first"], minimisers=tmp_path / "p")
     clean = read_table("minimisers", tmp_path / "p").filter(probe="clean", split="test")
-    source = SourceImages(job, seed=0, device=torch.device("cpu"), **data["letters"])
+    source = SourceImages(job, seed=7, device=torch.device("cpu"), **data["letters"])
     assert source.test().images.shape[1:] == (3, 20, 20)
     rows = splits.split_rows(source.rows, "test")
-    chosen = stratified(rows.labels, 16, 0, "test")
+    chosen = stratified(rows.labels, 16, 7, "test")
     images = LabelledImages(
         source.images,
         rows.rows[chosen],
@@ -248,6 +250,19 @@ def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
     assert clean.filter(measure="loss")["value"].item() == pytest.approx(
         run["test_loss"].item(), rel=1e-5
     )
+    # Of a part of them, those that the study's seed draws.
+    probe_finetuned(
+        jobs("probe_finetuned", *wildcards),
+        **data["shapes"],
+        weights=files["weights"],
+        run=files["run"],
+        minimisers=output,
+    )
+    seen = read_table("predictions", files["predictions"]).filter(split="test")
+    part = seen[stratified(seen["label"].to_numpy(), 16, 7, "test")]
+    clean = read_table("minimisers", output).filter(probe="clean", measure="loss")
+    expected = -part["probability_label"].log().mean()
+    assert clean["value"].item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("part_by", ["classes", "images"])
