@@ -8,7 +8,7 @@ BIN := .venv/bin
 NATIVE := $(shell find csrc -type f 2>/dev/null)
 WORKERS ?= 2
 
-.PHONY: help demo test test-slow lint docs lock bench clean preflight install
+.PHONY: help demo test test-slow mutants lint docs lock bench clean preflight install
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ test: install ## Run the tests (under 15 minutes on 2 cores)
 
 test-slow: install ## Run the long tests (about 20 minutes on 2 cores)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
+
+mutants: install ## Plant known faults, one at a time, and count those that the tests catch (an hour)
+	$(BIN)/python tools/mutate.py --result tools/mutants.md
 
 lint: install ## Check style, imports between layers, and the workflow
 	$(BIN)/ruff check .

@@ -61,10 +61,12 @@ def study(folder: Path, *, targets=("t", "u"), seeds=(0, 1), recipes=("slow", "f
                 )
             ]
             files["scores"].append(write("scores", rows, folder / "scores" / target / f"{model}.p"))
+            # On the second target the first two models change places.
+            worth = {0: 1, 1: 0}.get(place, place) if target == "u" else place
             for recipe in recipes:
                 for seed in seeds:
                     run = key | {"recipe": recipe, "seed": seed}
-                    accuracy = 0.5 + 0.08 * place + 0.01 * generator.random()
+                    accuracy = 0.5 + 0.08 * worth + 0.01 * generator.random()
                     path = folder / "runs" / target / model / recipe / str(seed)
                     row = run | {
                         "task": "classification",

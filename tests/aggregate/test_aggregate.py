@@ -132,6 +132,8 @@ def test_noise_ceiling_of_five_models_is_not_estimable(tables) -> None:
 def test_choices_leave_the_target_out(tables) -> None:
     found = row(tables["choices"], **RUN)
     assert (found["method"], found["targets"]) == ("lfc", 1)
+    # One swap of neighbours among five models: 1 - 6 x 2 / (5 x 24).
+    assert (found["spearman"], found["spearman_elsewhere"]) == (1, pytest.approx(0.9))
     assert (
         found["spearman_elsewhere"]
         == row(tables["selection"], method="lfc", **(RUN | {"target": "u"}))["spearman"]
@@ -280,7 +282,10 @@ def test_retrieval_recipe_is_chosen_by_map_of_held_out_identities(tmp_path: Path
             files["finetunes"].append(write("finetunes", [line], place / "run.parquet"))
             files["retrieval"].append(write("retrieval", [ranked], place / "map.parquet"))
     gathered(job(), files, tmp_path / "out")
-    found = by_model(oracle(job().selection, tmp_path / "out")).filter(target="cars", recipe="best")
+    runs = oracle(job().selection, tmp_path / "out")
+    # A second of training and one of ranking.
+    assert runs.filter(target="cars")["seconds"].to_list() == [2.0] * 4
+    found = by_model(runs).filter(target="cars", recipe="best")
     assert found.select("model", "metric", "value", "validation").rows() == [
         ("a", "map", 0.6, 0.5),
         ("b", "map", 0.6, 0.5),

@@ -59,6 +59,13 @@ def test_best_of_useless_scores_on_two_targets_is_what_chance_says(scores, expec
     assert numpy.mean(chance) == pytest.approx(expected, abs=0.02)
 
 
+def test_p_value_is_never_nothing() -> None:
+    """Of eight models one relabelling in 40,320 gives the very order: that itself counts as one."""
+    metric = [0.1 * number for number in range(8)]
+    _, found = judged(runs_on({"t": metric}), rows_of({"t": {"lfc": metric}}))
+    assert found["p_value"].item() == pytest.approx(1 / 2001)
+
+
 def test_p_value_of_scores_that_are_the_same_everywhere_holds_where_models_are() -> None:
     """Good models are good on all targets, parameter counts are the same: one draw, not four."""
     generator = numpy.random.default_rng(0)

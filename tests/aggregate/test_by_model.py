@@ -91,6 +91,8 @@ def kept(recipes: dict[str, str]) -> set[tuple[str, str]]:
         # D has none of the shared recipes, and no more than they are.
         ({"A": "xy", "B": "xy", "C": "xy", "D": "o"}, {"Ax", "Ay", "Bx", "By", "Cx", "Cy", "Do"}),
         ({"A": "x", "B": "x", "C": "x", "D": "op"}, {"Ax", "Bx", "Cx"}),
+        # Half of the models share x, which is no more than half.
+        ({"A": "x", "B": "x", "C": "yz", "D": "w"}, {"Ax", "Bx", "Cy", "Cz", "Dw"}),
         # Nothing is shared.
         ({"A": "x", "B": "y"}, {"Ax", "By"}),
     ],

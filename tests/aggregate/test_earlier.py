@@ -20,9 +20,9 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_list_of_earlier_targets_is_judged_as_a_score_is(tables: Path) -> None:
     rows = load_table("selection", tables).filter(method="earlier_targets")
-    # Models stand in one order on both targets: the list of one orders the other without a fault.
+    # Two neighbours of five change places from one target to the other: 1 - 6 x 2 / (5 x 24).
     assert set(rows["target"].drop_nulls()) == {"t", "u"}
-    assert rows.drop_nulls("spearman")["spearman"].min() == pytest.approx(1)
+    assert rows.drop_nulls("spearman")["spearman"].min() == pytest.approx(0.9)
 
 
 def test_a_target_is_not_told_of_its_own_data_set(tables: Path, tmp_path: Path) -> None:

@@ -89,6 +89,28 @@ def test_best_model_of_equal_figures_is_no_name() -> None:
     assert (row["best_model"], row["top_model"]) == (None, None)
 
 
+def test_regret_of_models_that_a_score_puts_first_together_is_of_their_mean() -> None:
+    """Of 0.5 and 0.7, either of which would be taken, and the best of 0.9."""
+    runs = runs_of([{"model": m, "value": v} for m, v in (("a", 0.5), ("b", 0.7), ("c", 0.9))])
+    selection, _ = judge(runs, {"a": 1.0, "b": 1.0, "c": 0.0})
+    row = selection.filter(method="x").row(0, named=True)
+    assert row["regret"] == pytest.approx(0.9 - 0.6)
+    assert row["trials"] == 3
+
+
+def test_gains_count_from_the_median_model_where_no_reference_is_named() -> None:
+    runs = runs_of([{"model": m, "value": v} for m, v in (("a", 0.1), ("b", 0.7), ("c", 0.9))])
+    _, gains = judge(runs, {"a": 1.0, "b": 2.0, "c": 3.0})
+    assert gains.filter(method="x", k=1)["gain"].item() == pytest.approx(0.9 - 0.7)
+
+
+def test_gains_count_from_the_reference_behind_a_model_that_is_not_tried() -> None:
+    rows = [{"model": "a", "value": 0.3}]
+    rows += [{"model": m, "value": v, "validation": v} for m, v in (("b", 0.5), ("c", 0.9))]
+    _, gains = judge(runs_of(rows), {"c": 2.0, "b": 1.0}, reference_model="b")
+    assert gains.filter(method="x", k=1)["gain"].item() == pytest.approx(0.9 - 0.5)
+
+
 def test_model_without_validation_is_not_tried_and_still_correlated() -> None:
     rows = [{"model": m, "value": 0.1 * i, "validation": 0.1 * i} for i, m in enumerate("abcd")]
     rows.append({"model": "e", "value": 0.9})

@@ -191,6 +191,29 @@ def test_tables_head_aligns_and_keeps_messages_off_stdout(run, results):
     assert "3 of 12 rows" in err
 
 
+def test_tables_head_as_json_has_so_many_rows_and_every_column(run, results):
+    code, out, _ = run("tables", "head", "scores", "--results", results, "--rows", 3, "--json")
+    rows = json.loads(out)
+    assert code == DONE
+    assert [row["model"] for row in rows] == ["m0", "m1", "m2"]
+    assert set(rows[0]) == {column.name for column in TABLES["scores"]}
+
+
+def test_tables_head_passes_over_empty_columns(run, results):
+    code, out, _ = run("tables", "head", "scores", "--results", results)
+    assert code == DONE
+    assert out.split("\n")[0].split() == ["target", "shots", "model", "method", "value"]
+
+
+def test_tables_export_in_parts_has_one_head(run, results, monkeypatch):
+    monkeypatch.setattr("xferpipe.cli.tables._ROWS_AT_ONCE", 5)
+    code, out, _ = run("tables", "export", "scores", "--results", results)
+    assert code == DONE
+    assert [row["model"] for row in csv.DictReader(io.StringIO(out))] == [
+        f"m{number}" for number in range(12)
+    ]
+
+
 def test_tables_head_unknown_column_lists_those_allowed(run, results):
     code, _, err = run("tables", "head", "scores", "--results", results, "--columns", "modell")
     assert code == WRONG_INPUT

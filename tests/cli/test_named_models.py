@@ -80,6 +80,8 @@ def test_word_for_a_foundation_backbone_is_its_base_size(word, weights, side):
     checked = ZooEntry.model_validate(entry)
     assert ModelSpec.of(checked).image_px == side
     assert 80e6 < row_of(checked).parameters < 100e6
+    # OpenAI's weights were trained with the approximate GELU.
+    assert ("quickgelu" in entry["architecture"]) == (word == "clip")
     assert entry_of(f"{entry['architecture']}.{weights}").keys() == entry_of(word).keys()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from xferpipe.config import load_study
 from xferpipe.config.load import StudyError
-from xferpipe.config.race import Decided, Run
+from xferpipe.config.race import Budget, Decided, Run
 
 
 @pytest.fixture
@@ -43,6 +43,19 @@ def test_decided_runs_follow_those_of_the_grids_and_none_is_there_twice(study):
     assert loaded.decided("digits", "full").known == 3
     loaded.follow("digits", "full", Decided())
     assert loaded.runs() == grid
+
+
+@pytest.mark.parametrize(
+    ("budget", "seconds", "words"),
+    [
+        ({"runs": 1}, None, "1 run"),
+        ({"minutes": 2}, 120, "2 min"),
+        ({"hours": 0.5}, 1800, "0.5 h"),
+    ],
+)
+def test_budget_in_seconds_and_in_words(budget, seconds, words):
+    found = Budget(**budget)
+    assert (found.seconds, found.words) == (seconds, words)
 
 
 def test_every_model_is_scored_where_it_races(study):

@@ -7,6 +7,7 @@ import sys
 
 import numpy
 import pytest
+import scipy.stats
 import torch
 from pydantic import ValidationError
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -69,7 +70,7 @@ def test_pipeline_same_seed_and_step_repeat_the_bits_whatever_torch_drew_before(
     assert torch.equal(first_labels, again_labels)
     assert torch.equal(torch.random.get_rng_state(), before)
     others = [run(recipe, images, seed=seed, step=step)[0] for seed, step in ((6, 9), (5, 10))]
-    assert any(not torch.equal(first, other) for other in others)
+    assert all(not torch.equal(first, other) for other in others)
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -123,7 +124,7 @@ def test_pipeline_on_another_device_mixes_none_of_the_cpu_in(options, monkeypatc
 
 
 def test_random_crop_each_image_is_a_window_of_the_padded_one():
-    images = some_images(b=50, height=9)
+    images = some_images(b=400, height=9)
     cropped = geometry.random_crop(images, 9, 2, draw())
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
     places = set()
@@ -136,7 +137,7 @@ def test_random_crop_each_image_is_a_window_of_the_padded_one():
         ]
         assert at
         places.update(at)
-    assert len(places) > 15
+    assert places == {(i, j) for i in range(5) for j in range(5)}
 
 
 def test_random_crop_larger_than_the_image_says_so():
@@ -183,7 +184,11 @@ def test_random_resized_crop_areas_and_ratios_cover_their_ranges():
     assert (top >= 0).all()
     assert (top + tall <= 64).all()
     assert (left + wide <= 64).all()
-    assert (left + wide == 64).any()
+    # A box as wide as the image touches both edges wherever it may lie: smaller ones must, too.
+    for start, length in ((top, tall), (left, wide)):
+        small = length < 48
+        assert (start[small] == 0).any()
+        assert (start[small] + length[small] == 64).any()
 
 
 def test_random_resized_crop_no_box_fits_takes_the_largest_centred_one():
@@ -315,6 +320,23 @@ def test_mixup_labels_and_pixels_share_one_weight():
     torch.testing.assert_close(labels.sum(1), torch.ones(4))
     assert 0 < weight < 1
     assert labels[0, 3] == pytest.approx(1 - weight)
+
+
+@pytest.mark.parametrize("alpha", [0.4, 2.0])
+def test_mixup_weight_is_of_the_symmetric_beta_distribution(alpha):
+    images = torch.zeros(2, 3, 1, 1, dtype=torch.uint8)
+    recipe = Augmentation(mixup_alpha=alpha)
+    weights = [float(run(recipe, images, step=step)[1][0, 0]) for step in range(400)]
+    assert scipy.stats.kstest(weights, scipy.stats.beta(alpha, alpha).cdf).pvalue > 0.05
+
+
+def test_erased_boxes_are_the_mean_after_normalisation():
+    images = some_images(b=8)
+    plain, _ = run(Augmentation(), images, spec=SPEC)
+    erased, _ = run(Augmentation(random_erase=1.0), images, spec=SPEC)
+    changed = plain != erased
+    assert changed.flatten(1).any(1).all()
+    assert (erased[changed] == 0).all()
 
 
 def test_cutmix_label_weight_is_the_share_of_pixels_that_stayed():

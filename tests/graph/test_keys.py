@@ -4,7 +4,9 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import yaml
+from safetensors.numpy import save_file
 
 from xferpipe.config import load_study
 from xferpipe.graph import code
@@ -47,6 +49,24 @@ def test_change_of_initial_weights_reaches_the_model_that_starts_from_them():
     changed = changed_jobs("zoo", "resnet8_letters", "width", value=8)
     assert ("pretrain", "resnet8_shapes_from_letters") in changed
     assert ("pretrain", "resnet8_shapes") not in changed
+
+
+def test_change_of_a_file_of_weights_reaches_the_model_that_is_loaded_from_it(tmp_path):
+    """Its name is the same; what it holds is another."""
+    file = tmp_path / "weights.safetensors"
+    content = copy.deepcopy(DIGITS)
+    content["zoo"]["loaded"] = {
+        **{"architecture": "cifar_resnet8", "weights": "file", "name": str(file)},
+        **{"mean": [0.5] * 3, "std": [0.5] * 3},
+    }
+    found = []
+    for size in (3, 4):
+        save_file({"fc.weight": numpy.zeros((2, size))}, file)
+        found.append(all_keys(content))
+    changed = {name for name in found[0] if found[0][name] != found[1][name]}
+    assert ("load_weights", "loaded") in changed
+    assert ("features", "digits_5_to_9", "full", "loaded") in changed
+    assert all("loaded" in name for name in changed - END)
 
 
 def test_change_of_what_is_ranked_again_reaches_rankings_only():

@@ -6,14 +6,17 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.graph.studies import forms, study_of
 
+from xferpipe.config import load_study
 from xferpipe.graph.document import inputs_of, stages_markdown
 from xferpipe.graph.graph import all_jobs, needs_of
 from xferpipe.graph.stage import SIDECAR, Stage
-from xferpipe.graph.stages import STAGES
+from xferpipe.graph.stages import STAGES, job_of
 
 ROOT = Path(__file__).parents[2]
+DIGITS = yaml.safe_load((ROOT / "studies" / "digits.yaml").read_text())
 every_stage = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 
 
@@ -72,6 +75,29 @@ def test_no_two_stages_write_one_file_but_those_that_make_zoo_entries():
         for name in stage.files
     ]
     assert len(paths) == len(set(paths))
+
+
+@pytest.mark.parametrize(
+    ("scores", "scalars"),
+    [
+        ({"methods": ["lfc"]}, None),
+        ({"methods": ["lfc"], "layers": ["layer1"]}, ()),
+        ({"methods": ["lfc", "lgc"]}, ("ntk_trace",)),
+    ],
+)
+def test_gradients_are_taken_where_a_method_needs_them(scores, scalars):
+    """Layers need a pass of their own, but no gradient."""
+    study = load_study(DIGITS | {"scores": scores})
+    jobs = [job for job in all_jobs(study) if job[0] == "gradients"]
+    assert bool(jobs) == (scalars is not None)
+    assert {job_of(study, *job).gradients.scalars for job in jobs} == {scalars} - {None}
+
+
+@pytest.mark.parametrize("method", ["rsa", "rsa_zscored", "parc"])
+def test_reference_is_trained_where_a_method_compares_with_it(method):
+    reference = {"model": "resnet8_random", "recipe": "sgd"}
+    study = load_study(DIGITS | {"scores": {"methods": [method], "reference": reference}})
+    assert ("reference" in {job[0] for job in all_jobs(study)}) == (method != "parc")
 
 
 def test_page_of_stages_is_what_the_records_say():

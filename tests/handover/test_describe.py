@@ -65,6 +65,17 @@ def test_features_of_a_zoo_entry_are_those_of_the_study(finished_run, by_class):
     assert numpy.abs(numpy.array(found["source_probability"].to_list()) - softmax).max() < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("crop", "sides"), [({"crop_pct": 0.75}, (32, 16, 12, 12)), ({}, (32, 12, None, 12))]
+)
+def test_named_model_with_a_side_of_its_own_is_given_that_side(crop, sides, monkeypatch):
+    monkeypatch.setattr("xferpipe.handover.describe.load", lambda entry, spec: (None, {}))
+    content = {"architecture": "cifar_resnet8", "weights": "file", "name": "w.pth", "image_px": 12}
+    content |= {"mean": [0.5] * 3, "std": [0.5] * 3} | crop
+    _, how = opened("drawn", lambda name: {name: content}, px=32, fit="crop")
+    assert (how.decoded_px, how.resize_px, how.crop_px, how.px) == sides
+
+
 def test_features_of_a_folder_are_what_score_reads(export, by_class, tmp_path, capsys):
     output = tmp_path / "features.parquet"
     told = json.loads(run(capsys, "features", by_class, output, "--model", export, "--json"))

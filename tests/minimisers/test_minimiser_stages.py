@@ -29,6 +29,8 @@ ENTRY = {"architecture": "cifar_resnet8", "weights": "pretrain", "source": "lett
 STUDY = {
     "name": "tiny",
     "device": "cpu",
+    # Another than those of the runs, so that nobody takes one for the other.
+    "seed": 7,
     "datasets": {
         "letters": {"reader": "generated", "kind": "letters", "classes": 4, "images_per_class": 30},
         "shapes": {"reader": "generated", "kind": "shapes", "classes": 4, "images_per_class": 30},
@@ -129,6 +131,16 @@ def test_probe_writes_every_probe_of_both_splits_and_repeats_itself(done, tmp_pa
     assert norms.filter(measure="norm")["value"].item() == pytest.approx(flat.norm().item())
 
 
+@pytest.mark.parametrize("refresh", [True, False])
+def test_probe_refreshes_statistics_where_the_study_says_so(done, tmp_path, refresh):
+    _, _, data, weights = done
+    energy = STUDY["minimisers"]["energy"] | {"refresh": refresh}
+    job = job_of(load_study(changed("minimisers", "energy", energy)), "probe", "first")
+    probe(job, **data["letters"], weights=weights["first"], minimisers=tmp_path / "p")
+    found = read_table("minimisers", tmp_path / "p")
+    assert found.filter(probe="energy")["refreshed"].unique().to_list() == [refresh]
+
+
 def test_probe_sees_images_at_the_size_that_evaluation_gives_them(done, tmp_path):
     _, _, data, weights = done
     sized = changed("pretraining_recipes", "slow", "val_resize_size", 24)
@@ -136,10 +148,10 @@ def test_probe_sees_images_at_the_size_that_evaluation_gives_them(done, tmp_path
     job = job_of(load_study(sized), "probe", "first")
     probe(job, **data["letters"], weights=weights["first"], minimisers=tmp_path / "p")
     clean = read_table("minimisers", tmp_path / "p").filter(probe="clean", split="test")
-    source = SourceImages(job, seed=0, device=torch.device("cpu"), **data["letters"])
+    source = SourceImages(job, seed=7, device=torch.device("cpu"), **data["letters"])
     assert source.test().images.shape[1:] == (3, 20, 20)
     rows = splits.split_rows(source.rows, "test")
-    chosen = stratified(rows.labels, 16, 0, "test")
+    chosen = stratified(rows.labels, 16, 7, "test")
     images = LabelledImages(
         source.images,
         rows.rows[chosen],
@@ -195,7 +207,13 @@ def test_path_ends_are_the_probed_figures_and_every_kind_is_there(done, tmp_path
             for split in ("train", "test"):
                 own = ways.filter(kind=kind, split=split, t=t, refreshed=False)["loss"].item()
                 assert own == pytest.approx(clean.filter(split=split)["value"].item(), rel=1e-5)
-    assert (ways["loss_barrier"] >= 0).all()
+    # The barrier is that of the refreshed points above the line between the first and the last.
+    for _, way in ways.group_by("kind", "split"):
+        points = way.filter("refreshed").sort("t")
+        for name in ("loss", "error"):
+            line = numpy.interp(points["t"], points["t"][[0, -1]], points[name][[0, -1]])
+            highest = max(0.0, (points[name] - line).max())
+            assert way[f"{name}_barrier"].to_list() == pytest.approx([highest] * len(way))
     distances = read_table("distances", outputs["distances"])
     assert distances["normalisation"].to_list() == [True, False]
     assert (distances["distance"] > 0).all()
@@ -231,6 +249,19 @@ def test_probe_finetuned_measures_the_targets_test_images(done, tmp_path):
     assert clean.filter(measure="loss")["value"].item() == pytest.approx(
         run["test_loss"].item(), rel=1e-5
     )
+    # Of a part of them, those that the study's seed draws.
+    probe_finetuned(
+        jobs("probe_finetuned", *wildcards),
+        **data["shapes"],
+        weights=files["weights"],
+        run=files["run"],
+        minimisers=output,
+    )
+    seen = read_table("predictions", files["predictions"]).filter(split="test")
+    part = seen[stratified(seen["label"].to_numpy(), 16, 7, "test")]
+    clean = read_table("minimisers", output).filter(probe="clean", measure="loss")
+    expected = -part["probability_label"].log().mean()
+    assert clean["value"].item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("part_by", ["classes", "images"])
@@ -309,6 +340,9 @@ def test_stratified_takes_equally_from_every_class_whatever_the_order():
     assert abs(counts[0] - counts[1]) == 0
     assert (numpy.diff(chosen) > 0).all()
     assert set(stratified(labels, 11, 0, "test")) <= set(chosen)
+    # The class of the one that is left over is drawn, and not always the same.
+    over = [numpy.bincount(labels[stratified(labels, 4, seed, "test")]) for seed in range(20)]
+    assert {tuple(count) for count in over} == {(2, 1, 1), (1, 2, 1), (1, 1, 2)}
     assert len(stratified(labels, 1000, 0, "test")) == 73
 
 

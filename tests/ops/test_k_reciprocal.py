@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from xferpipe import ops
+from xferpipe.ops import loading, reference_k_reciprocal
 
 from . import naive
 
@@ -62,6 +63,27 @@ def test_k_reciprocal_equals_dense_definition(backend, q, m, d, k1, k2, lambda_)
     found = ops.k_reciprocal(query, gallery, k1=k1, k2=k2, lambda_=lambda_).dense()
     expected = definition(query.numpy(), gallery.numpy(), k1, k2, lambda_)
     np.testing.assert_allclose(found.numpy(), expected, atol=3e-5)
+
+
+def test_k_reciprocal_twin_in_blocks_equals_dense_definition(monkeypatch):
+    """Blocks of 7 of 67 items: the queries' scores are kept from the first two of them."""
+    monkeypatch.setattr(loading, "_load", lambda: (None, "a test asked for the twins"))
+    monkeypatch.setattr(reference_k_reciprocal, "BLOCK_ENTRIES", 7 * 67)
+    query, gallery, *_ = sample(12, 55, 9)
+    found = ops.k_reciprocal(query, gallery, k1=8, k2=3)
+    expected = definition(query.numpy(), gallery.numpy(), 8, 3, 0.3)
+    np.testing.assert_allclose(found.dense().numpy(), expected, atol=3e-5)
+
+
+def test_k_reciprocal_blocks_are_the_rows_of_the_whole(backend, monkeypatch):
+    query, gallery, *_ = sample(20, 90, 6)
+    for kept in (1 << 30, 0):
+        monkeypatch.setattr(sys.modules["xferpipe.ops.k_reciprocal"], "KEPT_BYTES", kept)
+        rows = ops.k_reciprocal(query, gallery, k1=8, k2=3)
+        expected = definition(query.numpy(), gallery.numpy(), 8, 3, 0.3)
+        blocks = list(rows.blocks(7))
+        assert [len(block) for block in blocks] == [7, 7, 6]
+        np.testing.assert_allclose(torch.cat(blocks).numpy(), expected, atol=3e-5)
 
 
 def test_k_reciprocal_duplicates_equal_dense_definition(backend):

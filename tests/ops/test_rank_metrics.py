@@ -80,6 +80,43 @@ def test_rank_metrics_any_number_of_hits_equals_definition(backend, thresholds):
     assert_equal_metrics(found, expected)
 
 
+@pytest.mark.parametrize("block_rows", [1, 7, 64, None])
+def test_rank_metrics_ties_in_other_blocks_go_to_the_smaller_row(backend, block_rows, monkeypatch):
+    """Whole numbers tie by the dozen, within a block of the gallery and across its edges."""
+    # Of the twins also the queries come in blocks, of two at most.
+    monkeypatch.setattr(reference, "BLOCK_ENTRIES", 2 * (block_rows or 150))
+    query, gallery = on_a_grid(9, 3), on_a_grid(150, 3, seed=1)
+    labels = torch.arange(9) % 4, torch.arange(150) % 4
+    hit = (labels[0][:, None] == labels[1][None]).numpy()
+    expected = naive.rank_metrics(naive.distances(query, gallery, "euclidean"), hit, hit & False)
+    found = ops.rank_metrics(query, gallery, *labels, junk_rule="none", block_rows=block_rows)
+    assert_equal_metrics(found, expected)
+
+
+@pytest.mark.parametrize("step", [1, 7, 64, 150])
+@pytest.mark.parametrize("implementation", ["twin", "native"])
+def test_rank_metrics_counts_of_blocks_add_up_to_brute_force(implementation, step, request):
+    """Before a pair come higher scores, and of equal ones those of smaller rows, in any block."""
+    if implementation == "native":
+        request.getfixturevalue("native")
+    lib = torch.ops.xferpipe if implementation == "native" else reference
+    query, gallery = on_a_grid(9, 3), on_a_grid(150, 3, seed=1)
+    labels = torch.arange(9) % 4, torch.arange(150) % 4
+    pairs = make_pairs(9, 150, *labels, None, None, junk_rule="none", positives=None, junk=None)
+    norms = reference.squared_norms(gallery)
+    scores = query @ gallery.T - 0.5 * gallery.square().sum(1)
+    owner = torch.repeat_interleave(torch.arange(9), pairs.offsets.diff())
+    own = scores[owner, pairs.index]
+    found = torch.zeros_like(pairs.index)
+    for first in range(0, 150, step):
+        block = slice(first, first + step)
+        lists = (query, gallery[block], norms[block], pairs.offsets, pairs.index)
+        found += lib.rank_metrics_counts(*lists, own, reference.EUCLIDEAN, first)
+    ties = (scores[owner] == own[:, None]) & (torch.arange(150) < pairs.index[:, None])
+    assert ties.sum() > 100
+    assert torch.equal(found, ((scores[owner] > own[:, None]) | ties).sum(1))
+
+
 def test_rank_metrics_counts_equal_brute_force_on_own_scores(native):
     """Rankings of float32 and float64 differ; the counts are exact on the scores of the kernel."""
     query, gallery, qid, gid, *_ = sample(57, 801, 129, identities=9)

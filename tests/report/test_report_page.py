@@ -7,6 +7,7 @@ import re
 import statistics
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy
 import polars
@@ -18,6 +19,7 @@ from xferpipe.config.study import Selection
 from xferpipe.records import empty, frame, result_files, write_table
 from xferpipe.report.answer_words import all_words
 from xferpipe.report.charts import classes
+from xferpipe.report.charts.retrieval import cmc_table
 from xferpipe.report.charts.scores import by_agreement
 from xferpipe.report.evidence import load
 from xferpipe.report.finetune_outcomes import outcomes
@@ -267,12 +269,57 @@ def test_page_unreadable_table_is_named(job, study_tables, tmp_path):
     assert "scores.parquet: cannot be read as Parquet" in page_of(job, folder, tmp_path)
 
 
+def svg_words(path) -> str:
+    """Return the words of a picture, which must be XML with something drawn."""
+    picture = ElementTree.fromstring(path.read_text())
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    return "".join(part.text or "" for part in picture.iter("{http://www.w3.org/2000/svg}text"))
+
+
+def test_shown_scores_are_not_those_of_models_chosen_on_test(job, tmp_path):
+    """Three models were run with the recipe, four are there at their best by the test split."""
+    place = {"target": "t", "shots": "full", "metric": "accuracy", "method": "lfc", "variant": ""}
+    rows = [
+        place | {"recipe": recipe, "models": models, "spearman": value}
+        for recipe, models, value in (("best_on_test", 4, 0.9), ("r", 3, 0.2), ("s", 2, 0.5))
+    ]
+    write_table("selection", frame("selection", rows), tmp_path / "selection.parquet")
+    evidence = load(job, result_files(tmp_path))
+    assert evidence.judged("selection").select("recipe", "spearman").rows() == [("r", 0.2)]
+
+
+def test_cmc_at_a_rank_counts_the_queries_with_a_hit_there_or_before(job, tmp_path):
+    """First hits at ranks 1, 2, 2 and 21; a fifth query has no positive and counts nowhere."""
+    run = {"target": "t", "shots": "full", "model": "m", "recipe": "r", "seed": 0}
+    rows = {
+        "finetunes": [run | {"task": "retrieval", "judged_by": "map", "status": "finished"}],
+        "retrieval": [run | {"reranked": False, "map": 0.5}],
+        "retrieval_queries": [
+            run | {"query": number, "reranked": reranked, "first_hit": first, "ap": ap}
+            for reranked, hits in ((False, (1, 2, 2, 21, 0)), (True, (1, 1, 1, 1, 0)))
+            for number, first in enumerate(hits)
+            for ap in [0.5 if first else None]
+        ],
+    }
+    for name, lines in rows.items():
+        write_table(name, frame(name, lines), tmp_path / f"{name}.parquet")
+    found = cmc_table(load(job, result_files(tmp_path)))
+    at = dict(found.select("rank", "cmc").iter_rows())
+    assert at == {1: 0.25, **dict.fromkeys(range(2, 21), 0.75)}
+    assert set(found["queries"]) == {4}
+
+
 def test_figures_are_all_written_even_without_anything_to_draw(job, tmp_path, full_tables):
     for tables in (full_tables, tmp_path / "nowhere"):
         output = tmp_path / tables.name
         draw(job, tables, output)
         assert {path.stem for path in output.iterdir()} == set(FIGURES)
-        assert all(path.read_text().startswith("<svg") for path in output.iterdir())
+        evidence = load(job, result_files(tables))
+        for figure in (figure for section in SECTIONS for figure in section.figures(evidence)):
+            said = svg_words(output / f"{figure.name}.svg")
+            # Each panel under its name, or the sentence that says what is missing.
+            expected = [panel.label for panel in figure.panels] or [figure.missing]
+            assert all(words[:30] in said for words in expected), figure.name
 
 
 def test_charts_are_valid_vega_lite(job, full_tables):

@@ -89,6 +89,18 @@ def test_operating_points_equal_the_roc_curve_and_a_loop(distance, rule, block, 
     assert points.identification["far"].to_list() == list(QUERY_RATES)
 
 
+def test_pair_as_far_as_the_nearest_false_one_is_not_accepted():
+    """Both at a distance of 1: no threshold lets the right one pass alone."""
+    labels = Labels.of([1], [1, 2, 3])
+    gallery = numpy.array([[1.0], [-1.0], [3.0]])
+    features = numpy.zeros((1, 1)), gallery
+    options = Retrieval(normalised=False)
+    (outcome,) = outcomes(*features, labels, options, reranked=(False,), points=True)
+    found = outcome.points.verification
+    assert set(found["tpr"]) == {0.0}
+    assert found["threshold"].null_count() == len(PAIR_RATES)
+
+
 def test_operating_points_without_unknown_queries_are_null(sets):
     gallery = sets["gallery"]
     labels = Labels.of(gallery["identity"][:50], gallery["identity"][50:])

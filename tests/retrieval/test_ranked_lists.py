@@ -69,6 +69,18 @@ def test_ranked_lists_distances_are_the_wanted_ones(distance, normalised, offset
     numpy.testing.assert_allclose(lists.distance, numpy.sort(expected, axis=1), rtol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1e-14, 1e14])
+def test_ranked_lists_distances_of_extreme_features_are_in_their_own_unit(size):
+    """Their products leave the range of float32, so they are compared at another scale."""
+    random = numpy.random.default_rng(1)
+    query, gallery = (size * random.normal(size=(rows, 5)) for rows in (4, 30))
+    with compared(query, gallery) as comparison:
+        assert comparison.scale != 1
+        lists = ranked_lists(comparison, Labels.of([0] * 4, [0] * 30), 30)
+    expected = numpy.sqrt(((query[:, None] - gallery[None]) ** 2).sum(-1))
+    numpy.testing.assert_allclose(lists.distance, numpy.sort(expected, axis=1), rtol=1e-4)
+
+
 def test_ranked_lists_longer_than_the_gallery_are_cut():
     with compared(numpy.zeros((2, 3)), numpy.ones((4, 3))) as comparison:
         lists = ranked_lists(comparison, Labels.of([1, 2], [1, 2, 1, 2]), 10)

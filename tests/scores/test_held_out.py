@@ -10,6 +10,11 @@ from xferpipe.scores import Undefined
 from xferpipe.scores.held_out import DESIGN_EFFECT, accuracy_interval, folds_of
 
 
+def test_folds_of_a_smaller_class_are_spread_over_those_of_the_largest():
+    """Two images beside four: in the middle of either half."""
+    assert folds_of(numpy.array([0, 1, 0, 0, 1, 0])).tolist() == [0, 1, 1, 2, 3, 3]
+
+
 def test_folds_of_equal_classes_hold_one_image_of_each():
     labels = numpy.random.default_rng(0).permutation(numpy.repeat(numpy.arange(7), 5))
     folds = folds_of(labels)

@@ -20,6 +20,8 @@ from xferpipe.stages.pack import pack
 STUDY: dict[str, Any] = {
     "name": "stages",
     "device": "cpu",
+    # Another than those of the runs, so that nobody takes one for the other.
+    "seed": 7,
     "datasets": {
         "source": {"reader": "digits", "classes": [0, 1, 2], "maximum_images_per_class": 40},
         "digits": {"reader": "digits", "classes": [5, 6, 7], "maximum_images_per_class": 40},

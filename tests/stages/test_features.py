@@ -46,6 +46,20 @@ def test_random_entry_has_no_source_logits_and_no_class_means(stages):
     assert (card["weights"], card["source"], card["source_accuracy"]) == ("random", None, None)
 
 
+def test_features_that_are_no_numbers_are_an_error_that_names_the_first_row(stages):
+    from xferpipe.zoo.weights import load_model
+
+    job = stages.jobs("features", "digits", "full", "drawn")
+    model = load_model(job.spec, stages.weights("drawn"))
+    with torch.no_grad():
+        model.conv1.weight[0, 0, 0, 0] = torch.nan
+    broken, out = stages.folder / "broken.safetensors", stages.folder / "out.safetensors"
+    save_weights(model, broken)
+    with pytest.raises(ValueError, match="model drawn gives NaN or infinite features"):
+        features(job, **stages.images("digits"), weights=broken, features=out)
+    assert not out.exists()
+
+
 def test_entry_of_a_file_is_the_model_that_was_saved(stages):
     from xferpipe.zoo.build import build_model
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy
 import polars
 import pytest
@@ -23,6 +25,7 @@ from xferpipe.training.checkpoint import Checkpoint
 from xferpipe.training.evaluate import embed, evaluate
 from xferpipe.training.feature_correlation import label_feature_correlation, shown_rows
 from xferpipe.training.labelled import LabelledImages
+from xferpipe.zoo.surgery import operate
 from xferpipe.zoo.weights import WeightsError, load_model
 
 
@@ -133,6 +136,43 @@ def test_finetune_judged_by_another_figure_keeps_the_epoch_that_has_most_of_it(s
 
 def test_finetune_shots_train_on_that_many_images(stages):
     assert row(stages.finetune(shots="5"))["train_images"] == 15
+
+
+def test_finetune_trains_on_the_shots_that_the_studys_seed_draws(stages, monkeypatch):
+    module = importlib.import_module("xferpipe.stages.finetune")
+    train, seen = module.train, []
+
+    def noted(job, model, recipe, images, *rest, **options):
+        seen.append(images.rows.tolist())
+        return train(job, model, recipe, images, *rest, **options)
+
+    monkeypatch.setattr(module, "train", noted)
+    stages.finetune(shots="5")
+    manifest = read_manifest(stages.images("digits")["manifest"])
+    target = load_study(stages.study).targets["digits"]
+    drawn = {seed: splits.training_rows(manifest, target, 5, seed).rows.tolist() for seed in (0, 7)}
+    assert seen == [drawn[7]]
+    assert drawn[7] != drawn[0]
+
+
+def test_finetune_draws_the_new_head_by_the_seed_of_the_run(stages):
+    """At a rate of nothing the head stays as it was drawn."""
+    stages.study["finetuning_recipes"]["sgd"] = {"epochs": 1, "batch_size": 16, "lr": 1e-30}
+    kept = load_file(stages.finetune() / "weights.safetensors")
+    spec = stages.jobs("finetune", "digits", "full", "drawn", "sgd", "0").spec
+    heads = {}
+    for seed in (0, 7):
+        model = load_model(spec, stages.weights("drawn"))
+        operate(model, None, outputs=3, seed=seed)
+        heads[seed] = model.state_dict()["fc.weight"]
+    assert torch.equal(kept["fc.weight"], heads[0])
+    assert not torch.equal(heads[0], heads[7])
+
+
+def test_finetune_of_the_last_epoch_was_selected_on_nothing(stages):
+    stages.study["finetuning_recipes"]["sgd"]["select"] = "last"
+    found = row(stages.finetune())
+    assert (found["selected_on"], found["kept_epoch"]) == ("none", 2)
 
 
 def test_finetune_within_shots_chooses_the_epoch_on_a_part_of_them(stages):
@@ -329,7 +369,7 @@ def test_finetune_compares_the_features_of_probe_images_before_during_and_after(
     job = stages.jobs("finetune", "digits", "full", "drawn", "sgd", "0")
     files = stages.images("digits")
     rows = read_manifest(files["manifest"])
-    part = splits.probe_rows(rows, job.target, "full", Probe(images_per_class=4), 0)
+    part = splits.probe_rows(rows, job.target, "full", Probe(images_per_class=4), job.study_seed)
     order = part.labels.argsort(kind="stable")
     opened = open_images(rows, files["images"], None, 16)
     images = LabelledImages(

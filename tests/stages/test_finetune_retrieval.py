@@ -89,7 +89,7 @@ def tuned(stages, cars):
 def test_finetune_map_is_that_of_the_saved_weights_on_the_held_out_identities(tuned):
     found, out, job = tuned()
     rows = read_manifest(tuned.folder / "rows.parquet")
-    held_out = splits.validation_rows(rows, job.target, 0)
+    held_out = splits.validation_rows(rows, job.target, job.study_seed)
     opened = open_images(rows, tuned.folder / "images.npy", None, 16)
     model = load_model(job.spec, out / "weights.safetensors")
     part = LabelledImages(opened, held_out.rows, held_out.labels, job.spec, torch.device("cpu"))
@@ -167,7 +167,7 @@ def test_model_as_it_is_keeps_its_weights_and_is_judged_by_the_held_out_identiti
     assert (found["epochs"], found["train_images"], found["kept_epoch"]) == (0, 0, 0)
     assert (found["status"], found["selected_on"]) == ("finished", "none")
     rows = read_manifest(tuned.folder / "rows.parquet")
-    held_out = splits.validation_rows(rows, job.target, 0)
+    held_out = splits.validation_rows(rows, job.target, job.study_seed)
     opened = open_images(rows, tuned.folder / "images.npy", None, 16)
     model = load_model(job.spec, stages.weights("drawn"))
     part = LabelledImages(opened, held_out.rows, held_out.labels, job.spec, torch.device("cpu"))

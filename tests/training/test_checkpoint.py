@@ -69,12 +69,17 @@ def test_unfinished_checkpoints_of_killed_processes_go_with_the_next_start(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == [other.name]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "text", "pickle", "keys"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "text", "pickle", "keys"])
 def test_checkpoint_that_is_damaged_is_named_and_the_run_starts_afresh(tmp_path, caplog, damage):
     path = tmp_path / "c.pt"
     Checkpoint(path, "a").write({"step": 3, "weights": torch.arange(1000)})
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-500])
+    elif damage == "flipped":
+        # Within the weights, which torch.load does not look at.
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
     elif damage == "text":
         path.write_text("no checkpoint")
     elif damage == "pickle":

@@ -11,7 +11,7 @@ import torch
 from xferpipe.config.recipes import Recipe
 from xferpipe.training.evaluate import evaluate
 from xferpipe.training.multi_domain import DomainImages, train_expert
-from xferpipe.zoo.build import outputs_of
+from xferpipe.zoo.build import classifier_of, outputs_of
 from xferpipe.zoo.domains import make_expert, set_domain, take_domain
 from xferpipe.zoo.weights import load_model, save_weights
 
@@ -111,3 +111,10 @@ def test_expert_without_batch_norm_with_an_average_or_with_class_weights_is_refu
                 images_per_domain=8,
                 seed=0,
             )
+
+
+def test_classifiers_of_equally_many_classes_are_drawn_apart(model):
+    network = model()
+    make_expert(network, "shared", (3, 3), seed=0)
+    first, second = classifier_of(network).choices
+    assert not torch.equal(first.weight, second.weight)

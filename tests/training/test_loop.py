@@ -6,6 +6,7 @@ import copy
 import gc
 import itertools
 import weakref
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -113,6 +114,53 @@ def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(model, data):
     results = [fit(model(), recipe, data(), data(seed=1), seed=seed) for seed in (3, 3, 4)]
     assert figures(results[0]) == figures(results[1])
     assert figures(results[0]) != figures(results[2])
+
+
+def test_every_step_of_every_epoch_draws_anew_and_alike_in_each_run(model, data):
+    """Dropout and its kind draw from torch's global numbers in the forward pass."""
+
+    def drawn(seed: int) -> list[float]:
+        network, seen = model(), []
+        network.conv1.register_forward_pre_hook(lambda *_: seen.append(torch.rand(1).item()))
+        fit(network, Recipe(epochs=3, batch_size=16, select="last"), data(40), None, seed=seed)
+        return seen
+
+    first = drawn(5)
+    assert len(set(first)) == len(first) == 9
+    assert first == drawn(5)
+    assert not set(first) & set(drawn(6))
+
+
+def test_epochs_of_equal_figures_keep_the_first(model, data):
+    """Of a rate of nothing all epochs are alike."""
+    recipe = Recipe(epochs=3, batch_size=16, lr=1e-30, freeze_bn="all")
+    result = fit(model(), recipe, data(), data(30, seed=1), seed=0)
+    assert len({row["validation_loss"] for row in result.rows}) == 1
+    assert result.kept_epoch == 1
+
+
+def test_augmentation_of_a_step_is_that_of_its_number_in_the_run(model, data):
+    """Noise on one batch of all images: the second epoch sees other images than the first."""
+    recipe = Recipe(epochs=2, batch_size=12, noise_std=0.5, select="last")
+    seen = []
+    network = model()
+    network.conv1.register_forward_pre_hook(lambda _, given: seen.append(given[0].sum().item()))
+    fit(network, recipe, data(12, recipe=recipe), None, seed=0)
+    whole = data(12, recipe=recipe)
+    expected = [
+        images.sum().item()
+        for images, _ in whole.training([numpy.arange(12)] * 2, classes=3, seed=0, first_step=0)
+    ]
+    assert seen == pytest.approx(expected, rel=1e-4)
+    assert abs(expected[0] - expected[1]) > 1
+
+
+def test_seconds_of_training_are_without_those_of_validation(model, data, monkeypatch):
+    """A clock that each look moves on by one: an epoch takes 2 ticks, training in it one."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    result = fit(model(), Recipe(epochs=2, batch_size=40), data(40), data(20, seed=1), seed=0)
+    assert (result.seconds, result.training_seconds) == (4.0, 2.0)
 
 
 def test_loop_learns_colours_well(model, data):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
 from xferpipe.config.recipes import Recipe
+from xferpipe.config.surgery import Surgery
 from xferpipe.training.loop import fit
 from xferpipe.training.parameters import (
     freeze,
@@ -16,8 +18,10 @@ from xferpipe.training.parameters import (
     laid_out,
     moving_batch_norms,
     named,
+    optimiser,
     refresh_statistics,
 )
+from xferpipe.zoo.surgery import operate
 
 RECIPE = {"epochs": 1, "batch_size": 16, "lr": 0.1}
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -96,6 +100,40 @@ def test_group_rates_and_decays_follow_the_recipe(model):
     assert found["fc.bias"] == (1e-2, 1e-4)
     assert found["layer2.0.bn1.bias"] == (5e-3, 0.0)
     assert found["layer2.0.conv1.weight"] == (5e-3, 1e-4)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(
+    ("opt", "made"),
+    [
+        ("sgd", partial(torch.optim.SGD, momentum=0.8)),
+        ("sgd_nesterov", partial(torch.optim.SGD, momentum=0.8, nesterov=True)),
+        ("adam", torch.optim.Adam),
+        ("adamw", torch.optim.AdamW),
+    ],
+)
+def test_optimiser_steps_as_torchs_of_its_name(model, opt, made, fused):
+    ours, theirs = model(), model()
+    recipe = Recipe(opt=opt, lr=0.05, momentum=0.8, weight_decay=0.1, fused=fused)
+    both = (
+        (ours, optimiser(ours, recipe)),
+        (theirs, made(theirs.parameters(), lr=0.05, weight_decay=0.1)),
+    )
+    for number in range(3):
+        for network, steps in both:
+            for parameter in network.parameters():
+                parameter.grad = torch.full_like(parameter, 0.1 * (number + 1))
+            steps.step()
+    for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+
+
+def test_shift_of_a_bnneck_stays_at_zero(model):
+    network = model()
+    operate(network, Surgery(head="bnneck"), outputs=3, seed=0)
+    freeze(network, Recipe())
+    frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"fc.bn.bias"}
 
 
 def test_layer_lrs_that_overlap_are_an_error(model):

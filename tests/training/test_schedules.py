@@ -97,6 +97,15 @@ def test_schedule_by_step_equals_the_closed_cosine():
             assert learning_rate(recipe, epoch, step, 5) == pytest.approx(closed, rel=1e-12)
 
 
+def test_cosine_of_a_run_that_steps_end_comes_to_its_end_there():
+    """10 steps of 4 an epoch; the epochs that the recipe names besides mean nothing."""
+    recipe = Recipe(epochs=99, steps=10, lr=0.2, lr_min=0.02, lr_by="step")
+    for number in range(10):
+        closed = 0.02 + 0.09 * (1 + math.cos(math.pi * number / 10))
+        rate = learning_rate(recipe, number // 4, number % 4, 4)
+        assert rate == pytest.approx(closed, rel=1e-12)
+
+
 def test_schedule_with_warmup_steps_is_linear_and_moves_no_drop():
     recipe = Recipe(preset="bit_upstream")
     peak, steps = recipe.lr, 313

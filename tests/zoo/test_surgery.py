@@ -70,6 +70,23 @@ def test_small_image_stem_keeps_the_side():
     assert (model.conv1.kernel_size, model.conv1.stride) == ((3, 3), (1, 1))
 
 
+@pytest.mark.parametrize("zero", [True, False])
+def test_zero_head_starts_at_nothing(zero):
+    model = build_model(spec("cifar_resnet8"), 9)
+    operate(model, Surgery(zero_head=zero), outputs=4, seed=0)
+    assert (not model.fc.weight.any(), not model.fc.bias.any()) == (zero, zero)
+
+
+def test_new_layers_are_drawn_by_the_seed():
+    drawn = []
+    for seed in (0, 0, 1):
+        model = build_model(spec("cifar_resnet8"), 9)
+        operate(model, Surgery(head="fc512", head_width=8), outputs=4, seed=seed)
+        drawn.append(model.fc.fc.weight)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
 def test_generalised_mean_equals_its_formula_and_its_limits():
     maps = torch.rand(2, 5, 3, 4) + 0.1
     pool = GeneralisedMean(2.5)
