@@ -205,7 +205,7 @@ class ZooEntry(Block):
             raise ValueError(
                 f"weights: {self.weights} needs 'name' (a weight name, a path or a package)"
             )
-        for key in file_options(self) if self.weights not in ("file", "package") else ():
+        for key in file_options(self) if not self.lies_here else ():
             raise ValueError(f"{key!r} belongs to weights: file and weights: package")
         if self.source_accuracy is not None and self.weights not in ("file", "package", "timm"):
             raise ValueError(
